@@ -1,0 +1,45 @@
+# Everything from a bare machine with python3, make and the package registries.
+#
+#   make demo                 set up, then the webcam demo (a clip it renders itself where there is no camera)
+#   make demo ARGS="--source clip.mp4 --headless --output out.mp4"
+#   make test                 set up with the developers' tools, then ruff, mypy and the tests
+#   make setup                set up only          make lint     ruff and mypy only
+#   make clean                remove .venv
+#
+#   VENV=DIR      another folder for the virtual environment (kept between runs, also shared between clones)
+#   PYTHON=python3.12         the interpreter that makes it
+#   TORCH='torch==2.13.0'     a build of PyTorch to install first
+VENV ?= .venv
+PYTHON ?= python3
+ARGS ?=
+PYTEST_ARGS ?=
+
+PY = $(VENV)/bin/python
+# This checkout first, wherever the environment's own handmesh points.
+export PYTHONPATH := $(CURDIR)
+export PYTHON TORCH
+
+.PHONY: demo test lint setup setup-dev clean
+
+demo: setup
+	$(PY) demo/webcam.py $(ARGS)
+
+test: lint
+	# In two processes: engines, numba and worker pools of the whole suite in one once ended in a crash of native code.
+	$(PY) -m pytest -q $(PYTEST_ARGS) tests/*/
+	$(PY) -m pytest -q $(PYTEST_ARGS) tests/test_*.py
+
+lint: setup-dev
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+setup:
+	@scripts/setup.sh "$(VENV)"
+	@$(PY) -m handmesh.cli fetch --quiet
+
+setup-dev:
+	@scripts/setup.sh "$(VENV)" dev
+	@$(PY) -m handmesh.cli fetch --quiet
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,1 @@
+"""Labelled pictures: reading, writing, cropping and augmenting them."""

@@ -1,0 +1,129 @@
+"""Make a crop look worse: colour, occlusion, low resolution, blur, noise, JPEG. uint8 RGB in and out.
+
+Knows pictures only, and which joints an occluder hides. Everything random comes from the generator it is
+given, so a sample is repeatable. Does not know: where the crop came from (transforms.py), the network.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+_LUMA = np.array([0.299, 0.587, 0.114])  # Rec. 601
+
+
+def jitter_colour(image: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
+    """Channel gains, exposure, contrast, saturation (one matrix) and gamma (one table); strength 0 changes
+    nothing."""
+    if strength <= 0:
+        return image
+    gains = 1 + strength * rng.uniform(-0.25, 0.25, 3)
+    exposure, gamma = np.exp(strength * rng.uniform(-0.35, 0.35, 2))
+    contrast, saturation = 1 + strength * rng.uniform(-0.35, 0.35, 2)
+    if rng.random() < 0.05 * strength:
+        saturation = 0.0
+    mixing = saturation * np.eye(3) + (1 - saturation) * _LUMA
+    matrix = (exposure * contrast * gains)[:, None] * mixing
+    offset = (1 - contrast) * float(image[::8, ::8].mean())
+    affine = np.concatenate([matrix, np.full((3, 1), offset)], axis=1)
+    table = 255 * (np.arange(256) / 255) ** gamma
+    return cv2.LUT(cv2.transform(image, affine), np.round(table).astype(np.uint8))
+
+
+def occlude(image: np.ndarray, keypoints_2d: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Paste a block or an ellipse over part of the hand; also return which keypoints (21,) bool it hides.
+
+    It is filled with one colour or with another part of the picture, and left out when it would hide most of
+    the hand.
+    """
+    size = image.shape[0]
+    centre = keypoints_2d[rng.integers(len(keypoints_2d))] + rng.normal(0, 0.1 * size, 2)
+    axes = rng.uniform(0.12, 0.45, 2) * size
+    box = (centre.tolist(), axes.tolist(), float(rng.uniform(0, 180)))
+    mask = np.zeros((size, size), np.uint8)
+    if rng.random() < 0.5:
+        cv2.ellipse(mask, box, 255, -1)
+    else:
+        cv2.fillConvexPoly(mask, np.round(cv2.boxPoints(box)).astype(np.int32), 255)
+    pixel = np.round(keypoints_2d).astype(int)
+    inside = ((pixel >= 0) & (pixel < size)).all(1)
+    hidden = inside & (mask[tuple(np.clip(pixel, 0, size - 1).T[::-1])] > 0)
+    if hidden.mean() > 0.6:
+        return image, np.zeros_like(hidden)
+    if rng.random() < 0.5:
+        fill = np.full_like(image, rng.integers(0, 256, 3, dtype=np.uint8))
+    else:
+        fill = np.roll(image[::-1], tuple(rng.integers(0, size, 2)), (0, 1))
+    cover = mask[..., None] > 0
+    return np.where(cover, fill, image), hidden
+
+
+def lower_resolution(image: np.ndarray, factor: float) -> np.ndarray:
+    """The picture as a camera with 1/factor as many pixels a side would give it."""
+    height, width = image.shape[:2]
+    small = (max(int(width / factor), 8), max(int(height / factor), 8))
+    return cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), (width, height))
+
+
+def blur(image: np.ndarray, sigma_px: float) -> np.ndarray:
+    """Defocus: a Gaussian of the given standard deviation in pixels."""
+    return cv2.GaussianBlur(image, (0, 0), sigma_px)
+
+
+def motion_blur(image: np.ndarray, length_px: float, angle_deg: float) -> np.ndarray:
+    """The mean along a line of the given length and direction."""
+    radius = max(int(np.ceil(length_px / 2)), 1)
+    kernel = np.zeros((2 * radius + 1, 2 * radius + 1), np.float32)
+    along = np.radians(angle_deg)
+    step = np.array([np.cos(along), np.sin(along)]) * length_px / 2
+    first, last = np.round(radius - step).astype(int), np.round(radius + step).astype(int)
+    cv2.line(kernel, first.tolist(), last.tolist(), 1.0)
+    return cv2.filter2D(image, -1, kernel / kernel.sum())
+
+
+@lru_cache(maxsize=1)
+def _noise_bank() -> np.ndarray:
+    """(768, 768, 3) standard normal, drawn once: a window of it costs a tenth of fresh numbers."""
+    return np.random.default_rng(20190).standard_normal((768, 768, 3), np.float32)
+
+
+def add_noise(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """Sensor noise of standard deviation sigma (in 0..255), fully coloured to fully grey."""
+    height, width = image.shape[:2]
+    bank = _noise_bank()
+    if height > bank.shape[0] or width > bank.shape[1]:
+        window = rng.standard_normal(image.shape, np.float32)
+    else:
+        top, left = rng.integers(bank.shape[0] - height + 1), rng.integers(bank.shape[1] - width + 1)
+        window = bank[top : top + height, left : left + width]
+    if rng.random() < 0.5:
+        window = window[..., :1]
+    return cv2.convertScaleAbs(np.maximum(image + np.float32(sigma) * window, 0))
+
+
+def compress(image: np.ndarray, quality: int) -> np.ndarray:
+    """The picture after JPEG at the given quality (1..100). Channel order does not matter enough to swap
+    it."""
+    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+
+
+def degrade(image: np.ndarray, rng: np.random.Generator, probability: float) -> np.ndarray:
+    """Each of low resolution, blur, noise and JPEG with the given probability, in the order a camera applies
+    them."""
+    chosen = rng.random(4) < probability
+    unit = image.shape[0] / 128
+    if chosen[0]:
+        image = lower_resolution(image, float(rng.uniform(1.3, 3.5)) * unit)
+    if chosen[1]:
+        if rng.random() < 0.5:
+            image = blur(image, float(rng.uniform(0.4, 1.6)) * unit)
+        else:
+            image = motion_blur(image, float(rng.uniform(2, 9)) * unit, float(rng.uniform(0, 180)))
+    if chosen[2]:
+        image = add_noise(image, float(rng.uniform(2, 14)), rng)
+    if chosen[3]:
+        image = compress(image, int(rng.integers(20, 75)))
+    return image

@@ -1,0 +1,177 @@
+"""Samples to batches for training: crops, repeatable randomness, order, worker processes.
+
+Knows: that a sample's randomness is a function of (seed, epoch, index) alone, so that a run can be repeated
+and resumed whatever the number of workers. Does not know: what a source reads or renders, the network,
+losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from handmesh.config import Config
+from handmesh.data.transforms import Sample, plain_crop, random_crop
+from handmesh.errors import HandMeshError
+
+Key = tuple[int, int]  # (epoch, index)
+
+
+class SampleSource(Protocol):
+    """Where labelled pictures come from: a folder, a packed file, a renderer.
+
+    `is_endless` (optional, False when absent): every index up to len() is a new sample and none need come
+    twice.
+    """
+
+    def __len__(self) -> int: ...
+
+    def sample(self, index: int) -> Sample: ...
+
+
+class HandDataset(Dataset[Sample]):
+    """Crops of a source's samples: augmented for training, plain otherwise.
+
+    Indexed by (epoch, index), or by index alone for epoch 0.
+    """
+
+    def __init__(self, source: SampleSource, config: Config, train: bool) -> None:
+        self.source, self.config, self.train = source, config, train
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, key: int | Key) -> Sample:
+        """The crop of one sample as arrays; see transforms.crop_sample for its keys."""
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        data, size = self.config.data, self.config.model.image_size
+        sample = self.source.sample(index)
+        if not self.train:
+            return plain_crop(sample, size, data.crop_padding, data.perspective, data.augment.upright)
+        rng = np.random.default_rng((self.config.seed, epoch, index))
+        return random_crop(sample, rng, data.augment, size, data.crop_padding, data.perspective)
+
+
+class StepBatches(Sampler[list[Key]]):
+    """The batches of steps first..last-1 as lists of (epoch, index), the same however a run is cut into
+    pieces.
+
+    Each epoch is a permutation of the source seeded by (seed, epoch); a batch may reach into the next epoch.
+    An endless source is walked straight on. With several processes each takes its slice of the global batch.
+    """
+
+    def __init__(
+        self,
+        source: SampleSource,
+        batch_size: int,
+        steps: tuple[int, int],
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        """batch_size: of all processes together; steps: (first, one past the last)."""
+        super().__init__()
+        if batch_size % world:
+            raise HandMeshError(f"expected a batch size divisible by {world} processes, got {batch_size}")
+        if not len(source):
+            raise HandMeshError("expected at least one sample to train on, got an empty source")
+        self.length, self.is_endless = len(source), bool(getattr(source, "is_endless", False))
+        self.batch_size, self.steps, self.seed, self.rank, self.world = batch_size, steps, seed, rank, world
+
+    def __len__(self) -> int:
+        return self.steps[1] - self.steps[0]
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        share = self.batch_size // self.world
+        epoch, order = -1, np.empty(0, np.int64)
+        for step in range(*self.steps):
+            first = step * self.batch_size + self.rank * share
+            keys: list[Key] = []
+            for position in range(first, first + share):
+                wanted, place = divmod(position, self.length)
+                if self.is_endless:
+                    keys.append((wanted, place))
+                    continue
+                if wanted != epoch:
+                    epoch, order = wanted, np.random.default_rng((self.seed, wanted)).permutation(self.length)
+                keys.append((epoch, int(order[place])))
+            yield keys
+
+
+class MixtureSource:
+    """Several sources as one, each with its weight's share of the indices, none of its samples left out.
+
+    The length is the least at which the largest source, for its weight, is walked through once; the others come round
+    again as often as their weights ask. A source without end lends at least ENDLESS_SHARE samples.
+    """
+
+    is_endless = False
+    ENDLESS_SHARE = 1 << 20
+
+    def __init__(self, sources: Sequence[SampleSource], weights: Sequence[float]) -> None:
+        if len(sources) != len(weights) or not sources or min(weights) <= 0:
+            raise HandMeshError("expected one positive weight for each data source of a mixture")
+        self.sources = list(sources)
+        shares = np.asarray(weights, np.float64) / np.sum(weights)
+        sizes = [
+            self.ENDLESS_SHARE if getattr(source, "is_endless", False) else len(source) for source in self.sources
+        ]
+        length = max(size / share for size, share in zip(sizes, shares, strict=True))
+        # Which source an index belongs to, and its place there: one block a source; the order of training shuffles.
+        self._ends = np.cumsum(np.maximum(np.round(length * shares), 1).astype(np.int64))
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def sample(self, index: int) -> Sample:
+        """A sample of the source that this index belongs to."""
+        which = int(np.searchsorted(self._ends, index, side="right"))
+        place = index - (int(self._ends[which - 1]) if which else 0)
+        source = self.sources[which]
+        return {**source.sample(place % len(source)), "index": index}
+
+    def fingerprint(self) -> str:
+        """A name for the mixture in checkpoints, made of its sources' own."""
+        parts = (source.fingerprint() if hasattr(source, "fingerprint") else "rendered" for source in self.sources)
+        return "mixture " + ", ".join(f"{part} x {count}" for part, count in zip(parts, np.diff([0, *self._ends])))
+
+
+def collate(samples: Sequence[Sample]) -> dict[str, Tensor]:
+    """Stack samples' arrays along a new first axis, as tensors."""
+    return {key: torch.from_numpy(np.stack([s[key] for s in samples])) for key in samples[0]}
+
+
+def make_loader(
+    dataset: HandDataset, batches: Sampler[list[Key]] | int, workers: int = 0, pin_memory: bool = False
+) -> DataLoader[Any]:
+    """A loader over StepBatches, or over the whole data set in order with the given batch size.
+
+    With workers, OpenCV's own threads are switched off in this process: a worker forked from a process with a live
+    OpenCV thread pool hangs at its first use (or even when it tries to resize the pool).
+    """
+    if workers:
+        cv2.setNumThreads(0)
+    common: dict[str, Any] = {
+        "num_workers": workers,
+        "collate_fn": collate,
+        "pin_memory": pin_memory,
+        "prefetch_factor": 4 if workers else None,
+    }
+    if isinstance(batches, int):
+        return DataLoader(dataset, batch_size=batches, **common)
+    return DataLoader(dataset, batch_sampler=batches, **common)
+
+
+def iterate(loader: DataLoader[Any]) -> Iterator[dict[str, Tensor]]:
+    """The loader's batches; a HandMeshError of a worker arrives as its own one line, without the worker's
+    traceback."""
+    try:
+        yield from loader
+    except HandMeshError as error:
+        raise HandMeshError(str(error).rsplit("HandMeshError: ", 1)[-1].strip()) from None

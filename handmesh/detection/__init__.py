@@ -1,0 +1,10 @@
+"""Finding hands in a picture with MediaPipe's two published models: where a hand is, how it is rolled, left or right.
+
+It knows pictures and boxes. It does not know MANO or the mesh network.
+"""
+
+from handmesh.detection.hand_detector import HandDetector
+from handmesh.detection.palm_detector import PalmDetector
+from handmesh.detection.palm_model import ensure_landmark_teacher, ensure_palm_detector
+
+__all__ = ["HandDetector", "PalmDetector", "ensure_landmark_teacher", "ensure_palm_detector"]

@@ -1,0 +1,67 @@
+"""Non-maximum suppression of palm boxes: several answers for one palm become one.
+
+It knows boxes (x0, y0, x1, y1), scores and keypoints as arrays. It does not know pictures or the model.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def iou_matrix(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes (N, 4) and others (M, 4), both xyxy -> (N, M)."""
+    intersection = _intersection(boxes, others)
+    union = _area(boxes)[:, None] + _area(others)[None] - intersection
+    return intersection / np.maximum(union, 1e-9)
+
+
+def containment_matrix(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over the smaller box's area, (N, M): 1 when one box lies inside the other."""
+    smaller = np.minimum(_area(boxes)[:, None], _area(others)[None])
+    return _intersection(boxes, others) / np.maximum(smaller, 1e-9)
+
+
+def weighted_suppression(
+    boxes: np.ndarray, keypoints: np.ndarray, scores: np.ndarray, threshold: float = 0.3
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Replace each cluster of overlapping boxes by its score-weighted mean (BlazeFace, Bazarevsky et al. 2019, 3.4).
+
+    boxes (N, 4), keypoints (N, k, 2), scores (N,); a cluster is what overlaps its best box by more than `threshold`.
+    Returns the same three arrays, one row a cluster, best score first; a cluster keeps its best score.
+    """
+    left = np.argsort(-scores, kind="stable")
+    kept: list[tuple[np.ndarray, np.ndarray, float]] = []
+    while left.size:
+        best = left[0]
+        near = iou_matrix(boxes[best][None], boxes[left])[0] > threshold
+        near[0] = True
+        cluster = left[near]
+        weights = scores[cluster] / scores[cluster].sum()
+        kept.append((weights @ boxes[cluster], np.tensordot(weights, keypoints[cluster], 1), float(scores[best])))
+        left = left[~near]
+    if not kept:
+        return boxes[:0], keypoints[:0], scores[:0]
+    return np.stack([k[0] for k in kept]), np.stack([k[1] for k in kept]), np.array([k[2] for k in kept])
+
+
+def keep_best(boxes: np.ndarray, scores: np.ndarray, threshold: float = 0.3, inside: float = 0.6) -> list[int]:
+    """Indices of the boxes that stay, best first: one goes if it overlaps a better one by IoU or lies mostly inside."""
+    kept: list[int] = []
+    for index in np.argsort(-scores, kind="stable"):
+        box = boxes[index][None]
+        if kept and (
+            iou_matrix(box, boxes[kept]).max() > threshold or containment_matrix(box, boxes[kept]).max() > inside
+        ):
+            continue
+        kept.append(int(index))
+    return kept
+
+
+def _area(boxes: np.ndarray) -> np.ndarray:
+    return np.maximum(boxes[:, 2] - boxes[:, 0], 0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0)
+
+
+def _intersection(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    return np.prod(np.maximum(high - low, 0), axis=-1)

@@ -1,0 +1,87 @@
+"""Networks as OpenVINO models, converted once and kept: converting takes seconds, reading takes a tenth of one.
+
+Knows how a conversion is named so that no stale one is ever read. Does not run models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import warnings
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from handmesh.files import cache_dir
+from handmesh.openvino_loader import load_openvino
+
+#: Conversions kept; the least recently used go.
+MAX_KEPT = 4
+
+
+def openvino_model(net: nn.Module, image_size: int, keep: bool) -> Any:
+    """The network as an ov.Model: uint8 (B, S, S, 3) in, its fields in order out, batch free.
+
+    ``keep`` writes it to the cache folder and reads it from there the next time; where the folder cannot be written
+    it is converted each time.
+    """
+    ov = load_openvino()
+
+    if not keep:
+        return _convert(net, image_size)
+    file = cache_dir() / "engines" / f"{_key(net, image_size)}.xml"
+    if file.is_file():
+        try:
+            os.utime(file)
+            return ov.Core().read_model(file)
+        except (OSError, RuntimeError):
+            # A damaged file is as good as none: it is written anew below.
+            pass
+    model = _convert(net, image_size)
+    try:
+        _save(model, file)
+    except OSError:
+        pass
+    return model
+
+
+def _convert(net: nn.Module, image_size: int) -> Any:
+    ov = load_openvino()
+
+    example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
+    with torch.no_grad(), warnings.catch_warnings():
+        # The tracer warns of its own coming retirement, which is OpenVINO's to handle.
+        warnings.simplefilter("ignore")
+        return ov.convert_model(net.eval(), example_input=example)
+
+
+def _save(model: Any, file: Path) -> None:
+    """Both files of the model under their names, the one that is looked for last."""
+    ov = load_openvino()
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".new-") as folder:
+        part = Path(folder) / file.name
+        ov.save_model(model, part, compress_to_fp16=False)
+        os.replace(part.with_suffix(".bin"), file.with_suffix(".bin"))
+        os.replace(part, file)
+    kept = sorted(file.parent.glob("*.xml"), key=lambda each: each.stat().st_mtime, reverse=True)
+    for old in kept[MAX_KEPT:]:
+        old.unlink(missing_ok=True)
+        old.with_suffix(".bin").unlink(missing_ok=True)
+
+
+def _key(net: nn.Module, image_size: int) -> str:
+    """A name made of all that decides the converted graph: weights, constants, the code and the converters."""
+    digest = hashlib.sha256(f"{image_size} {torch.__version__} {metadata.version('openvino')}".encode())
+    for name, value in [*net.state_dict().items(), *net.named_buffers()]:
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    package = Path(__file__).parent
+    for source in sorted([*package.glob("models/*.py"), *package.glob("mano/*.py")]):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,47 @@
+"""The one exception a user can cause, and how a command turns it into one line and exit code 2.
+
+Knows nothing of what the program does; every floor may import it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+
+class HandMeshError(Exception):
+    """Something outside the program is not as it must be: a file, a key, a device.
+
+    The message is one line for a person: what was expected, what came, what to do next.
+    """
+
+
+class CommandParser(argparse.ArgumentParser):
+    """argparse whose complaints about a command line are one line too, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise HandMeshError(f"{message}; see: {self.prog} --help")
+
+
+def run_door(main: Callable[[], int | None]) -> NoReturn:
+    """Run a command's ``main`` and leave the process with its exit code.
+
+    0 or main's own code on success, 2 with one line on stderr for a :class:`HandMeshError`, 130 after Ctrl-C.
+    Anything else is a fault of ours and keeps its traceback.
+    """
+    try:
+        code = main()
+    except HandMeshError as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(code or 0)

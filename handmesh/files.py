@@ -1,0 +1,64 @@
+"""Files that are either whole or absent, their checksums, and where downloads are kept.
+
+Knows paths and bytes; knows nothing of what is in them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from handmesh.errors import HandMeshError
+
+
+def cache_dir() -> Path:
+    """Folder for fetched files: ``$HANDMESH_HOME``, else ``~/.cache/handmesh``. It is not created here."""
+    home = os.environ.get("HANDMESH_HOME")
+    return Path(home).expanduser() if home else Path.home() / ".cache" / "handmesh"
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` and move it there when the block ends without an error.
+
+    The temporary name keeps the suffix, since writers choose a format by it. On an error the temporary file is
+    removed and ``path`` stays as it was. Folders above ``path`` are made.
+
+    Raises:
+        HandMeshError: the folder cannot be made or written, or the disk is full.
+    """
+    target = Path(path)
+    temporary: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        # mkstemp makes files private to the user; a finished result gets the usual permissions.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        os.replace(temporary, target)
+        temporary = None
+    except OSError as error:
+        raise HandMeshError(
+            f"expected to write {target}, got: {error.strerror or error}; "
+            "choose another folder or free some space, then run the command again"
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def sha256_file(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes, as 64 hex digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

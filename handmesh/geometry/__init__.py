@@ -1,0 +1,1 @@
+"""Rotations, cameras, crops and alignment: pure functions on arrays of points."""

@@ -1,0 +1,193 @@
+"""The square crop that the network sees: image, points, rotations and intrinsics move together, and back.
+
+A crop is a second, virtual camera at the same place: turned so that the hand lies on its axis (a perspective-correct
+crop, so that a hand in the corner of the picture looks as it would in the middle), rolled so that the hand is upright,
+zoomed to the box, and mirrored for a left hand. Left hands are mirrored and un-mirrored here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.floating[Any]]
+_FLIP_X = np.diag([-1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class CropTransform:
+    """The map between a picture and a square crop of it.
+
+    Attributes:
+        K: (3, 3) intrinsics of the picture, pixels.
+        rotation: (3, 3) from the camera's frame to the virtual camera's (before mirroring).
+        K_crop: (3, 3) intrinsics of the crop as the network sees it, mirrored already when ``is_mirrored``.
+        size: side of the crop in pixels.
+        is_mirrored: whether the crop shows the picture mirrored left to right.
+    """
+
+    K: FloatArray
+    rotation: FloatArray
+    K_crop: FloatArray
+    size: int
+    is_mirrored: bool = False
+
+    @classmethod
+    def from_box(
+        cls,
+        box_xyxy: FloatArray,
+        K: FloatArray,
+        size: int,
+        rotation_deg: float = 0.0,
+        padding: float = 1.0,
+        mirror: bool = False,
+        perspective: bool = True,
+    ) -> CropTransform:
+        """A square crop around a box.
+
+        Args:
+            box_xyxy: (4,) pixels of the picture; the crop's side is ``padding`` times its longer side.
+            K: (3, 3) intrinsics of the picture.
+            size: side of the crop in pixels.
+            rotation_deg: how far the hand is turned clockwise in the picture; the crop turns it back.
+            mirror: show the crop mirrored.
+            perspective: turn the virtual camera to the box (True), or keep the camera's direction so that the crop is
+                a plain cut-out, resized and rolled (False: what the fixed-crop protocols do).
+        """
+        box = np.asarray(box_xyxy, np.float64)
+        K = np.asarray(K, np.float64)
+        if box.shape != (4,) or not np.isfinite(box).all() or box[2] <= box[0] or box[3] <= box[1]:
+            raise ValueError(f"expected box_xyxy as four finite numbers x0 < x1, y0 < y1, got {box.tolist()}")
+        # Box edges are pixel borders, half a pixel outside the centres of the first and last pixel within.
+        centre = (box[:2] + box[2:] - 1) / 2
+        side = padding * max(box[2] - box[0], box[3] - box[1])
+        roll = _rotation_about_z(-np.radians(rotation_deg))
+        if perspective:
+            ray = np.array([(centre[0] - K[0, 2]) / K[0, 0], (centre[1] - K[1, 2]) / K[1, 1], 1.0])
+            rotation = roll @ _look_at(ray)
+            # The axis ray is longer than 1, so the turned camera is as much closer to the picture plane.
+            f_px = (K[0, 0] + K[1, 1]) / 2 * np.linalg.norm(ray) * size / side
+            K_crop = np.array([[f_px, 0, (size - 1) / 2], [0, f_px, (size - 1) / 2], [0, 0, 1]])
+        else:
+            zoom = size / side
+            f_px = (K[0, 0] + K[1, 1]) / 2 * zoom
+            rotation = roll
+            # The box centre's ray after the roll must meet the crop's middle.
+            ray = roll @ np.array([(centre[0] - K[0, 2]) / K[0, 0], (centre[1] - K[1, 2]) / K[1, 1], 1.0])
+            c = (size - 1) / 2 - f_px * ray[:2]
+            K_crop = np.array([[f_px, 0, c[0]], [0, f_px, c[1]], [0, 0, 1]])
+        if mirror:
+            K_crop[0, 2] = size - 1 - K_crop[0, 2]
+        return cls(K=K, rotation=rotation, K_crop=K_crop, size=size, is_mirrored=mirror)
+
+    @property
+    def camera_to_crop(self) -> NDArray[np.float64]:
+        """(3, 3) from the camera's frame to the crop's; a reflection when mirrored."""
+        return _FLIP_X @ self.rotation if self.is_mirrored else np.asarray(self.rotation, np.float64)
+
+    @property
+    def homography(self) -> NDArray[np.float64]:
+        """(3, 3) from picture pixels to crop pixels."""
+        return np.asarray(self.K_crop @ self.camera_to_crop @ np.linalg.inv(self.K))
+
+    def apply_image(
+        self, image: NDArray[np.uint8], interpolation: int | None = None, border: int = cv2.BORDER_CONSTANT
+    ) -> NDArray[np.uint8]:
+        """The crop (size, size, 3) of an image (H, W, 3) uint8.
+
+        ``border`` is cv2's rule for what lies outside the picture: black unless told. A crop much smaller than its
+        source is averaged down first, since plain sampling would alias.
+        """
+        homography = self.homography
+        height, width = image.shape[:2]
+        # Source pixels a crop pixel spans, at the crop's middle.
+        shrink = self.K[0, 0] / self.K_crop[0, 0] if interpolation is None else 1.0
+        while shrink >= 2.0 and min(height, width) >= 4:
+            image = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+            scale_x, scale_y = width / (width // 2), height / (height // 2)
+            back = np.array([[scale_x, 0, (scale_x - 1) / 2], [0, scale_y, (scale_y - 1) / 2], [0, 0, 1]])
+            homography = homography @ back
+            height, width = image.shape[:2]
+            shrink /= 2
+        flags = cv2.INTER_LINEAR if interpolation is None else interpolation
+        warped = cv2.warpPerspective(image, homography, (self.size, self.size), flags=flags, borderMode=border)
+        return warped  # type: ignore[return-value]
+
+    def apply_points_2d(self, points: FloatArray) -> NDArray[np.float64]:
+        """Crop pixels of picture pixels (..., 2)."""
+        return _map_2d(self.homography, points)
+
+    def invert_points_2d(self, points: FloatArray) -> NDArray[np.float64]:
+        """Picture pixels of crop pixels (..., 2)."""
+        return _map_2d(np.linalg.inv(self.homography), points)
+
+    def apply_points_3d(self, points: FloatArray) -> NDArray[np.float64]:
+        """Points (..., 3) of the camera's frame in the crop's frame, metres."""
+        return np.asarray(points, np.float64) @ self.camera_to_crop.T
+
+    def invert_points_3d(self, points: FloatArray) -> NDArray[np.float64]:
+        """Points (..., 3) of the crop's frame in the camera's frame, metres."""
+        return np.asarray(points, np.float64) @ self.camera_to_crop
+
+    def apply_rotation(self, rotation: FloatArray) -> NDArray[np.float64]:
+        """A hand's global_orient (..., 3, 3) in the camera's frame, as it is in the crop's.
+
+        For a mirrored crop the rotation is that of the mirrored hand: F R F with F = diag(-1, 1, 1) on both sides,
+        which in axis-angle is (x, -y, -z).
+        """
+        turned = self.rotation @ np.asarray(rotation, np.float64)
+        return np.asarray(_FLIP_X @ turned @ _FLIP_X if self.is_mirrored else turned)
+
+    def invert_rotation(self, rotation: FloatArray) -> NDArray[np.float64]:
+        """The inverse of :meth:`apply_rotation`."""
+        matrix = np.asarray(rotation, np.float64)
+        return np.asarray(self.rotation.T @ (_FLIP_X @ matrix @ _FLIP_X if self.is_mirrored else matrix))
+
+
+def mirror_pose(hand_pose: FloatArray) -> NDArray[np.float64]:
+    """Finger rotations (..., 3, 3) of a hand as those of its mirror image: axis-angle (x, -y, -z). Its own inverse."""
+    return np.asarray(_FLIP_X @ np.asarray(hand_pose, np.float64) @ _FLIP_X)
+
+
+def box_around(points: FloatArray, padding: float = 1.0, rotation_deg: float = 0.0) -> NDArray[np.float64]:
+    """Square box_xyxy (4,) around points (N, 2) in pixels, ``padding`` times the longer side of their extent.
+
+    With ``rotation_deg`` the extent and the middle are measured along the axes of the crop that turns the picture back
+    by so much: the box to give to :meth:`CropTransform.from_box` with the same rotation.
+    """
+    angle = np.radians(rotation_deg)
+    axes = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    turned = np.asarray(points, np.float64) @ axes.T
+    low, high = turned.min(axis=0), turned.max(axis=0)
+    half = max(float((high - low).max()), 1.0) * padding / 2
+    centre = (low + high) / 2 @ axes + 0.5
+    return np.concatenate([centre - half, centre + half])
+
+
+def roll_of(keypoints_2d: FloatArray) -> float:
+    """Degrees by which a hand's direction wrist to middle knuckle is turned clockwise from up, from (21, 2) pixels."""
+    dx, dy = np.asarray(keypoints_2d, np.float64)[9] - np.asarray(keypoints_2d, np.float64)[0]
+    return float(np.degrees(np.arctan2(dx, -dy)))
+
+
+def _map_2d(homography: FloatArray, points: FloatArray) -> NDArray[np.float64]:
+    points = np.asarray(points, np.float64)
+    uvw = points @ homography[:, :2].T + homography[:, 2]
+    return np.asarray(uvw[..., :2] / uvw[..., 2:])
+
+
+def _rotation_about_z(angle: float) -> NDArray[np.float64]:
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+
+
+def _look_at(ray: FloatArray) -> NDArray[np.float64]:
+    """The smallest rotation that takes the direction ``ray`` (3,) onto the z axis."""
+    z = ray / np.linalg.norm(ray)
+    axis = np.cross(z, [0.0, 0.0, 1.0])
+    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    return np.asarray(np.eye(3) + cross + cross @ cross / (1 + z[2]))

@@ -1,0 +1,64 @@
+"""Axis-angle and matrices in numpy alone: the float64 twins of rotation.py for what must run without torch.
+
+Knows: Rodrigues' formula and its inverse by way of the quaternion. Does not know: 6D, gradients, torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.floating[Any]]
+
+
+def expect_tail(name: str, shape: tuple[int, ...], tail: tuple[int, ...]) -> None:
+    if tuple(shape[-len(tail) :]) != tail:
+        wanted = ", ".join(str(size) for size in tail)
+        raise ValueError(f"expected {name} of shape (..., {wanted}), got {tuple(shape)}")
+
+
+def axis_angle_to_matrix_np(axis_angle: FloatArray) -> NDArray[np.float64]:
+    """(..., 3) radians -> (..., 3, 3) float64 by Rodrigues' formula."""
+    vector = np.asarray(axis_angle, np.float64)
+    expect_tail("axis_angle", vector.shape, (3,))
+    squared = (vector * vector).sum(-1)
+    small = squared < 1e-8
+    safe = np.where(small, 1.0, squared)
+    angle = np.sqrt(safe)
+    a = np.where(small, 1 - squared / 6, np.sin(angle) / angle)
+    b = np.where(small, 0.5 - squared / 24, (1 - np.cos(angle)) / safe)
+    cross = np.zeros((*vector.shape[:-1], 3, 3))
+    cross[..., 0, 1], cross[..., 0, 2], cross[..., 1, 2] = -vector[..., 2], vector[..., 1], -vector[..., 0]
+    cross[..., 1, 0], cross[..., 2, 0], cross[..., 2, 1] = vector[..., 2], -vector[..., 1], vector[..., 0]
+    return np.eye(3) + a[..., None, None] * cross + b[..., None, None] * (cross @ cross)
+
+
+def matrix_to_axis_angle_np(matrix: FloatArray) -> NDArray[np.float64]:
+    """(..., 3, 3) -> (..., 3) radians, angle in [0, pi]; exact near both 0 and pi (by way of the quaternion)."""
+    m = np.asarray(matrix, np.float64)
+    expect_tail("matrix", m.shape, (3, 3))
+    m00, m11, m22 = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
+    # Four ways to write the quaternion, each scaled by its own largest part (Shepperd 1978); the best-conditioned wins.
+    rows = np.stack(
+        [
+            np.stack([1 + m00 + m11 + m22, m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0],
+                      m[..., 1, 0] - m[..., 0, 1]], -1),
+            np.stack([m[..., 2, 1] - m[..., 1, 2], 1 + m00 - m11 - m22, m[..., 1, 0] + m[..., 0, 1],
+                      m[..., 0, 2] + m[..., 2, 0]], -1),
+            np.stack([m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] + m[..., 0, 1], 1 - m00 + m11 - m22,
+                      m[..., 2, 1] + m[..., 1, 2]], -1),
+            np.stack([m[..., 1, 0] - m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 2, 1] + m[..., 1, 2],
+                      1 - m00 - m11 + m22], -1),
+        ],
+        -2,
+    )  # fmt: skip
+    best = np.argmax(np.diagonal(rows, axis1=-2, axis2=-1), -1)
+    quaternion = np.take_along_axis(rows, best[..., None, None], -2)[..., 0, :]
+    quaternion /= np.linalg.norm(quaternion, axis=-1, keepdims=True)
+    quaternion *= np.where(quaternion[..., :1] < 0, -1.0, 1.0)
+    sine = np.linalg.norm(quaternion[..., 1:], axis=-1)
+    angle = 2 * np.arctan2(sine, quaternion[..., 0])
+    factor = np.where(sine < 1e-9, 2.0, angle / np.where(sine < 1e-9, 1.0, sine))
+    return quaternion[..., 1:] * factor[..., None]

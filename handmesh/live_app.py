@@ -1,0 +1,224 @@
+"""The live page: a camera, a clip or photos in; a window, an annotated clip or annotated pictures out.
+
+Knows options, keys and where results go. Does not know how a hand is found (tracker.py) or drawn (rendering).
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handmesh.errors import CommandParser, HandMeshError
+from handmesh.geometry.camera import DEFAULT_FOV_DEG
+from handmesh.images import write_image
+from handmesh.live_stats import LiveStats
+from handmesh.photos import result_names, write_record
+from handmesh.rendering.hud import draw_hud
+from handmesh.rendering.overlay import draw_hands
+from handmesh.rendering.window import Window, why_no_window
+from handmesh.stage_clock import StageClock
+from handmesh.video import ClipWriter, PhotoSource, Source, open_source
+from handmesh.video.writer import CLIP_SUFFIXES
+
+if TYPE_CHECKING:
+    from handmesh.tracker import Frame, HandTracker
+
+KEYS = "m mesh   j joints   f smoothing   space pause   s save   q quit"
+DEFAULT_FOLDER = Path("output")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the words, load the model, run until the source ends or the user does. Returns the exit code."""
+    args = _parse(argv)
+    # Being told to end is like Ctrl-C: what was recorded so far is finished.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with closing(_open(args.source)) as source:
+        is_photos = isinstance(source, PhotoSource)
+        has_window = not (args.headless or is_photos) and _can_open_window()
+        clip = None if is_photos or (has_window and not args.output) else _clip_path(args.output, source)
+        tracker = _load(args)
+        stats = LiveStats(tracker.predictor.engine.name)
+        try:
+            if isinstance(source, PhotoSource):
+                _annotate_photos(tracker, source, Path(args.output or DEFAULT_FOLDER / "photos"), stats)
+            else:
+                _run_live(tracker, source, clip, has_window, stats)
+            code = 0
+        except KeyboardInterrupt:
+            _say("stopped")
+            code = 130
+    if clip and clip.is_file():
+        _say(f"wrote {clip}")
+    summary = stats.summary()
+    _say(
+        f"{summary['frames']} frames, {summary['frames_with_hands']} with hands, {summary['fps']:.1f} frames a second, "
+        f"{summary['engine']}, {summary['resolution']}"
+    )
+    if args.stats:
+        stats.save(args.stats)
+    return code
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = CommandParser(prog="handmesh webcam", description="Hand meshes live: from a camera, a clip or photos.")
+    parser.add_argument("--source", help="camera index, clip, photo or folder of photos; default: camera 0 if any")
+    parser.add_argument("--output", help="clip to write (.mp4), or folder; default: output/ where there is no window")
+    parser.add_argument("--headless", action="store_true", help="no window, also where there is a display")
+    parser.add_argument("--stats", metavar="FILE.json", help="write frames, fps and milliseconds by stage")
+    parser.add_argument("--checkpoint", default="default", help="weights: a file, a run's folder, or 'default'")
+    parser.add_argument("--mano", default="open", help="hand model: MANO_RIGHT.pkl, an .npz, or 'open'")
+    parser.add_argument("--fov", type=float, metavar="DEG", help="the camera's field of view over the longer side")
+    parser.add_argument("--engine", default="auto", help="auto, torch or openvino")
+    parser.add_argument("--max-hands", type=int, default=2)
+    parser.add_argument("--no-smoothing", action="store_true", help="each frame as the network says it")
+    args = parser.parse_args(argv)
+    if args.max_hands < 1:
+        raise HandMeshError(f"expected --max-hands of at least 1, got {args.max_hands}")
+    if args.fov is not None and not 5 <= args.fov <= 170:
+        raise HandMeshError(f"expected --fov between 5 and 170 degrees, got {args.fov:g}")
+    return args
+
+
+def _open(spec: str | None) -> Source:
+    """The source asked for; with none asked for, the first camera, or else a clip that the project renders itself."""
+    if spec is not None:
+        return open_source(spec)
+    try:
+        return open_source(0)
+    except HandMeshError:
+        from handmesh.synthesis.clip import demo_clip, demo_clip_path
+
+        made = "" if demo_clip_path().is_file() else " (rendering it now, half a minute, once)"
+        _say(f"no camera: using a clip of the open hand that this project renders itself{made}")
+        return open_source(demo_clip())
+
+
+def _can_open_window() -> bool:
+    reason = why_no_window()
+    if reason:
+        _say(f"no window: {reason}; writing a clip instead")
+    return reason is None
+
+
+def _load(args: argparse.Namespace) -> HandTracker:
+    from handmesh.predictor import HandMeshPredictor
+    from handmesh.tracker import HandTracker
+
+    predictor = HandMeshPredictor.from_pretrained(args.checkpoint, engine=args.engine, mano=args.mano)
+    predictor.detector.load()
+    if args.fov is None:
+        _say(f"the camera's field of view is taken to be {DEFAULT_FOV_DEG:g} degrees; --fov makes distances true")
+    return HandTracker(predictor, not args.no_smoothing, args.max_hands, fov_deg=args.fov)
+
+
+def _clip_path(output: str | None, source: Source) -> Path:
+    """Where the annotated clip goes: the name given, or the source's own name in the folder given."""
+    target = Path(output) if output else DEFAULT_FOLDER
+    if target.suffix.lower() in CLIP_SUFFIXES:
+        return target
+    if output and target.suffix and not target.is_dir():
+        raise HandMeshError(f"expected --output as a clip ({', '.join(CLIP_SUFFIXES)}) or a folder, got {target.name}")
+    return target / f"{Path(source.description).stem.replace(' ', '-')}-hands.mp4"
+
+
+class _Switches:
+    """What the keys change."""
+
+    def __init__(self, smoothing: bool) -> None:
+        self.mesh, self.joints, self.smoothing = True, False, smoothing
+        self.is_paused = self.is_over = self.wants_picture = False
+
+    def press(self, key: str) -> None:
+        """Take in a key; "" is none."""
+        self.mesh ^= key == "m"
+        self.joints ^= key == "j"
+        self.smoothing ^= key == "f"
+        self.is_paused ^= key in (" ", "p")
+        self.is_over |= key in ("q", "\x1b")
+        self.wants_picture = key == "s"
+
+
+def _run_live(tracker: HandTracker, source: Source, clip: Path | None, has_window: bool, stats: LiveStats) -> None:
+    """Frames to the window, the clip, or both, until the source ends or the user does."""
+    switches = _Switches(tracker.smoothing)
+    with ExitStack() as stack:
+        writer = stack.enter_context(ClipWriter(clip, source.fps or 30.0)) if clip else None
+        window = stack.enter_context(Window("handmesh")) if has_window else None
+        if source.is_live and writer:
+            _say(f"recording to {clip}; Ctrl-C ends it")
+        start_s = time.perf_counter()
+        for frame in tracker.run(source):
+            clock = StageClock()
+            with clock("draw"):
+                picture = _annotate(frame, switches, stats, bool(window))
+            if writer:
+                with clock("write"):
+                    writer.write(picture)
+            stats.add(
+                {**frame.stages_ms, **clock.stages_ms}, bool(frame.hands), frame.image.shape[1], frame.image.shape[0],
+                frame.grabbed_s,
+            )  # fmt: skip
+            if window:
+                # A clip runs at its own pace, a camera at its newest frame's.
+                due_s = 0.0 if source.is_live else start_s + frame.timestamp_s
+                _show(window, frame, picture, switches, stats, int((due_s - time.perf_counter()) * 1000))
+                tracker.smoothing = switches.smoothing
+            if switches.is_over:
+                break
+
+
+def _annotate(frame: Frame, switches: _Switches, stats: LiveStats, has_keys: bool) -> NDArray[np.uint8]:
+    picture = draw_hands(frame.image, frame.hands, mesh=switches.mesh, joints=switches.joints)
+    draw_hud(picture, stats.lines() if stats.frames else [], KEYS if has_keys else "")
+    return picture
+
+
+def _show(
+    window: Window, frame: Frame, picture: NDArray[np.uint8], switches: _Switches, stats: LiveStats, wait_ms: int
+) -> None:
+    """Put a picture on the screen, obey a key, and stay while it says pause."""
+    switches.press(window.show(picture, wait_ms))
+    while True:
+        if switches.wants_picture:
+            _save(picture, frame)
+        if not switches.is_paused or switches.is_over:
+            return
+        picture = _annotate(frame, switches, stats, True)
+        switches.press(window.show(picture, 40))
+
+
+def _save(picture: NDArray[np.uint8], frame: Frame) -> None:
+    """The annotated picture and its hands as files, named by the moment."""
+    name = DEFAULT_FOLDER / time.strftime("hands-%Y%m%d-%H%M%S")
+    write_image(name.with_suffix(".png"), picture)
+    write_record(name.with_suffix(".json"), frame.hands, frame.name)
+    _say(f"saved {name}.png and {name}.json")
+
+
+def _annotate_photos(tracker: HandTracker, source: PhotoSource, folder: Path, stats: LiveStats) -> None:
+    """A picture with its hands drawn on it for every photo."""
+    if folder.suffix.lower() in CLIP_SUFFIXES or folder.is_file():
+        raise HandMeshError(f"expected --output to be a folder for photos, got {folder}; name a folder")
+    names = result_names(source.files)
+    for frame in tracker.run(source):
+        clock = StageClock()
+        with clock("draw"):
+            picture = draw_hands(frame.image, frame.hands)
+        with clock("write"):
+            write_image(folder / f"{names[frame.name]}.png", picture)
+        stats.add({**frame.stages_ms, **clock.stages_ms}, bool(frame.hands), *frame.image.shape[1::-1])
+        _say(f"{frame.name}: {len(frame.hands)} hand{'s' if len(frame.hands) != 1 else ''}")
+    _say(f"wrote {stats.frames} pictures to {folder}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

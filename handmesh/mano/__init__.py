@@ -1,0 +1,1 @@
+"""The hand model: its arrays, its files, its layer, and the open hand."""

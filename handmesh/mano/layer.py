@@ -1,0 +1,106 @@
+"""Rotation matrices and shape in, a posed hand out: linear blend skinning in torch, written to be exported.
+
+Knows: the skinning equations (Loper et al. 2015, SMPL, eq. 2-10; Romero et al. 2017, MANO), FreiHAND's
+joints. Does not know: 6D or axis-angle, the mean pose (absolute matrices come in), translation, cameras, left
+hands.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from handmesh.mano.arrays import ManoArrays
+from handmesh.mano.numpy_lbs import joint_regressor_21
+from handmesh.skeleton import NUM_VERTICES
+
+
+class ManoLayer(nn.Module):
+    """A hand model as constant buffers and a differentiable forward.
+
+    The kinematic tree is five chains of three joints on the wrist (ManoArrays.validate makes sure), so the
+    forward kinematics are three batched products and no index is a tensor: torch.export and ONNX take it with
+    a dynamic batch. Buffers are not saved with weights: a checkpoint names its hand by fingerprint instead.
+    """
+
+    template: Tensor
+    shape_basis: Tensor
+    pose_basis: Tensor
+    joint_template: Tensor
+    joint_basis: Tensor
+    weights: Tensor
+    regressor_21: Tensor
+    mean_pose: Tensor
+    faces: Tensor
+    identity: Tensor
+
+    def __init__(self, arrays: ManoArrays) -> None:
+        super().__init__()
+
+        def constant(name: str, value: object, dtype: torch.dtype = torch.float32) -> None:
+            self.register_buffer(name, torch.as_tensor(value).to(dtype).contiguous(), persistent=False)
+
+        arrays.validate()
+        self.hand_fingerprint = arrays.fingerprint()
+        joint_template = arrays.J_regressor @ arrays.v_template
+        joint_basis = arrays.J_regressor @ arrays.shapedirs.reshape(NUM_VERTICES, 30)
+        constant("template", arrays.v_template.reshape(-1))
+        constant("shape_basis", arrays.shapedirs.reshape(-1, 10).T)
+        constant("pose_basis", arrays.posedirs.reshape(-1, 135).T)
+        constant("joint_template", joint_template.reshape(-1))
+        constant("joint_basis", joint_basis.reshape(48, 10).T)
+        constant("weights", arrays.weights)
+        constant("regressor_21", joint_regressor_21(arrays))
+        constant("mean_pose", arrays.mean_pose())
+        constant("faces", arrays.faces, torch.int64)
+        constant("identity", torch.eye(3))
+
+    def forward(self, global_orient: Tensor, hand_pose: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
+        """global_orient (B, 3, 3), hand_pose (B, 15, 3, 3), betas (B, 10) -> vertices (B, 778, 3) and
+        joints (B, 21, 3).
+
+        Metres, MANO frame, no translation; the root turns about the rest wrist joint. joints: FreiHAND's
+        order and meaning (regressor on the posed vertices, plus fingertip vertices). Always computed in the
+        precision of the buffers (float32): half precision would cost millimetres.
+        """
+        device = global_orient.device.type
+        if torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):
+                return self._skin(global_orient, hand_pose, betas)
+        return self._skin(global_orient, hand_pose, betas)
+
+    def _skin(self, global_orient: Tensor, hand_pose: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
+        dtype = self.template.dtype
+        global_orient, hand_pose, betas = global_orient.to(dtype), hand_pose.to(dtype), betas.to(dtype)
+        pose_feature = (hand_pose - self.identity).flatten(1)
+        rest = self.template + betas @ self.shape_basis + pose_feature @ self.pose_basis
+        rest = rest.unflatten(1, (NUM_VERTICES, 3))
+        rotations, offsets = self._chain(global_orient, hand_pose, self.rest_joints(betas))
+        blended_rotation = (self.weights @ rotations.flatten(2)).unflatten(2, (3, 3))
+        blended_offset = self.weights @ offsets
+        vertices = (blended_rotation @ rest.unsqueeze(-1)).squeeze(-1) + blended_offset
+        return vertices, self.regressor_21 @ vertices
+
+    def rest_joints(self, betas: Tensor) -> Tensor:
+        """betas (B, 10) -> the 16 kinematic joints of the unposed hand (B, 16, 3), MANO order, metres."""
+        return (self.joint_template + betas @ self.joint_basis).unflatten(1, (16, 3))
+
+    @staticmethod
+    def _chain(global_orient: Tensor, hand_pose: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
+        """World rotations (B, 16, 3, 3) and offsets (B, 16, 3) that carry rest points to posed ones."""
+        fingers = hand_pose.unflatten(1, (5, 3))
+        chains = joints[:, 1:].unflatten(1, (5, 3)).unsqueeze(-1)
+        wrist = joints[:, :1].unsqueeze(-1)
+        rotation = global_orient.unsqueeze(1)
+        position, rest = wrist, wrist
+        root_offset = wrist - rotation @ wrist
+        rotations, offsets = [], []
+        for level in range(3):
+            position = position + rotation @ (chains[:, :, level] - rest)
+            rotation = rotation @ fingers[:, :, level]
+            rest = chains[:, :, level]
+            rotations.append(rotation)
+            offsets.append(position - rotation @ rest)
+        all_rotations = torch.cat([global_orient.unsqueeze(1), torch.stack(rotations, 2).flatten(1, 2)], 1)
+        all_offsets = torch.cat([root_offset, torch.stack(offsets, 2).flatten(1, 2)], 1)
+        return all_rotations, all_offsets.squeeze(-1)

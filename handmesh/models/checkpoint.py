@@ -1,0 +1,141 @@
+"""The file that holds a network: safetensors with a JSON description in its header, never a pickle.
+
+The description says all that is needed to build the network again (config, whether it is folded), what it was trained
+on (hand model, data), and how well it did. Knows files and networks; does not know training.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from handmesh.config import Config, config_from_dict, config_to_dict
+from handmesh.errors import HandMeshError
+from handmesh.files import atomic_path
+from handmesh.mano.arrays import ManoArrays, load_mano
+from handmesh.models.hand_mesh_net import HandMeshNet
+
+#: Key of the description in the file's header.
+HEADER = "handmesh"
+#: A run's folder holds its network under this name.
+FILE_NAME = "model.safetensors"
+
+
+def save_checkpoint(
+    path: str | Path,
+    net: HandMeshNet,
+    config: Config,
+    metrics: dict[str, float] | None = None,
+    half: bool = False,
+    **description: Any,
+) -> None:
+    """Write a network, whole or not at all.
+
+    Args:
+        path: a .safetensors file, or a folder that is to hold one.
+        config: of the run that made the network.
+        metrics: what it scored.
+        half: large arrays as float16 (half the size; the small ones, BatchNorm's among them, stay float32).
+        description: more for the header (JSON): git revision, data fingerprint, steps, ...
+    """
+    target = _file_of(path)
+    tensors = {}
+    for name, value in net.state_dict().items():
+        is_large = value.is_floating_point() and value.dim() >= 2 and value.numel() >= 1024
+        tensors[name] = value.detach().cpu().to(torch.float16 if half and is_large else value.dtype).contiguous()
+    header = {
+        **description,
+        "version": _version(),
+        "hand_fingerprint": net.hand_fingerprint,
+        "is_folded": net.is_folded,
+        "config": config_to_dict(config),
+        "metrics": metrics or {},
+    }
+    with atomic_path(target) as temporary:
+        try:
+            save_file(tensors, temporary, {HEADER: json.dumps(header)})
+        except SafetensorError as error:  # its own error type hides the system's (disk full)
+            raise OSError(str(error)) from error
+
+
+def load_checkpoint(path: str | Path = "default", mano: ManoArrays | None = None) -> tuple[HandMeshNet, dict[str, Any]]:
+    """The network of a file, in evaluation mode, float32, and the file's description.
+
+    Args:
+        path: "default" (the weights shipped with the package), a .safetensors file, or a run's folder.
+        mano: the hand model; None for the one the checkpoint's config names.
+
+    Raises:
+        HandMeshError: no such file, not one of ours, damaged, or made for another hand model.
+    """
+    file = _resolve(path)
+    header, tensors = _read(file)
+    try:
+        config: Config = config_from_dict(header["config"])
+        hand, is_folded = str(header["hand_fingerprint"]), bool(header["is_folded"])
+    except (KeyError, TypeError) as error:
+        raise HandMeshError(f"{file}: expected a handmesh checkpoint, its header has no {error}; {_NEXT}") from error
+    if mano is None:
+        mano = load_mano(config.mano)
+    if mano.fingerprint() != hand:
+        raise HandMeshError(
+            f"{file}: expected the hand model {hand} it was trained with, got {mano.name} ({mano.fingerprint()}); "
+            "give that hand model (mano=...), or another checkpoint"
+        )
+    net = HandMeshNet(dataclasses.replace(config.model, pretrained=False), mano)
+    if is_folded:
+        net.reparameterize()
+    try:
+        net.load_state_dict(
+            {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+        )
+    except RuntimeError as error:
+        line = " ".join(str(error).split())[:300]
+        raise HandMeshError(f"{file}: its weights do not fit its own config ({line}); {_NEXT}") from error
+    return net.eval(), header
+
+
+_NEXT = "train one with scripts/train.sh, or use the shipped one (default)"
+
+
+def _file_of(path: str | Path) -> Path:
+    path = Path(path)
+    return path if path.suffix == ".safetensors" else path / FILE_NAME
+
+
+def _resolve(path: str | Path) -> Path:
+    if str(path) == "default":
+        file = Path(str(resources.files("handmesh"))) / "assets" / "default.safetensors"
+    else:
+        file = _file_of(path)
+    if not file.is_file():
+        raise HandMeshError(f"expected a checkpoint, got {path}: there is no file {file}; {_NEXT}")
+    return file
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            text = (opened.metadata() or {}).get(HEADER)
+            if text is None:
+                raise HandMeshError(f"{file}: expected a handmesh checkpoint, got another safetensors file; {_NEXT}")
+            return json.loads(text), {name: opened.get_tensor(name) for name in opened.keys()}
+    except (SafetensorError, OSError, ValueError) as error:
+        line = " ".join(str(error).split())
+        raise HandMeshError(
+            f"{file}: expected a whole checkpoint, got a damaged or foreign file ({line}); {_NEXT}"
+        ) from error
+
+
+def _version() -> str:
+    try:
+        return metadata.version("handmesh")
+    except metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,62 @@
+"""The FastViT paper's head: MANO parameters and a camera, regressed from one pooled feature.
+
+Also holds what every head returns. The image-aligned head is in aligned_head.py. Knows rotations; does not know the
+hand's surface.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from handmesh.geometry.rotation import matrix_to_rotation_6d, rotation_6d_to_matrix
+
+#: What a hand of ordinary size fills of a crop: half sizes per metre, the camera's scale before training.
+START_SCALE = 9.0
+
+
+class HeadOutput(NamedTuple):
+    """What a head says of each picture. ``aux`` holds what only losses look at."""
+
+    rotations: Tensor  # (B, 16, 3, 3), MANO order, absolute
+    betas: Tensor  # (B, 10)
+    camera: Tensor | None  # (B, 3) weak perspective; None: to be fitted to the keypoints
+    keypoints_2d: Tensor | None  # (B, 21, 2) in -1..1 over the crop; None: the projected joints
+    confidence: Tensor | None  # (B, 21) logits
+    presence: Tensor  # (B,) logit
+    is_right: Tensor  # (B,) logit
+    aux: dict[str, Tensor]
+
+
+class PooledHead(nn.Module):
+    """Pooled feature -> 16 x 6D as a residual to the mean pose, 10 betas, a weak-perspective camera (FastViT, 4.4)."""
+
+    mean_6d: Tensor
+
+    def __init__(self, channels: int, mean_pose: Tensor, hidden: int = 512) -> None:
+        """channels: width of the pooled feature. mean_pose: (15, 3, 3)."""
+        super().__init__()
+        mean = torch.cat([torch.eye(3)[None], mean_pose.float()])
+        self.register_buffer("mean_6d", matrix_to_rotation_6d(mean), persistent=False)
+        self.hidden = nn.Sequential(nn.Linear(channels, hidden), nn.GELU())
+        self.parameters_out = nn.Linear(hidden, 16 * 6 + 10 + 3)
+        self.is_hand = nn.Linear(channels, 2)
+        small_start(self.parameters_out, self.is_hand)
+
+    def forward(self, maps: list[Tensor], pooled: Tensor) -> HeadOutput:
+        """maps are not looked at; pooled (B, channels)."""
+        d6, betas, camera = self.parameters_out(self.hidden(pooled)).split([96, 10, 3], dim=-1)
+        rotations = rotation_6d_to_matrix(self.mean_6d + d6.unflatten(-1, (16, 6)))
+        scale = START_SCALE * torch.exp(camera[:, :1])
+        presence, is_right = self.is_hand(pooled).unbind(-1)
+        camera = torch.cat([scale, camera[:, 1:] * 0.1], dim=-1)
+        return HeadOutput(rotations, betas, camera, None, None, presence, is_right, {})
+
+
+def small_start(*layers: nn.Linear) -> None:
+    """Let output layers begin near zero, so that training starts at the mean hand."""
+    for layer in layers:
+        nn.init.normal_(layer.weight, std=0.01)
+        nn.init.zeros_(layer.bias)

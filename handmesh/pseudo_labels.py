@@ -1,0 +1,113 @@
+"""Photos without annotation, made into a data set in FreiHAND's layout by a teacher and a fit.
+
+The teacher's landmarks (:mod:`handmesh.real_photos`) become parameters of the hand model (:mod:`handmesh.fitting`);
+what the two views of the teacher or the fit disagree on is left out. Left hands are stored mirrored, as right ones.
+Held-out photos go to the evaluation split. Knows labels and files; knows nothing of networks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from handmesh.data.freihand_writer import FreiHandWriter
+from handmesh.errors import HandMeshError
+from handmesh.fitting import FittedHands, fit_hands
+from handmesh.geometry.camera import fit_translation, intrinsics_from_fov
+from handmesh.geometry.crop import CropTransform, box_around
+from handmesh.images import read_image
+from handmesh.mano.arrays import ManoArrays
+from handmesh.mano.numpy_lbs import pose_vertices
+from handmesh.real_photos import LabelledPhoto
+
+PICTURE_SIZE = 224
+#: Side of the stored picture over the box of the 21 joints: room for the crops of training.
+PICTURE_PADDING = 2.0
+#: A photo that is a cut-out of a webcam frame spans about so much: a hand of 18 cm, 1.7 boxes wide, at half a metre.
+CUT_OUT_FOV_DEG = 32.0
+#: Fits further than this from the teacher are left out.
+MAX_ERROR_MM = 9.0
+MAX_ERROR_2D = 0.04
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How many photos became samples, and how many were left out and why."""
+
+    training: int
+    evaluation: int
+    untrusted: int
+    unfitted: int
+
+
+def write_pseudo_labelled(
+    photos: Sequence[LabelledPhoto], out: str | os.PathLike[str], arrays: ManoArrays, progress: bool = True
+) -> Kept:
+    """Fit every trusted photo and write the good fits to the folder ``out`` in FreiHAND's layout.
+
+    Args:
+        photos: with 2D and 3D labels and a known side, as :func:`handmesh.real_photos.teacher_photos` gives them.
+
+    Raises:
+        HandMeshError: no photo is left, or ``out`` holds a data set already.
+    """
+    trusted = [p for p in photos if p.is_trusted and p.joints is not None and p.is_right is not None]
+    if not trusted:
+        raise HandMeshError("expected photos with trusted labels, got none; look at the photos that were given")
+    counts = {False: 0, True: 0}
+    mean = arrays.hands_mean
+    folder = Path(out)
+    with FreiHandWriter(folder, "training", mean) as training, FreiHandWriter(folder, "evaluation", mean) as evaluation:
+        writers = {False: training, True: evaluation}
+        for start in tqdm(range(0, len(trusted), _CHUNK), desc="fitting", disable=not progress):
+            chunk = trusted[start : start + _CHUNK]
+            fits = _fit(arrays, chunk)
+            for i, photo in enumerate(chunk):
+                if fits.error_mm[i] > MAX_ERROR_MM or fits.error_2d[i] > MAX_ERROR_2D:
+                    continue
+                writers[photo.is_held_out].add(make_sample(arrays, photo, fits, i))
+                counts[photo.is_held_out] += 1
+    written = counts[False] + counts[True]
+    return Kept(counts[False], counts[True], len(photos) - len(trusted), len(trusted) - written)
+
+
+def make_sample(arrays: ManoArrays, photo: LabelledPhoto, fits: FittedHands, index: int) -> dict[str, Any]:
+    """A sample as :class:`handmesh.data.freihand.FreiHandDataset` gives it, from a photo and its fit.
+
+    The picture is a plain square cut-out round the hand, mirrored for a left hand; the camera's field of view is
+    assumed (CUT_OUT_FOV_DEG), and the hand stands where its joints meet the teacher's points.
+    """
+    image = read_image(photo.path)
+    height, width = image.shape[:2]
+    K = intrinsics_from_fov(width, height, CUT_OUT_FOV_DEG)
+    box = box_around(photo.keypoints_2d, PICTURE_PADDING)
+    crop = CropTransform.from_box(box, K, PICTURE_SIZE, mirror=not photo.is_right, perspective=False)
+    vertices, joints = pose_vertices(arrays, fits.global_orient[index], fits.hand_pose[index], fits.betas[index])
+    translation = fit_translation(joints, crop.apply_points_2d(photo.keypoints_2d), crop.K_crop)
+    return {
+        "image": crop.apply_image(image, border=cv2.BORDER_REPLICATE),
+        "K": crop.K_crop,
+        "joints": joints + translation,
+        "vertices": vertices + translation,
+        "global_orient": fits.global_orient[index],
+        "hand_pose": fits.hand_pose[index],
+        "betas": fits.betas[index],
+        "is_right": True,
+        "presence": True,
+    }
+
+
+def _fit(arrays: ManoArrays, photos: Sequence[LabelledPhoto]) -> FittedHands:
+    # A left hand is fitted as the right one in its mirror.
+    sign = np.array([[1.0 if photo.is_right else -1.0, 1, 1] for photo in photos])[:, None]
+    joints = np.stack([photo.joints for photo in photos if photo.joints is not None]) * sign
+    keypoints = np.stack([photo.keypoints_2d for photo in photos]) * sign[..., :2]
+    return fit_hands(arrays, joints, keypoints)

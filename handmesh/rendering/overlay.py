@@ -1,0 +1,287 @@
+"""Hands drawn over the picture they were found in: a shaded, see-through mesh and, if asked for, the skeleton.
+
+Works on the part of the picture that the hand covers, nowhere else. Knows: Hand, pixels, tints.
+Does not know: where pictures come from, windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numba import njit
+
+from handmesh.hand import Hand
+from handmesh.rendering.rasterizer import NEAR_M, fill_faces, setup_edges, vertex_normals
+from handmesh.skeleton import BONES, FINGERS
+
+#: RGB 0..255 of the mesh by side: a cool right hand, a warm left one, easy to tell apart also for the colour-blind.
+RIGHT_TINT = (120, 180, 250)
+LEFT_TINT = (250, 175, 105)
+#: RGB of the skeleton's fingers, thumb to little finger, and of the wrist.
+FINGER_COLORS = {
+    "thumb": (235, 75, 75), "index": (250, 180, 40), "middle": (75, 200, 85), "ring": (60, 150, 250),
+    "little": (190, 100, 240),
+}  # fmt: skip
+WRIST_COLOR = (235, 235, 235)
+
+Region = tuple[int, int, int, int]
+
+_STEP = np.float32(0.03)  # relative step of depth within a pixel's neighbours that makes it an edge
+# A key light over the viewer's left shoulder and a weak one from below, in the camera's frame, pointing to the light.
+_KEY = np.array([-0.45, -0.65, -0.61], np.float32)
+_FILL = np.array([0.70, 0.30, -0.65], np.float32)
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _vertex_light(vertices: np.ndarray, normals: np.ndarray, key: np.ndarray, fill: np.ndarray) -> np.ndarray:
+    """(V, 2) float32: diffuse light and highlight of each vertex."""
+    out = np.empty((vertices.shape[0], 2), np.float32)
+    for v in range(vertices.shape[0]):
+        x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
+        scale = np.float32(-1.0) / np.sqrt(x * x + y * y + z * z + np.float32(1e-12))
+        ex, ey, ez = x * scale, y * scale, z * scale
+        nx, ny, nz = normals[v, 0], normals[v, 1], normals[v, 2]
+        facing = max(nx * ex + ny * ey + nz * ez, np.float32(0.0))
+        diffuse = np.float32(0.16) + np.float32(0.22) * facing
+        diffuse += np.float32(0.62) * max(nx * key[0] + ny * key[1] + nz * key[2], np.float32(0.0))
+        diffuse += np.float32(0.18) * max(nx * fill[0] + ny * fill[1] + nz * fill[2], np.float32(0.0))
+        hx, hy, hz = ex + key[0], ey + key[1], ez + key[2]
+        norm = np.float32(1.0) / np.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-12))
+        peak = max((nx * hx + ny * hy + nz * hz) * norm, np.float32(0.0))
+        peak = peak * peak
+        peak = peak * peak
+        peak = peak * peak
+        rim = (np.float32(1.0) - facing) * (np.float32(1.0) - facing)
+        out[v, 0] = diffuse
+        out[v, 1] = np.float32(0.22) * peak * peak + np.float32(0.10) * rim * rim
+    return out
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _light_planes(edges: np.ndarray, boxes: np.ndarray, faces: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """(F, 8) float32: u0, v0, then a, b, c of diffuse and of highlight such that a (u - u0) + b (v - v0) + c is the
+    value over the depth at (u, v): what is linear on a face is, so divided, linear in the picture."""
+    planes = np.zeros((faces.shape[0], 8), np.float32)
+    for f in range(faces.shape[0]):
+        if boxes[f, 2] <= boxes[f, 0]:
+            continue
+        planes[f, 0], planes[f, 1] = boxes[f, 0], boxes[f, 1]
+        for i in range(3):
+            vertex = faces[f, i]
+            for k in range(3):
+                planes[f, 2 + k] += edges[f, i, k] * light[vertex, 0]
+                planes[f, 5 + k] += edges[f, i, k] * light[vertex, 1]
+    return planes
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _nearest_at(
+    u: float, v: float, candidates: np.ndarray, count: int, edges: np.ndarray, boxes: np.ndarray
+) -> tuple[int, float]:
+    """The nearest of the first `count` candidates that covers (u, v), or -1, and its inverse depth there."""
+    best, found = np.float32(0.0), -1
+    for i in range(count):
+        f = np.uintp(candidates[i])
+        du, dv = u - np.float32(boxes[f, 0]), v - np.float32(boxes[f, 1])
+        w0 = edges[f, 0, 0] * du + edges[f, 0, 1] * dv + edges[f, 0, 2]
+        w1 = edges[f, 1, 0] * du + edges[f, 1, 1] * dv + edges[f, 1, 2]
+        w2 = edges[f, 2, 0] * du + edges[f, 2, 1] * dv + edges[f, 2, 2]
+        total = w0 + w1 + w2
+        if min(w0, w1, w2) >= np.float32(-1e-4) * total and total > best:
+            best, found = total, candidates[i]
+    return found, best
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _faces_around(face_index: np.ndarray, row: int, column: int, candidates: np.ndarray) -> int:
+    """Fill candidates (9,) with the different faces of a pixel and its neighbours; returns how many."""
+    count = 0
+    for y in range(row - 1, row + 2):
+        for x in range(column - 1, column + 2):
+            f = face_index[y, x]
+            is_new = f >= 0
+            for i in range(count):
+                is_new &= candidates[i] != f
+            if is_new:
+                candidates[count] = f
+                count += 1
+    return count
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _blend(
+    image: np.ndarray, left: int, top: int, face_index: np.ndarray, inverse_depth: np.ndarray, edges: np.ndarray,
+    boxes: np.ndarray, planes: np.ndarray, tints: np.ndarray, face_hand: np.ndarray, opacity: float,
+) -> None:
+    """Blend a z-buffer over image (H, W, 3) uint8: its pixel (1, 1) is the image's (left, top), its border is spare.
+
+    Pixels well inside a surface are shaded once; where depth steps, four samples choose among the faces around."""
+    zero, one, half = np.float32(0.0), np.float32(1.0), np.float32(0.5)
+    quarter, most = np.float32(0.25), np.float32(255.0)
+    full = np.float32(opacity)
+    candidates = np.empty(9, np.int32)
+    for v in range(1, face_index.shape[0] - 1):
+        for u in range(1, face_index.shape[1] - 1):
+            centre = inverse_depth[v, u]
+            up, down = inverse_depth[v - 1, u], inverse_depth[v + 1, u]
+            before, after = inverse_depth[v, u - 1], inverse_depth[v, u + 1]
+            high = max(centre, max(max(up, down), max(before, after)))
+            if high == zero:
+                continue
+            low = min(centre, min(min(up, down), min(before, after)))
+            diffuse = shine = weight = zero
+            hand = 0
+            if high - low < _STEP * high:
+                p = planes[np.uintp(face_index[v, u])]
+                du, dv, z = np.float32(u) - p[0], np.float32(v) - p[1], one / centre
+                diffuse = (p[2] * du + p[3] * dv + p[4]) * z
+                shine = (p[5] * du + p[6] * dv + p[7]) * z
+                weight = one
+                hand = face_hand[np.uintp(face_index[v, u])]
+            else:
+                count = _faces_around(face_index, v, u, candidates)
+                for s in range(4):
+                    at_u = np.float32(u) + (half * np.float32(s & 1) - quarter)
+                    at_v = np.float32(v) + (half * np.float32(s >> 1) - quarter)
+                    f, near = _nearest_at(at_u, at_v, candidates, count, edges, boxes)
+                    if f >= 0:
+                        p = planes[np.uintp(f)]
+                        du, dv, z = at_u - p[0], at_v - p[1], quarter / near
+                        diffuse += max((p[2] * du + p[3] * dv + p[4]) * z, zero)
+                        shine += max((p[5] * du + p[6] * dv + p[7]) * z, zero)
+                        weight += quarter
+                        hand = face_hand[np.uintp(f)]
+            if weight == zero:
+                continue
+            rest = one - weight * full
+            diffuse, shine = diffuse * full, shine * full * most + half
+            pixel = image[np.uintp(top + v - 1), np.uintp(left + u - 1)]
+            tint = tints[np.uintp(hand)]
+            for c in range(3):
+                pixel[c] = np.uint8(min(np.float32(pixel[c]) * rest + tint[c] * diffuse + shine, most))
+
+
+@njit(cache=True, nogil=True)
+def _bounds(vertices: np.ndarray, K: np.ndarray) -> tuple[float, float, float, float, float]:
+    """Least and most u and v of the vertices before the near plane (most < least: none), and the least depth."""
+    low_u = low_v = nearest = np.inf
+    high_u = high_v = -np.inf
+    for i in range(vertices.shape[0]):
+        x, y, z = vertices[i]
+        nearest = min(nearest, z)
+        if z > NEAR_M:
+            u = (K[0, 0] * x + K[0, 1] * y) / z + K[0, 2]
+            v = K[1, 1] * y / z + K[1, 2]
+            low_u, high_u = min(low_u, u), max(high_u, u)
+            low_v, high_v = min(low_v, v), max(high_v, v)
+    return low_u, low_v, high_u, high_v, nearest
+
+
+def draw_hands(
+    image: np.ndarray, hands: Sequence[Hand], *, mesh: bool = True, joints: bool = False, alpha: float = 0.85
+) -> np.ndarray:
+    """A copy of image (H, W, 3) uint8 RGB with the hands drawn over it.
+
+    mesh: the shaded surface, `alpha` opaque; right hands cool, left hands warm, nearer ones before farther ones.
+    joints: the skeleton in one colour a finger; joints of low confidence are drawn faintly.
+    """
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected an image (H, W, 3) uint8, got {image.dtype} {image.shape}")
+    image = image.copy()
+    if mesh:
+        for region, group in _groups(hands, image.shape[1], image.shape[0]):
+            _draw_meshes(image, region, group, alpha)
+    if joints:
+        for hand in sorted(hands, key=lambda h: -float(h.translation[2])):
+            _draw_skeleton(image, hand)
+    return image
+
+
+def _region(hand: Hand, width: int, height: int) -> Region:
+    """Pixels (left, top, right, bottom), exclusive, that a hand covers; all of the picture when it reaches the eye."""
+    vertices, K = np.ascontiguousarray(hand.vertices, np.float32), np.asarray(hand.K, np.float64)
+    low_u, low_v, high_u, high_v, nearest = _bounds(vertices, K)
+    if high_u < low_u:
+        return 0, 0, 0, 0
+    if nearest <= NEAR_M:
+        return 0, 0, width, height
+    left, top = (int(np.floor(min(max(low, 0.0), side))) for low, side in ((low_u, width), (low_v, height)))
+    right, bottom = (int(np.ceil(min(max(high + 1, 0.0), side))) for high, side in ((high_u, width), (high_v, height)))
+    return left, top, right, bottom
+
+
+def _groups(hands: Sequence[Hand], width: int, height: int) -> list[tuple[Region, list[Hand]]]:
+    """Hands that overlap in the picture share one region and one z-buffer; hands apart have a small one each."""
+    groups: list[tuple[Region, list[Hand]]] = []
+    for hand in hands:
+        box, members = _region(hand, width, height), [hand]
+        rest = []
+        for other, others in groups:
+            if box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]:
+                box = min(box[0], other[0]), min(box[1], other[1]), max(box[2], other[2]), max(box[3], other[3])
+                members = others + members
+            else:
+                rest.append((other, others))
+        groups = [*rest, (box, members)]
+    return groups
+
+
+def _draw_meshes(image: np.ndarray, region: Region, hands: list[Hand], alpha: float) -> None:
+    left, top, right, bottom = region
+    if right <= left or bottom <= top:
+        return
+    wide, high = right - left + 2, bottom - top + 2
+    inverse_depth = np.zeros((high, wide), np.float32)
+    face_index = np.full((high, wide), -1, np.int32)
+    count = [len(hand.faces) for hand in hands]
+    edges = np.empty((sum(count), 3, 3), np.float32)
+    boxes = np.empty((sum(count), 4), np.int32)
+    all_faces, light, first_vertex, first_face = [], [], 0, 0
+    for hand in hands:
+        vertices = np.ascontiguousarray(hand.vertices, np.float32)
+        faces = np.ascontiguousarray(hand.faces, np.int32)
+        normals = np.empty_like(vertices)
+        vertex_normals(vertices, faces, normals)
+        light.append(_vertex_light(vertices, normals, _KEY, _FILL))
+        K = np.array(hand.K, np.float64)
+        K[:2, 2] -= [left - 1, top - 1]
+        part = slice(first_face, first_face + len(faces))
+        setup_edges(vertices, faces, K, wide, high, NEAR_M, True, edges[part], boxes[part])
+        fill_faces(edges[part], boxes[part], NEAR_M, first_face, inverse_depth, face_index)
+        all_faces.append(faces + first_vertex)
+        first_vertex += len(vertices)
+        first_face += len(faces)
+    tints = np.array([RIGHT_TINT if hand.is_right else LEFT_TINT for hand in hands], np.float32)
+    face_hand = np.repeat(np.arange(len(hands)), count)
+    planes = _light_planes(edges, boxes, np.concatenate(all_faces), np.concatenate(light))
+    _blend(image, left, top, face_index, inverse_depth, edges, boxes, planes, tints, face_hand, alpha)
+
+
+def _draw_skeleton(image: np.ndarray, hand: Hand) -> None:
+    points = np.asarray(hand.keypoints_2d, np.float64)
+    if not np.isfinite(points).all():
+        return
+    extent = float(np.linalg.norm(points.max(0) - points.min(0)))
+    thickness = int(np.clip(extent / 110, 1, 6))
+    colors = {0: WRIST_COLOR}
+    for finger, members in FINGERS.items():
+        colors.update(dict.fromkeys(members, FINGER_COLORS[finger]))
+    # Sixteenths of a pixel: the skeleton does not jump from pixel to pixel.
+    fixed = np.rint(np.clip(points, -30000, 30000) * 16).astype(int)
+    confidence = np.asarray(hand.confidence)
+
+    def shade(color: tuple[int, int, int], trust: float) -> tuple[float, ...]:
+        return tuple(c * (0.35 + 0.65 * float(np.clip(trust, 0, 1))) for c in color)
+
+    for parent, child in BONES:
+        trust = min(confidence[parent], confidence[child])
+        ends = (tuple(int(x) for x in fixed[parent]), tuple(int(x) for x in fixed[child]))
+        cv2.line(image, *ends, shade(colors[child], trust), thickness, cv2.LINE_AA, 4)
+    for joint in range(len(points)):
+        centre = tuple(int(x) for x in fixed[joint])
+        radius = int(16 * (thickness * 1.1 + 0.8))
+        cv2.circle(image, centre, radius + 16, (20.0, 20.0, 20.0), -1, cv2.LINE_AA, 4)
+        cv2.circle(image, centre, radius, shade(colors[joint], confidence[joint]), -1, cv2.LINE_AA, 4)

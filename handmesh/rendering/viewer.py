@@ -1,0 +1,54 @@
+"""A window in which meshes can be turned: Open3D, loaded only when asked for.
+
+Knows: Hand, Open3D. Does not know: pictures, networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from handmesh.errors import HandMeshError
+from handmesh.hand import Hand
+from handmesh.rendering.overlay import LEFT_TINT, RIGHT_TINT
+
+
+def hand_geometries(hands: Sequence[Hand]) -> list[Any]:
+    """The hands as Open3D meshes with normals and their tints; y up, z towards the viewer, metres."""
+    import open3d
+
+    meshes = []
+    for hand in hands:
+        # Open3D's first view looks along -z with y up: half a turn about x from the camera's frame.
+        points = np.asarray(hand.vertices, np.float64) * np.array([1.0, -1.0, -1.0])
+        mesh = open3d.geometry.TriangleMesh(
+            open3d.utility.Vector3dVector(points),
+            open3d.utility.Vector3iVector(np.asarray(hand.faces, np.int32)),
+        )
+        mesh.compute_vertex_normals()
+        mesh.paint_uniform_color(np.array(RIGHT_TINT if hand.is_right else LEFT_TINT) / 255.0)
+        meshes.append(mesh)
+    return meshes
+
+
+def show_hands(hands: Sequence[Hand], title: str = "handmesh") -> None:
+    """Open a window with the hands' meshes and wait until it is closed.
+
+    Raises HandMeshError when there is nothing to show, no Open3D, or no display."""
+    if not hands:
+        raise HandMeshError("expected at least one hand to show, got none; try another picture")
+    try:
+        import open3d
+    except ImportError as error:
+        raise HandMeshError(f"expected Open3D for the 3D window ({error}); install it: pip install open3d") from error
+    window = open3d.visualization.Visualizer()
+    if not window.create_window(window_name=title, width=960, height=720):
+        raise HandMeshError("expected a display for the 3D window, found none; save a .glb and open it elsewhere")
+    try:
+        for mesh in hand_geometries(hands):
+            window.add_geometry(mesh)
+        window.run()
+    finally:
+        window.destroy_window()

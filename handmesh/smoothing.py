@@ -1,0 +1,147 @@
+"""Steady hands: One-Euro filters by timestamps for numbers and rotations, and a shape that settles.
+
+Knows values and the seconds between them. Does not know MANO, pictures or tracks; the tracker decides what is filtered.
+One-Euro: Casiez, Roussel and Vogel 2012, "1 Euro Filter": a low-pass whose cutoff rises with speed, so that a resting
+hand does not tremble and a moving one does not lag. Time comes from the frames, never from an assumed rate.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handmesh.geometry.rotation import axis_angle_to_matrix_np, matrix_to_axis_angle_np
+
+FloatArray = NDArray[np.floating[Any]]
+
+#: A longer gap than this many seconds starts the filter anew: what was before says nothing of what is now.
+MAX_GAP_S = 0.5
+
+
+@dataclass(frozen=True)
+class OneEuroSettings:
+    """How a One-Euro filter trades tremble for lag.
+
+    Attributes:
+        min_cutoff_hz: cutoff at rest; lower is steadier.
+        beta: Hz of cutoff gained per unit of speed (unit of the value a second); higher lags less.
+        derivative_cutoff_hz: cutoff of the speed estimate.
+    """
+
+    min_cutoff_hz: float = 1.0
+    beta: float = 1.0
+    derivative_cutoff_hz: float = 2.0
+
+
+def smoothing_factor(cutoff_hz: FloatArray | float, step_s: float) -> Any:
+    """Weight of the newest value in a first-order low-pass of that cutoff after ``step_s`` seconds (eq. 6)."""
+    r = 2 * math.pi * np.asarray(cutoff_hz) * step_s
+    return r / (r + 1)
+
+
+class OneEuroFilter:
+    """One-Euro on an array of independent groups: the speed that opens a group's cutoff is its vector's length.
+
+    Values have shape (..., d): each leading index is one group (a keypoint, say) of d numbers.
+    """
+
+    def __init__(self, settings: OneEuroSettings) -> None:
+        self.settings = settings
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next value is passed through."""
+        self._value: NDArray[Any] | None = None
+        self._speed: NDArray[Any] | None = None
+        self._time_s = -math.inf
+
+    def __call__(self, value: FloatArray, timestamp_s: float) -> NDArray[np.float64]:
+        """The filtered value (same shape); timestamps in seconds, rising. A repeated timestamp repeats the answer."""
+        value = np.array(value, np.float64)
+        step_s = timestamp_s - self._time_s
+        if self._value is None or self._speed is None or self._value.shape != value.shape or step_s > MAX_GAP_S:
+            self._value, self._speed, self._time_s = value.copy(), np.zeros_like(value), timestamp_s
+            return self._value.copy()
+        if step_s <= 0:
+            return self._value.copy()
+        alpha_speed = smoothing_factor(self.settings.derivative_cutoff_hz, step_s)
+        self._speed = self._speed + alpha_speed * ((value - self._value) / step_s - self._speed)
+        self._value = self._value + _weight(self.settings, self._speed, step_s) * (value - self._value)
+        self._time_s = timestamp_s
+        return self._value.copy()
+
+
+class RotationFilter:
+    """One-Euro in the rotation group, on (..., 3, 3): steps are taken along the geodesic from the filtered rotation.
+
+    Speeds are angular, in radians a second, in the tangent space at the filtered rotation.
+    """
+
+    def __init__(self, settings: OneEuroSettings) -> None:
+        self.settings = settings
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next rotation is passed through."""
+        self._rotation: NDArray[Any] | None = None
+        self._speed: NDArray[Any] | None = None
+        self._time_s = -math.inf
+
+    def __call__(self, rotation: FloatArray, timestamp_s: float) -> NDArray[np.float64]:
+        """The filtered rotations (same shape); timestamps in seconds, rising."""
+        rotation = np.array(rotation, np.float64)
+        step_s = timestamp_s - self._time_s
+        if self._rotation is None or self._speed is None or step_s > MAX_GAP_S:
+            self._rotation, self._speed, self._time_s = rotation.copy(), np.zeros(rotation.shape[:-1]), timestamp_s
+            return self._rotation.copy()
+        if step_s <= 0:
+            return self._rotation.copy()
+        change = matrix_to_axis_angle_np(np.swapaxes(self._rotation, -1, -2) @ rotation)
+        alpha_speed = smoothing_factor(self.settings.derivative_cutoff_hz, step_s)
+        self._speed = self._speed + alpha_speed * (change / step_s - self._speed)
+        weight = _weight(self.settings, self._speed, step_s)
+        self._rotation = self._rotation @ axis_angle_to_matrix_np(weight * change)
+        self._time_s = timestamp_s
+        return self._rotation.copy()
+
+
+class ShapeLock:
+    """A person's shape does not change: betas are averaged, and held once the average has stood still for a while."""
+
+    def __init__(self, agreement_s: float = 1.0, tolerance: float = 0.15, min_samples: int = 10) -> None:
+        """Lock when the mean moved less than ``tolerance`` (length of the betas' vector) over ``agreement_s``."""
+        self.agreement_s, self.tolerance, self.min_samples = agreement_s, tolerance, min_samples
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the shape."""
+        self.is_locked = False
+        self._mean = np.zeros(10)
+        self._reference = np.zeros(10)
+        self._weight, self._samples, self._since_s = 0.0, 0, 0.0
+
+    def __call__(self, betas: FloatArray, timestamp_s: float, weight: float = 1.0) -> NDArray[np.float64]:
+        """The shape (10,) to use now, given what this frame says and how sure it is."""
+        if self.is_locked:
+            return self._mean.copy()
+        betas = np.asarray(betas, np.float64)
+        if self._samples == 0:
+            self._reference, self._since_s = betas.copy(), timestamp_s
+        self._samples += 1
+        self._weight += max(weight, 1e-3)
+        self._mean = self._mean + max(weight, 1e-3) / self._weight * (betas - self._mean)
+        if np.linalg.norm(self._mean - self._reference) > self.tolerance:
+            self._reference, self._since_s = self._mean.copy(), timestamp_s
+        elif timestamp_s - self._since_s >= self.agreement_s and self._samples >= self.min_samples:
+            self.is_locked = True
+        return self._mean.copy()
+
+
+def _weight(settings: OneEuroSettings, speed: NDArray[np.float64], step_s: float) -> NDArray[np.float64]:
+    """Weight (..., 1) of the newest value for a speed vector (..., d): the cutoff opens with the speed (eq. 7)."""
+    cutoff_hz = settings.min_cutoff_hz + settings.beta * np.linalg.norm(speed, axis=-1, keepdims=True)
+    return np.asarray(smoothing_factor(cutoff_hz, step_s), np.float64)

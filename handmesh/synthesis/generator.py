@@ -1,0 +1,234 @@
+"""The data factory's one call: an index becomes a labelled picture of the hand model.
+
+Knows in which order things are drawn at random and composed, and what is written down as label. Does not know files
+(factory.py), crops or training. A sample is a pure function of (hand model, seed, options, index).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import cv2
+import numpy as np
+
+from handmesh.mano.arrays import ManoArrays
+from handmesh.mano.numpy_lbs import NumpyHand
+from handmesh.mano.pose_prior import PosePrior
+from handmesh.skeleton import FINGERTIPS, MANO_PARENTS
+from handmesh.synthesis.background import Backgrounds
+from handmesh.synthesis.camera import crop_intrinsics, random_turn, sample_view
+from handmesh.synthesis.effects import blur, camera_effects, compose, mean_color, noise_bank, tone_curve
+from handmesh.synthesis.light import Lighting, map_lighting, sample_lighting
+from handmesh.synthesis.occluders import draw_occluder
+from handmesh.synthesis.props import sample_prop
+from handmesh.synthesis.renderer import hand_renderer
+from handmesh.synthesis.shading import Shaded, darken_crevices
+from handmesh.synthesis.skin import Look, sample_look
+from handmesh.synthesis.surface import RING_DISTANCE_M, ForearmShape
+
+Sample = dict[str, Any]
+
+#: Changes when the same (seed, index) gives another picture than before.
+RECIPE = 4
+_POSE_BLOCK = 64  # poses are drawn together: the prior refuses self-penetrating ones in bulk
+_SKIN_TINT = np.array([1.60, 0.84, 0.74])  # linear RGB of skin in balanced light, over its luminance
+_THICKEST_M = 0.05  # a joint lies at most this deep under skin that shows it
+_NEIGHBOURS = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1]), -1).reshape(-1, 2)
+#: The MANO joints whose skin shows each of the 21 joints: its own bone's and the one before; tips have one only.
+_BONES_AT = np.array(
+    [
+        (own, own if joint in FINGERTIPS else max(MANO_PARENTS[own], 0))
+        for joint, own in enumerate([0, 13, 14, 15, 15, 1, 2, 3, 3, 4, 5, 6, 6, 10, 11, 12, 12, 7, 8, 9, 9])
+    ]
+)
+
+
+class SampleGenerator:
+    """Labelled pictures of one hand model, as many as asked for.
+
+    sample(index) gives what FreiHandDataset.sample gives, with box_xyxy besides: image (size, size, 3) uint8 RGB,
+    K (3, 3), joints (21, 3), vertices (778, 3) metres in the camera's frame, global_orient (3, 3),
+    hand_pose (15, 3, 3), betas (10,), has_mano, scale, mask (size, size) bool, is_right, presence, index,
+    visibility (21,) 0 or 1, box_xyxy (4,).
+    """
+
+    is_endless = True
+
+    def __init__(
+        self, mano: ManoArrays, seed: int = 0, size: int = 224, backgrounds: str | os.PathLike[str] | None = None,
+        negatives: float = 0.0, left_hands: float = 0.0, length: int = 1 << 30,
+    ) -> None:
+        """backgrounds: a folder of photos and .hdr light maps; negatives: share of pictures with no hand;
+        left_hands: share that is mirrored into left hands (labels in the mirrored model's terms)."""
+        self.seed, self.size, self.length = int(seed), int(size), int(length)
+        self.negatives, self.left_hands = negatives, left_hands
+        self._hand_name = mano.fingerprint()
+        self.hand = NumpyHand(mano)
+        self.renderer = hand_renderer(mano)
+        self.poses = PosePrior(mano)
+        self.backgrounds = Backgrounds(self.seed, backgrounds)
+        self._noise = noise_bank(self.seed)
+        self._pose_blocks: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return self.length
+
+    def fingerprint(self) -> str:
+        """What decides the samples, in one line."""
+        behind = self.backgrounds.fingerprint or "drawn"
+        options = f"negatives {self.negatives}, left hands {self.left_hands}, backgrounds {behind}"
+        return f"rendered, recipe {RECIPE}, hand {self._hand_name}, seed {self.seed}, {self.size} px, {options}"
+
+    def pose(self, index: int) -> np.ndarray:
+        """hand_pose (15, 3, 3) float32 of one sample."""
+        block = index // _POSE_BLOCK
+        if block not in self._pose_blocks:
+            if len(self._pose_blocks) >= 16:
+                self._pose_blocks.pop(next(iter(self._pose_blocks)))
+            rng = np.random.default_rng([self.seed, 3, block])
+            self._pose_blocks[block] = self.poses.sample(rng, _POSE_BLOCK).astype(np.float32)
+        return self._pose_blocks[block][index % _POSE_BLOCK]
+
+    def sample(self, index: int) -> Sample:
+        """The sample with this number; see the class."""
+        rng = np.random.default_rng([self.seed, 1, index])
+        has_hand = bool(rng.random() >= self.negatives)
+        picture = self.backgrounds.sample(rng, self.size)
+        lighting = self._lighting(rng)
+        if rng.random() < 0.5:
+            picture = blur(picture, float(abs(rng.normal(0, 1.6))))
+        labels = self._labels(rng, index)
+        if rng.random() < (0.06 if has_hand else 0.0):
+            self._second_hand(picture, rng, index, lighting)
+        mask = np.zeros((self.size, self.size), bool)
+        if has_hand:
+            shaded = self._draw_hand(picture, rng, labels, lighting)
+            mask = shaded.hand > 0.5
+            labels["visibility"] = self._visibility(labels, shaded)
+        if rng.random() < 0.10:
+            hidden = draw_occluder(picture, rng, self.backgrounds)
+            mask &= ~hidden
+            labels["visibility"] *= ~self._at_joints(labels, hidden)
+        picture = camera_effects(picture, rng, self._noise)
+        labels.update(image=picture, mask=mask, presence=has_hand, index=index, has_mano=has_hand)
+        if not has_hand:
+            labels["visibility"][:] = 0
+        if rng.random() < self.left_hands:
+            _mirror(labels)
+        return labels
+
+    def _lighting(self, rng: np.random.Generator) -> Lighting:
+        environment = self.backgrounds.environment(rng) if rng.random() < 0.4 else None
+        return sample_lighting(rng) if environment is None else map_lighting(environment, rng)
+
+    def _labels(self, rng: np.random.Generator, index: int) -> Sample:
+        view = sample_view(rng, self.renderer.upright)
+        betas = np.clip(rng.standard_normal(10), -2.5, 2.5).astype(np.float32)
+        orient, pose = view.rotation.astype(np.float32), self.pose(index)
+        vertices, joints = self.hand.pose(orient, pose, betas)
+        middle = 0.5 * (vertices.min(0) + vertices.max(0))
+        shift = view.centre.astype(np.float32) - middle
+        # Nothing of the hand nearer than 12 cm: no lens focuses there.
+        shift[2] = max(shift[2], 0.12 - vertices[:, 2].min())
+        vertices, joints = vertices + shift, joints + shift
+        K = crop_intrinsics(vertices.astype(np.float64), view, self.size)
+        uv = vertices[:, :2] / vertices[:, 2:] * [K[0, 0], K[1, 1]] + K[:2, 2]
+        box = np.concatenate([uv.min(0), uv.max(0)]).clip(0, self.size - 1)
+        return {
+            "K": K, "joints": joints, "vertices": vertices, "global_orient": orient, "hand_pose": pose, "betas": betas,
+            "scale": float(np.linalg.norm(joints[9] - joints[10])), "is_right": True,
+            "visibility": np.ones(21, np.float32), "box_xyxy": box.astype(np.float32),
+        }
+
+    def _draw_hand(self, picture: np.ndarray, rng: np.random.Generator, labels: Sample, lighting: Lighting) -> Shaded:
+        look = sample_look(rng)
+        arm = _sample_arm(rng, look)
+        coarse = self.renderer.mesh(labels["vertices"], labels["global_orient"], arm)
+        prop = None
+        if rng.random() < 0.14:
+            palm = labels["global_orient"] @ self.renderer.surface.palm_normal
+            prop = sample_prop(labels["joints"], palm, rng)
+        shine = float(rng.gamma(1.5, 0.5))
+        shaded = self.renderer.render(
+            coarse, labels["K"], self.size, look, lighting, random_turn(rng), shine,
+            float(rng.uniform(0.3, 0.65)), prop,
+        )
+        width = float(labels["box_xyxy"][2:].max() - labels["box_xyxy"][:2].min())
+        darken_crevices(shaded, float(rng.uniform(0.1, 0.65)), max(1.0, width * float(rng.uniform(0.012, 0.03))))
+        _lay_over(picture, shaded, rng)
+        return shaded
+
+    def _second_hand(self, picture: np.ndarray, rng: np.random.Generator, index: int, lighting: Lighting) -> None:
+        """Another hand behind, unlabelled, in place."""
+        other = self._labels(rng, index + 7919)
+        K = other["K"].copy()
+        K[:2, 2] += rng.uniform(0.3, 0.7) * self.size * np.sign(rng.normal(size=2))
+        self._draw_hand(picture, rng, {**other, "K": K}, lighting)
+
+    def _at_joints(self, labels: Sample, picture: np.ndarray) -> np.ndarray:
+        column, row = np.clip(np.rint(_project(labels)), 0, self.size - 1).astype(int).T
+        return picture[row, column]
+
+    def _visibility(self, labels: Sample, shaded: Shaded) -> np.ndarray:
+        """1 for joints inside the picture that lie right under the skin one sees there: the nearest surface, within a
+        pixel, belongs to one of the bones that meet in the joint, and is not the far side of a thick hand away."""
+        uv = _project(labels)
+        inside = ((uv >= -0.5) & (uv < self.size - 0.5)).all(1)
+        centre = np.clip(np.rint(uv), 0, self.size - 1).astype(int)
+        around = np.clip(centre[:, None] + _NEIGHBOURS, 0, self.size - 1)
+        coarse = shaded.face[around[..., 1], around[..., 0]] >> 2
+        parts = self.renderer.part
+        part = np.where((coarse >= 0) & (coarse < len(parts)), parts[np.clip(coarse, 0, len(parts) - 1)], -1)
+        depth = labels["joints"][:, 2:] - shaded.depth[around[..., 1], around[..., 0]]
+        shown = (part[..., None] == _BONES_AT[:, None]).any(-1) & (depth < _THICKEST_M)
+        return (inside & shown.any(1)).astype(np.float32)
+
+
+def _project(labels: Sample) -> np.ndarray:
+    joints, K = labels["joints"], labels["K"]
+    return joints[:, :2] / joints[:, 2:] * [K[0, 0], K[1, 1]] + K[:2, 2]
+
+
+def _sample_arm(rng: np.random.Generator, look: Look) -> ForearmShape:
+    first_ring = int(np.searchsorted(RING_DISTANCE_M, look.sleeve_from_m))
+    return ForearmShape(
+        flexion=float(np.clip(rng.normal(0, 0.35), -1.0, 1.0)),
+        deviation=float(np.clip(rng.normal(0, 0.18), -0.5, 0.5)),
+        growth=float(rng.uniform(1.15, 1.55)), sleeve_m=look.sleeve_thickness_m, sleeve_ring=first_ring,
+    )
+
+
+def _lay_over(picture: np.ndarray, shaded: Shaded, rng: np.random.Generator) -> None:
+    """Expose the hand and lay it over the picture, in place."""
+    mean = mean_color(shaded.color, shaded.alpha)
+    level = float(mean @ [0.25, 0.6, 0.15]) + 1e-4
+    # Cameras expose for the middle of the picture: dark and pale hands come out nearer to each other than they are.
+    wanted = np.exp(rng.normal(np.log(0.21), 0.45)) * (level / 0.26) ** 0.35
+    # Automatic white balance takes most of a lamp's colour away: skin comes out near the same hue everywhere.
+    tint = _SKIN_TINT * np.exp(rng.normal(0, 0.08, 3) + np.array([1, 0, -1]) * rng.normal(0, 0.12))
+    gains = (tint / (mean / level + 1e-3)) ** rng.uniform(0.5, 1.0)
+    curve = tone_curve(float(np.clip(wanted, 0.03, 0.75)) / level, float(rng.normal(0.35, 0.25)))
+    alpha = shaded.alpha
+    color = shaded.color
+    if rng.random() < 0.5:
+        sigma = float(rng.uniform(0.35, 0.8))
+        alpha, color = cv2.GaussianBlur(alpha, (3, 3), sigma), cv2.GaussianBlur(color, (3, 3), sigma)
+    compose(color, alpha, curve, gains.astype(np.float32), picture)
+
+
+def _mirror(labels: Sample) -> None:
+    """Turn a right hand's sample into the left hand's, in place; parameters are the mirrored model's."""
+    width = labels["image"].shape[1]
+    flip = np.array([-1.0, 1.0, 1.0], np.float32)
+    labels["image"] = np.ascontiguousarray(labels["image"][:, ::-1])
+    labels["mask"] = np.ascontiguousarray(labels["mask"][:, ::-1])
+    labels["joints"], labels["vertices"] = labels["joints"] * flip, labels["vertices"] * flip
+    mirror = np.diag(flip)
+    labels["global_orient"] = mirror @ labels["global_orient"] @ mirror
+    labels["hand_pose"] = mirror @ labels["hand_pose"] @ mirror
+    labels["K"] = labels["K"].copy()
+    labels["K"][0, 2] = width - 1 - labels["K"][0, 2]
+    box = labels["box_xyxy"]
+    labels["box_xyxy"] = np.array([width - 1 - box[2], box[1], width - 1 - box[0], box[3]], np.float32)
+    labels["is_right"] = False

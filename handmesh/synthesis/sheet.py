@@ -1,0 +1,58 @@
+"""A contact sheet of samples, to look at what a network is trained on: python -m handmesh.synthesis.sheet OUT.png
+
+Knows: the generator and how many pictures go in a row. Does not know: anything of what is in them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from handmesh.errors import HandMeshError, run_door
+from handmesh.geometry.camera import project_points
+from handmesh.images import write_image
+from handmesh.mano.arrays import load_mano
+from handmesh.rendering.contact_sheet import contact_sheet
+from handmesh.synthesis.generator import Sample, SampleGenerator
+
+
+def with_labels(sample: Sample) -> np.ndarray:
+    """The sample's picture (S, S, 3) uint8 with its joints, green where visible and red where not, and its box."""
+    picture = sample["image"].copy()
+    for point, seen in zip(project_points(sample["joints"], sample["K"]), sample["visibility"], strict=True):
+        color = (60.0, 220.0, 60.0) if seen else (230.0, 60.0, 60.0)
+        cv2.circle(picture, tuple(int(x) for x in np.rint(point * 16)), 32, color, -1, cv2.LINE_AA, 4)
+    low, high = np.rint(sample["box_xyxy"]).astype(int).reshape(2, 2)
+    cv2.rectangle(picture, tuple(low.tolist()), tuple(high.tolist()), (240.0, 220.0, 60.0), 1)
+    return picture
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Render the samples and write the sheet."""
+    parser = argparse.ArgumentParser(prog="python -m handmesh.synthesis.sheet", description="A sheet of samples.")
+    parser.add_argument("out", metavar="OUT.png")
+    parser.add_argument("--count", type=int, default=64)
+    parser.add_argument("--columns", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--size", type=int, default=224, metavar="PX")
+    parser.add_argument("--backgrounds", metavar="DIR", help="photos and .hdr maps to put behind the hands")
+    parser.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
+    parser.add_argument("--labels", action="store_true", help="draw joints and boxes")
+    options = parser.parse_args(argv)
+    if min(options.count, options.columns) < 1 or not 32 <= options.size <= 1024:
+        raise HandMeshError(
+            f"expected one sample or more in one column or more, 32 to 1024 pixels wide, got --count {options.count} "
+            f"--columns {options.columns} --size {options.size}"
+        )
+    generator = SampleGenerator(load_mano(options.mano), options.seed, options.size, options.backgrounds)
+    samples = (generator.sample(index) for index in range(options.count))
+    images = [with_labels(s) if options.labels else s["image"] for s in samples]
+    write_image(options.out, contact_sheet(images, options.columns, options.size))
+    return 0
+
+
+if __name__ == "__main__":
+    run_door(main)

@@ -1,0 +1,54 @@
+"""How good a network is on held-out crops, while it trains: few figures, beside what one mean hand would score.
+
+The published protocol with its tables is evaluation.py's. Knows the network's output and labels; does not know files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handmesh.geometry.alignment import similarity_align
+from handmesh.models.hand_mesh_net import HandMeshNet
+
+
+@torch.no_grad()
+def validate(net: HandMeshNet, batches: Iterable[dict[str, Tensor]], device: Any = "cpu") -> dict[str, float]:
+    """Mean over samples with a right hand: pa_mpjpe, pa_mpvpe (mm), keypoints_px at a crop of 256 px, and
+    mean_pose_pa_mpjpe (mm), the score of the mean hand for every sample."""
+    was_training = net.training
+    net.eval()
+    identity = torch.eye(3, device=device)[None]
+    _, mean_joints = net.mano(identity, net.mano.mean_pose[None], torch.zeros(1, 10, device=device))
+    mean_hand = mean_joints.cpu().numpy()
+    columns: dict[str, list[np.ndarray]] = {
+        "pa_mpjpe": [],
+        "pa_mpvpe": [],
+        "keypoints_px": [],
+        "mean_pose_pa_mpjpe": [],
+    }
+    for batch in batches:
+        kept = (batch["presence"] > 0) & (batch["is_right"] > 0)
+        if not bool(kept.any()):
+            continue
+        output = net(batch["image"][kept].to(device))
+        joints = batch["joints"][kept].numpy()
+        columns["pa_mpjpe"].append(_aligned_error(output.joints.float().cpu().numpy(), joints))
+        columns["pa_mpvpe"].append(
+            _aligned_error(output.vertices.float().cpu().numpy(), batch["vertices"][kept].numpy())
+        )
+        pixels = (output.keypoints_2d.float().cpu() - batch["keypoints_2d"][kept]).norm(dim=-1).mean(-1)
+        columns["keypoints_px"].append(pixels.numpy() * 256 / net.config.image_size)
+        columns["mean_pose_pa_mpjpe"].append(_aligned_error(np.repeat(mean_hand, len(joints), 0), joints))
+    net.train(was_training)
+    return {name: float(np.concatenate(parts).mean()) if parts else float("nan") for name, parts in columns.items()}
+
+
+def _aligned_error(points: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(B, N, 3) metres -> mean distance of each sample in mm after alignment by the official rule."""
+    aligned, _ = similarity_align(points, truth)
+    return np.asarray(np.linalg.norm(aligned - truth, axis=-1).mean(-1) * 1000)

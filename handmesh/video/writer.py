@@ -1,0 +1,118 @@
+"""An mp4 that is whole under its final name or not there at all, also after Ctrl-C.
+
+Knows OpenCV's writer. Does not know what is on the pictures.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handmesh.errors import HandMeshError
+from handmesh.files import atomic_path
+
+CLIP_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv")
+#: Frames that wait for the encoder; more would only hide that it is too slow.
+QUEUE_SIZE = 8
+
+
+class ClipWriter:
+    """Writes RGB frames to a clip, encoding in a thread. Use as a context manager.
+
+    Leaving the block normally or by Ctrl-C finishes the clip (and removes it if it got no frame); any other exception
+    leaves nothing under the final name. Frames of another size than the first are scaled and padded to it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], fps: float) -> None:
+        """A clip at ``path`` (.mp4, .mov, .avi or .mkv); ``fps`` is what players will use."""
+        self.path, self.fps, self.frame_count = Path(path), fps, 0
+        if self.path.suffix.lower() not in CLIP_SUFFIXES:
+            raise HandMeshError(
+                f"expected a clip's name ending in one of {', '.join(CLIP_SUFFIXES)}, got {self.path.name}; add one"
+            )
+        self._target: AbstractContextManager[Path] | None = None
+        self._part = Path()
+        self._frames: queue.Queue[Any] = queue.Queue(QUEUE_SIZE)
+        self._encoder: threading.Thread | None = None
+        self._failure: Exception | None = None
+        self._size = (0, 0)
+
+    def __enter__(self) -> ClipWriter:
+        self._target = atomic_path(self.path)
+        self._part = self._target.__enter__()
+        return self
+
+    def write(self, image: NDArray[np.uint8]) -> None:
+        """Add a frame (H, W, 3) uint8 RGB. The array may be reused by the caller afterwards."""
+        if self._encoder is None:
+            # mp4v wants even sides.
+            self._size = (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)
+            self._encoder = threading.Thread(target=self._encode, name="clip encoder", daemon=True)
+            self._encoder.start()
+        self._frames.put(cv2.cvtColor(_fit(image, self._size), cv2.COLOR_RGB2BGR))
+        self._raise_failure()
+        self.frame_count += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._encoder is not None:
+            self._frames.put(None)
+            self._encoder.join()
+        assert self._target is not None
+        is_wanted = (kind is None or issubclass(kind, KeyboardInterrupt)) and self.frame_count and not self._failure
+        if is_wanted:
+            self._target.__exit__(None, None, None)
+            return
+        try:
+            # Any exception makes atomic_path throw the part away.
+            self._target.__exit__(_Unwanted, _Unwanted(), None)
+        except _Unwanted:
+            pass
+        if kind is None:
+            self._raise_failure()
+
+    def _encode(self) -> None:
+        writer = cv2.VideoWriter(str(self._part), cv2.VideoWriter.fourcc(*_fourcc(self.path)), self.fps, self._size)
+        if not writer.isOpened():
+            self._failure = HandMeshError(
+                f"expected to write {self.path}, got no encoder for it; use a name ending in .mp4"
+            )
+        while (picture := self._frames.get()) is not None:
+            if self._failure is None:
+                writer.write(picture)
+        writer.release()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+
+class _Unwanted(Exception):
+    """Tells atomic_path to throw the part away; never leaves this module."""
+
+
+def _fourcc(path: Path) -> str:
+    return "MJPG" if path.suffix.lower() == ".avi" else "mp4v"
+
+
+def _fit(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The image at exactly size = (width, height): cropped by an odd pixel, or scaled and padded with black."""
+    width, height = size
+    if image.shape[1] - width in (0, 1) and image.shape[0] - height in (0, 1):
+        return image[:height, :width]
+    scale = min(width / image.shape[1], height / image.shape[0])
+    inner = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    canvas = np.zeros((height, width, 3), np.uint8)
+    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+    canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(image, inner, interpolation=cv2.INTER_AREA)
+    return canvas

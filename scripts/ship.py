@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""Make a run's network the shipped default: scripts/ship.py RUN/best [--output FILE].
+
+Large arrays become float16; the file must stay below 16 MB and give the same hands as the run's own within 0.2 mm.
+Folders of the run are written by their names only: where they lay says nothing to others.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from handmesh.config import Config, config_from_dict
+from handmesh.errors import HandMeshError, run_door
+from handmesh.models.checkpoint import load_checkpoint, save_checkpoint
+
+DEFAULT = Path(__file__).parent.parent / "handmesh" / "assets" / "default.safetensors"
+MAX_BYTES = 16_000_000
+MAX_DIFFERENCE_MM = 0.2
+
+
+def main() -> None:
+    """Load, halve, write, read again, compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint")
+    parser.add_argument("--output", type=Path, default=DEFAULT)
+    args = parser.parse_args()
+    net, header = load_checkpoint(args.checkpoint)
+    config: Config = config_from_dict(header["config"])
+    kept = ("step", "minutes", "data_fingerprint", "git_revision", "torch")
+    save_checkpoint(
+        args.output, net, without_folders(config), header["metrics"], half=True,
+        **{key: header[key] for key in kept if key in header},
+    )  # fmt: skip
+    size, difference = args.output.stat().st_size, largest_difference_mm(args.checkpoint, args.output)
+    print(f"{args.output}: {size / 1e6:.1f} MB, at most {difference:.3f} mm from {args.checkpoint}")
+    if size > MAX_BYTES or difference > MAX_DIFFERENCE_MM:
+        args.output.unlink()
+        raise HandMeshError(
+            f"expected at most {MAX_BYTES / 1e6:.0f} MB and {MAX_DIFFERENCE_MM} mm, got the figures above; "
+            "nothing was kept: ship a smaller network, or one that trained longer"
+        )
+
+
+def without_folders(config: Config) -> Config:
+    """The config with folders by their last name only."""
+    data = replace(
+        config.data,
+        root=Path(config.data.root).name,
+        val_root=Path(config.data.val_root).name,
+        backgrounds=Path(config.data.backgrounds).name,
+        mixture={Path(name).name: weight for name, weight in config.data.mixture.items()},
+    )
+    train = replace(config.train, start_from=Path(config.train.start_from).name)
+    return replace(config, data=data, train=train, output=Path(config.output).name, resume=False)
+
+
+def largest_difference_mm(first: str | Path, second: str | Path) -> float:
+    """Over the vertices of 16 noisy pictures, millimetres."""
+    nets = [load_checkpoint(path)[0] for path in (first, second)]
+    size = nets[0].config.image_size
+    pictures = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (16, size, size, 3), dtype=np.uint8))
+    with torch.no_grad():
+        a, b = (net(pictures).vertices for net in nets)
+    return 1000 * float((a - b).norm(dim=-1).max())
+
+
+if __name__ == "__main__":
+    run_door(main)

@@ -1,0 +1,106 @@
+"""Fixtures every test may use: a fake hand model, the open hand of the package, a small set in FreiHAND's layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from handmesh.data.freihand_writer import FreiHandWriter
+from handmesh.geometry.rotation import axis_angle_to_matrix_np
+from handmesh.mano.arrays import OPEN_HAND_PATH, ManoArrays, load_mano
+from handmesh.mano.numpy_lbs import pose_vertices
+from handmesh.skeleton import MANO_PARENTS, NUM_FACES, NUM_VERTICES
+
+
+def make_fake_mano(seed: int = 0) -> ManoArrays:
+    """Random numbers in MANO's shapes and units: a cloud around 16 joints laid out like a right hand's."""
+    rng = np.random.default_rng(seed)
+    joints = np.zeros((16, 3))
+    for finger in range(5):
+        for level in range(3):
+            joints[1 + 3 * finger + level] = [-0.09 - 0.03 * level, 0.0, 0.02 * (finger - 2)]
+    owner = np.arange(NUM_VERTICES) % 16
+    template = joints[owner] + rng.normal(0, 0.008, (NUM_VERTICES, 3))
+    weights = np.full((NUM_VERTICES, 16), 0.01) + rng.random((NUM_VERTICES, 16)) * 0.02
+    weights[np.arange(NUM_VERTICES), owner] += 1.0
+    regressor = np.where(owner[None] == np.arange(16)[:, None], rng.random((16, NUM_VERTICES)), 0.0)
+    faces = np.stack([rng.permutation(NUM_VERTICES)[:3] for _ in range(NUM_FACES)])
+    parents = np.array(MANO_PARENTS, dtype=np.int64)
+    return ManoArrays(
+        v_template=template,
+        shapedirs=rng.normal(0, 0.002, (NUM_VERTICES, 3, 10)),
+        posedirs=rng.normal(0, 0.0005, (NUM_VERTICES, 3, 135)),
+        J_regressor=regressor / regressor.sum(1, keepdims=True),
+        weights=weights / weights.sum(1, keepdims=True),
+        faces=faces.astype(np.int64),
+        parents=parents,
+        hands_components=np.linalg.qr(rng.normal(size=(45, 45)))[0],
+        hands_mean=rng.normal(0, 0.2, 45),
+        name=f"fake {seed}",
+        licence="none",
+    ).validate()
+
+
+@pytest.fixture(scope="session")
+def fake_mano() -> ManoArrays:
+    return make_fake_mano()
+
+
+@pytest.fixture(scope="session")
+def open_mano() -> ManoArrays:
+    if not OPEN_HAND_PATH.is_file():
+        pytest.skip("the open hand is not built yet")
+    return load_mano("open")
+
+
+def fake_sample(mano: ManoArrays, index: int, size: int = 224) -> dict[str, Any]:
+    """A labelled picture as every data source gives it: smooth colours, and the fake hand's labels."""
+    rng = np.random.default_rng(index)
+    joint_angles = mano.hands_mean.reshape(15, 3) + rng.normal(0, 0.2, (15, 3))
+    hand_pose = axis_angle_to_matrix_np(joint_angles).astype(np.float32)
+    global_orient = axis_angle_to_matrix_np(rng.normal(0, 1, 3)).astype(np.float32)
+    betas = rng.normal(0, 1, 10).astype(np.float32)
+    vertices, joints = pose_vertices(mano, global_orient, hand_pose, betas)
+    shift = np.array([0.02, -0.01, 0.7], np.float32) - joints[9]
+    K = np.array([[480.0, 0, 112], [0, 480, 110], [0, 0, 1]]) * [[size / 224], [size / 224], [1]]
+    coarse = rng.integers(0, 256, (7, 7, 3), dtype=np.uint8)
+    image = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    mask = np.zeros((size, size), bool)
+    mask[size // 4 : -size // 4, size // 3 : -size // 3] = True
+    return {
+        "image": image,
+        "K": K,
+        "joints": joints + shift,
+        "vertices": vertices + shift,
+        "global_orient": global_orient,
+        "hand_pose": hand_pose,
+        "betas": betas,
+        "has_mano": True,
+        "scale": float(np.linalg.norm(joints[9] - joints[10])),
+        "mask": mask,
+        "is_right": True,
+        "presence": True,
+        "visibility": np.ones(21, np.float32),
+        "index": index,
+    }
+
+
+@pytest.fixture(scope="session")
+def make_sample(fake_mano: ManoArrays) -> Callable[[int], dict[str, Any]]:
+    return lambda index: fake_sample(fake_mano, index)
+
+
+@pytest.fixture
+def freihand_root(tmp_path: Path, make_sample: Callable[[int], dict[str, Any]], fake_mano: ManoArrays) -> Path:
+    """A folder in FreiHAND's layout: 6 training and 4 evaluation samples of the fake hand."""
+    root = tmp_path / "freihand"
+    for split, indices in (("training", range(6)), ("evaluation", range(100, 104))):
+        with FreiHandWriter(root, split, fake_mano.hands_mean) as writer:
+            for index in indices:
+                writer.add(make_sample(index))
+    return root

@@ -1,0 +1,160 @@
+"""The live page with a stand-in for the network: clips, photos, statistics, Ctrl-C and bad options."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from handmesh import live_app
+from handmesh.errors import HandMeshError
+from handmesh.geometry.camera import intrinsics_from_fov
+from handmesh.hand import Hand
+from handmesh.hand_model import HandModel
+from handmesh.images import read_image, write_image
+from handmesh.mano.arrays import ManoArrays
+from handmesh.tracker import Frame
+from handmesh.video import ClipWriter, open_source
+
+
+def make_hand(mano: ManoArrays, is_right: bool = True) -> Hand:
+    model, eye = HandModel(mano), np.eye(3, dtype=np.float32)
+    pose, betas = np.tile(eye, (15, 1, 1)), np.zeros(10, np.float32)
+    vertices, joints = model.pose(is_right, eye, pose, betas)
+    shift = np.array([0, 0, 0.5], np.float32) - vertices.mean(0)
+    K = intrinsics_from_fov(96, 64).astype(np.float32)
+    points = (joints + shift) @ K.T
+    return Hand(
+        vertices + shift, joints + shift, points[:, :2] / points[:, 2:], is_right, 0.9, model.faces(is_right), eye,
+        pose, betas, shift, K, np.array([0, 0, 64, 64], np.float32),
+    )  # fmt: skip
+
+
+class FakeTracker:
+    """Finds the same hand in every second frame."""
+
+    smoothing = True
+
+    def __init__(self, hand: Hand, stop_after: int | None = None) -> None:
+        self.hand, self.stop_after = hand, stop_after
+        self.predictor = SimpleNamespace(engine=SimpleNamespace(name="fake engine"))
+
+    def run(self, source: Any) -> Iterator[Frame]:
+        for index, item in enumerate(source):
+            if index == self.stop_after:
+                raise KeyboardInterrupt
+            hands = [self.hand] if index % 2 == 0 else []
+            yield Frame(
+                item.timestamp_s, item.image, hands, [0], {"read": 1.0, "network": 2.0}, item.name, item.grabbed_s
+            )
+
+
+@pytest.fixture
+def tracker(monkeypatch: pytest.MonkeyPatch, open_mano: ManoArrays, tmp_path: Path) -> FakeTracker:
+    fake = FakeTracker(make_hand(open_mano))
+    monkeypatch.setattr(live_app, "_load", lambda args, max_hands: fake)
+    monkeypatch.chdir(tmp_path)
+    return fake
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    with ClipWriter(tmp_path / "clip.mp4", 25) as writer:
+        for _ in range(6):
+            writer.write(np.full((64, 96, 3), 90, np.uint8))
+    return tmp_path / "clip.mp4"
+
+
+def test_a_clip_becomes_an_annotated_clip_and_numbers(tracker: FakeTracker, clip: Path, tmp_path: Path) -> None:
+    code = live_app.main(["--source", str(clip), "--headless", "--output", "out.mp4", "--stats", "stats.json"])
+    assert code == 0
+    pictures = [frame.image for frame in open_source(tmp_path / "out.mp4")]
+    assert len(pictures) == 6 and pictures[0].std() > 5
+    stats = json.loads((tmp_path / "stats.json").read_text())
+    assert list(stats) == ["frames", "frames_with_hands", "fps", "stages_ms", "engine", "resolution"]
+    assert (stats["frames"], stats["frames_with_hands"], stats["resolution"]) == (6, 3, "96x64")
+    assert {"read", "network", "draw", "write"} <= set(stats["stages_ms"]) and stats["stages_ms"]["network"] == 2.0
+    assert stats["fps"] > 0 and stats["engine"] == "fake engine"
+
+
+def test_without_a_display_a_clip_is_written_and_it_is_said(
+    tracker: FakeTracker,
+    clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(live_app, "why_no_window", lambda: "libSM.so.6 is missing; sudo apt-get install -y libsm6")
+    assert live_app.main(["--source", str(clip)]) == 0
+    assert (tmp_path / "output" / "clip-hands.mp4").is_file()
+    assert "libsm6" in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_a_playable_clip_and_the_numbers(tracker: FakeTracker, clip: Path, tmp_path: Path) -> None:
+    tracker.stop_after = 4
+    code = live_app.main(["--source", str(clip), "--headless", "--output", "out.mp4", "--stats", "stats.json"])
+    assert code == 130
+    assert len(list(open_source(tmp_path / "out.mp4"))) == 4
+    assert json.loads((tmp_path / "stats.json").read_text())["frames"] == 4
+
+
+def test_a_folder_of_photos_becomes_a_folder_of_pictures(tracker: FakeTracker, tmp_path: Path) -> None:
+    for name in ("a.png", "b.jpg", "b.png"):
+        write_image(tmp_path / "photos" / name, np.full((64, 96, 3), 90, np.uint8))
+    code = live_app.main(["--source", "photos", "--headless", "--output", "out", "--stats", "out/stats.json"])
+    assert code == 0
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "a.png",
+        "b.jpg.png",
+        "b.png.png",
+        "stats.json",
+    ]
+    assert read_image(tmp_path / "out" / "a.png").std() > 5 and read_image(tmp_path / "out" / "b.jpg.png").std() < 3
+    assert json.loads((tmp_path / "out" / "stats.json").read_text())["frames_with_hands"] == 2
+
+
+def test_a_window_obeys_keys(tracker: FakeTracker, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = iter(["m", "j", "f", " ", "", "s", " ", "q"])
+    shown = []
+
+    class FakeWindow:
+        def __init__(self, title: str) -> None: ...
+
+        def __enter__(self) -> FakeWindow:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def show(self, image: np.ndarray, wait_ms: int = 1) -> str:
+            shown.append(image)
+            return next(keys)
+
+    monkeypatch.setattr(live_app, "why_no_window", lambda: None)
+    monkeypatch.setattr(live_app, "Window", FakeWindow)
+    assert live_app.main(["--source", str(clip)]) == 0
+    assert len(shown) == 8 and tracker.smoothing is False
+    assert not (tmp_path / "output" / "clip-hands.mp4").exists()
+    saved = sorted(file.suffix for file in (tmp_path / "output").iterdir())
+    assert saved == [".json", ".png"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--source", "missing.mp4"],
+        ["--source", "97", "--headless"],
+        ["--source", "{clip}", "--headless", "--output", "out.txt"],
+        ["--source", "{clip}", "--fov", "400"],
+        ["--source", "{clip}", "--max-hands", "0"],
+        ["--nonsense"],
+    ],
+)
+def test_bad_options_are_one_clear_error(tracker: FakeTracker, clip: Path, tmp_path: Path, words: list[str]) -> None:
+    with pytest.raises(HandMeshError, match="expected|unrecognized"):
+        live_app.main([word.format(clip=clip) for word in words])
+    assert [file.name for file in tmp_path.iterdir()] == ["clip.mp4"]

@@ -1,0 +1,72 @@
+"""The hand model's file: what goes in comes out, and whatever is not a right hand is refused by name."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from handmesh.errors import HandMeshError
+from handmesh.mano.arrays import SHAPES, load_mano
+
+
+def test_npz_round_trip_keeps_every_number_and_the_fingerprint(fake_mano, tmp_path):
+    original = dataclasses.replace(fake_mano, extras={"pose_min": np.full(45, -1.0)}, licence="a licence")
+    loaded = load_mano(original.save_npz(tmp_path / "hand.npz"))
+    for key in SHAPES:
+        np.testing.assert_array_equal(getattr(loaded, key), getattr(original, key))
+    np.testing.assert_array_equal(loaded.extras["pose_min"], original.extras["pose_min"])
+    assert (loaded.name, loaded.licence) == (original.name, original.licence)
+    assert loaded.fingerprint() == original.fingerprint()
+
+
+def test_fingerprint_ignores_storage_precision_and_sees_a_moved_vertex(fake_mano, tmp_path):
+    half = {
+        k: v.astype(np.float32) if v.dtype.kind == "f" else v for k, v in fake_mano.to_struct_dict().items()
+    }
+    np.savez(tmp_path / "half.npz", **half)
+    assert load_mano(tmp_path / "half.npz").fingerprint() == fake_mano.fingerprint()
+    moved = fake_mano.v_template.copy()
+    moved[5, 1] += 1e-5
+    assert dataclasses.replace(fake_mano, v_template=moved).fingerprint() != fake_mano.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("key", "spoil", "word"),
+    [
+        ("v_template", lambda a: a[:-1], "shape"),
+        ("posedirs", lambda a: np.where(a == a.flat[0], np.nan, a), "NaN"),
+        ("weights", lambda a: a * 0.5, "sum to 1"),
+        ("f", lambda a: a + 1000, "vertex numbers"),
+        ("kintree_table", lambda a: a[:, ::-1], "parents"),
+        ("J_regressor", lambda a: a.astype(str), "dtype"),
+        ("v_template", lambda a: a * [-1, 1, 1], "right hand"),
+    ],
+)
+def test_a_spoilt_file_is_refused_and_the_key_is_named(fake_mano, tmp_path, key, spoil, word):
+    content = fake_mano.to_struct_dict()
+    content[key] = spoil(content[key])
+    np.savez(tmp_path / "spoilt.npz", **content)
+    with pytest.raises(HandMeshError, match=word):
+        load_mano(tmp_path / "spoilt.npz")
+
+
+def test_missing_file_missing_key_and_truncated_file_are_named(fake_mano, tmp_path):
+    with pytest.raises(HandMeshError, match="nowhere"):
+        load_mano(tmp_path / "nowhere.npz")
+    content = fake_mano.to_struct_dict()
+    del content["posedirs"]
+    np.savez(tmp_path / "lacking.npz", **content)
+    with pytest.raises(HandMeshError, match="missing posedirs"):
+        load_mano(tmp_path / "lacking.npz")
+    data = fake_mano.save_npz(tmp_path / "whole.npz").read_bytes()
+    for size in (0, 10, len(data) // 2, len(data) - 10):
+        (tmp_path / "cut.npz").write_bytes(data[:size])
+        with pytest.raises(HandMeshError, match="could not read"):
+            load_mano(tmp_path / "cut.npz")
+
+
+def test_open_hand_is_a_valid_right_hand(open_mano):
+    assert open_mano.licence
+    assert len(open_mano.fingerprint()) == 16

@@ -1,0 +1,59 @@
+"""Laws of the pose prior: rotations, limits, no fingers through one another, variety, the same seed the same poses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from handmesh.mano.anatomy import angles_to_rotations, pose_limits
+from handmesh.mano.arrays import load_mano
+from handmesh.mano.pose_prior import PosePrior
+
+
+@pytest.fixture(scope="module")
+def prior():
+    return PosePrior(load_mano("open"))
+
+
+def test_samples_are_rotations_and_repeat(prior):
+    first = prior.sample(np.random.default_rng(3), 200)
+    second = prior.sample(np.random.default_rng(3), 200)
+    assert first.shape == (200, 15, 3, 3)
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_allclose(first @ first.swapaxes(-1, -2), np.broadcast_to(np.eye(3), first.shape), atol=1e-9)
+    np.testing.assert_allclose(np.linalg.det(first), 1.0, atol=1e-9)
+
+
+def test_angles_stay_within_the_ranges(prior):
+    angles = prior.sample_angles(np.random.default_rng(0), 2000)
+    low, high = pose_limits()
+    assert (angles >= low - 1e-9).all() and (angles <= high + 1e-9).all()
+
+
+def test_fingers_do_not_pass_through_one_another(prior):
+    rotations = prior.sample(np.random.default_rng(1), 2000)
+    assert prior.capsules.penetration(rotations).max() <= 0.0035 + 1e-9
+
+
+def test_fingers_move_on_their_own(prior):
+    angles = prior.sample_angles(np.random.default_rng(2), 4000)
+    curls = angles[:, [1, 4, 10, 7], 0]
+    spread = np.degrees(curls.std(axis=0))
+    assert (spread > 25).all()
+    correlation = np.corrcoef(curls.T)[np.triu_indices(4, 1)]
+    assert (correlation < 0.8).all()
+
+
+def test_flexion_goes_to_the_palm(prior):
+    angles = np.zeros((1, 15, 3))
+    angles[:, [0, 3, 6, 9], 0] = 1.0
+    _, place = prior.capsules.frames(angles_to_rotations(angles, prior.axes))
+    rest = prior.capsules.joints
+    for middle in (2, 5, 8, 11):
+        assert place[0, middle, 1] < rest[middle, 1] - 0.01
+
+
+def test_gestures_have_names(prior):
+    fist, flat = prior.gesture("fist"), prior.gesture("flat")
+    assert fist.shape == (15, 3, 3)
+    assert np.trace(fist[1]) < np.trace(flat[1])

@@ -1,0 +1,244 @@
+"""What a user can get wrong, through the real doors: one clear line, exit code 2, no traceback, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from handmesh.config import load_config
+from handmesh.mano.arrays import ManoArrays
+
+ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+SMOKE = str(ROOT / "configs" / "smoke.yaml")
+
+
+def files_under(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def refuse(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """refuse("handmesh"|"scripts/x.py"|"demo/x.py", words..., says=[...]): run that door, expect a refusal."""
+    monkeypatch.chdir(tmp_path)
+
+    def check(door: str, *words: object, says: list[str]) -> None:
+        before = files_under(tmp_path)
+        monkeypatch.setattr(sys, "argv", [door, *map(str, words)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            if door == "handmesh":
+                runpy.run_module("handmesh.cli", run_name="__main__")
+            else:
+                runpy.run_path(str(ROOT / door), run_name="__main__")
+        check_refusal(stop.value.code, capfd.readouterr().err, says)
+        assert files_under(tmp_path) == before, "something was left behind"
+
+    return check
+
+
+def check_refusal(code: object, err: str, says: list[str]) -> None:
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert code == 2, err
+    assert "Traceback" not in err
+    assert len(lines) == 1 and err.splitlines()[-1] == lines[0], err
+    assert len(lines[0]) < 500
+    for word in says:
+        assert word in lines[0], f"{word!r} is not in: {lines[0]}"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, open_mano: ManoArrays) -> Path:
+    """Untrained weights for the open hand."""
+    return save_untrained(tmp_path_factory.mktemp("checkpoint") / "model.safetensors", open_mano)
+
+
+def save_untrained(path: Path, mano: ManoArrays) -> Path:
+    from handmesh.models.checkpoint import save_checkpoint
+    from handmesh.models.hand_mesh_net import HandMeshNet
+
+    config = load_config(SMOKE)
+    save_checkpoint(path, HandMeshNet(config.model, mano), config)
+    return path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def rendered_photo(folder: Path) -> Path:
+    from handmesh.web_app import make_examples
+
+    return make_examples(folder, [1.0])[0]
+
+
+def copy_half(source: Path, target: Path) -> Path:
+    data = source.read_bytes()
+    target.write_bytes(data[: len(data) // 2])
+    return target
+
+
+# Pictures, clips and cameras
+
+
+@pytest.mark.parametrize("door", [("handmesh", "predict"), ("demo/webcam.py", "--headless", "--source")])
+def test_pictures_that_are_none(
+    door: tuple[str, ...], refuse: Callable[..., None], checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "zero.jpg").write_bytes(b"")
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("hello")
+    (tmp_path / "empty").mkdir()
+    refuse(*door, "none.jpg", says=["none.jpg", "no such file"])
+    refuse(*door, "folder", says=["folder", "photos"])
+    refuse(*door, "empty", says=["empty", "photos"])
+    for name in ("zero.jpg", "text.png"):
+        refuse(*door, name, "--engine", "torch", "--checkpoint", checkpoint, says=[name])
+
+
+def test_a_photo_cut_short(refuse: Callable[..., None], tmp_path: Path) -> None:
+    import numpy as np
+
+    from handmesh.images import write_image
+
+    write_image(tmp_path / "whole.png", np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    copy_half(tmp_path / "whole.png", tmp_path / "half.png")
+    refuse("handmesh", "predict", "half.png", says=["half.png"])
+
+
+def test_a_clip_that_is_none(refuse: Callable[..., None], tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_text("not a clip")
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    for name in ("clip.mp4", "empty.mp4"):
+        refuse("demo/webcam.py", "--headless", "--source", name, says=[name])
+        refuse("handmesh", "predict", name, says=[name])
+    refuse("handmesh", "webcam", "--headless", "--source", "none.mp4", says=["none.mp4", "no such file"])
+
+
+def test_a_camera_that_is_not_there(refuse: Callable[..., None]) -> None:
+    refuse("demo/webcam.py", "--headless", "--source", 97, says=["camera", "97", "--source"])
+
+
+# Files that are not there or not what they are said to be
+
+
+def test_a_missing_mano_file(refuse: Callable[..., None]) -> None:
+    refuse("handmesh", "convert-mano", "MANO_RIGHT.pkl", says=["MANO_RIGHT.pkl", "no such file"])
+    refuse("handmesh", "synth", "--out", "set", "--mano", "MANO_RIGHT.pkl", says=["MANO_RIGHT.pkl"])
+    refuse("scripts/train.py", SMOKE, "data.root=x", "mano=MANO_RIGHT.pkl", says=["MANO_RIGHT.pkl"])
+
+
+def test_a_mano_file_that_is_something_else(refuse: Callable[..., None], tmp_path: Path) -> None:
+    (tmp_path / "empty.pkl").write_bytes(b"")
+    (tmp_path / "text.pkl").write_text("hello")
+    (tmp_path / "evil.pkl").write_bytes(b"cos\nsystem\n(S'touch hacked'\ntR.")
+    for name in ("empty.pkl", "text.pkl", "evil.pkl"):
+        refuse("handmesh", "convert-mano", name, says=[name])
+
+
+def test_an_output_that_cannot_be_written(refuse: Callable[..., None], open_mano: ManoArrays, tmp_path: Path) -> None:
+    open_mano.save_npz(tmp_path / "hand.npz")
+    (tmp_path / "file").write_text("")
+    refuse("handmesh", "convert-mano", "hand.npz", says=["another file"])
+    refuse("handmesh", "convert-mano", "hand.npz", "--output", "file/out.npz", says=["file"])
+    refuse("handmesh", "convert-mano", "hand.npz", "--output", "out.txt", says=[".npz", "out.txt"])
+
+
+def test_a_missing_freihand_folder(refuse: Callable[..., None], checkpoint: Path) -> None:
+    refuse("scripts/train.py", SMOKE, "data.root=FreiHAND", says=["FreiHAND"])
+    refuse("handmesh", "train", SMOKE, "data.root=FreiHAND", says=["FreiHAND"])
+    refuse("scripts/evaluate.py", "--checkpoint", checkpoint, "--data", "FreiHAND", says=["FreiHAND"])
+
+
+def test_a_truncated_freihand_json(refuse: Callable[..., None], freihand_root: Path, checkpoint: Path) -> None:
+    copy_half(freihand_root / "training_xyz.json", freihand_root / "half.json")
+    shutil.move(freihand_root / "half.json", freihand_root / "training_xyz.json")
+    refuse("scripts/train.py", SMOKE, f"data.root={freihand_root}", says=["training_xyz.json"])
+    words = ["--checkpoint", checkpoint, "--data", freihand_root, "--split", "training"]
+    refuse("scripts/evaluate.py", *words, says=["training_xyz.json"])
+
+
+def test_a_freihand_json_of_another_length(refuse: Callable[..., None], freihand_root: Path, checkpoint: Path) -> None:
+    path = freihand_root / "evaluation_K.json"
+    path.write_text(json.dumps(json.loads(path.read_text())[:-1]))
+    words = ["--checkpoint", checkpoint, "--data", freihand_root]
+    refuse("scripts/evaluate.py", *words, says=["evaluation_"])
+
+
+# Settings
+
+
+def test_a_config_key_that_does_not_exist(refuse: Callable[..., None], tmp_path: Path) -> None:
+    refuse("scripts/train.py", SMOKE, "train.step=3", says=["train.step", "train.steps"])
+    refuse("handmesh", "train", SMOKE, "trian.steps=3", says=["trian", "train"])
+    (tmp_path / "mine.yaml").write_text("model:\n  backbon: fastvit_t8\n")
+    refuse("scripts/train.py", "mine.yaml", says=["mine.yaml", "backbon", "backbone"])
+    (tmp_path / "broken.yaml").write_text("model: [1, 2\n")
+    refuse("scripts/train.py", "broken.yaml", says=["broken.yaml"])
+    refuse("scripts/train.py", "none.yaml", says=["none.yaml", "no such file"])
+
+
+@pytest.mark.slow
+def test_no_internet_for_pretrained_weights(freihand_root: Path, tmp_path: Path) -> None:
+    words = ["model.pretrained=true", f"data.root={freihand_root}", f"output={tmp_path / 'run'}", "data.workers=0"]
+    # With no network at all the hub's client ends in the same error after a minute of trying.
+    nowhere = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "scripts/train.py", SMOKE, *words],
+        cwd=ROOT, env={**os.environ, **nowhere}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    check_refusal(done.returncode, done.stderr, ["ImageNet weights", "pretrained=false"])
+    assert not list((tmp_path / "run").rglob("*.safetensors"))
+
+
+# Checkpoints
+
+
+def test_a_checkpoint_of_another_hand_model(
+    refuse: Callable[..., None], fake_mano: ManoArrays, freihand_root: Path, tmp_path: Path
+) -> None:
+    save_untrained(tmp_path / "other.safetensors", fake_mano)
+    words = ["--checkpoint", "other.safetensors", "--data", freihand_root, "--mano", "open"]
+    refuse("scripts/evaluate.py", *words, says=["other.safetensors", "hand model"])
+
+
+@pytest.mark.parametrize("name", ["half.safetensors", "text.safetensors", "none.safetensors"])
+def test_a_checkpoint_that_is_damaged_or_missing(
+    name: str, refuse: Callable[..., None], checkpoint: Path, freihand_root: Path, tmp_path: Path
+) -> None:
+    copy_half(checkpoint, tmp_path / "half.safetensors")
+    (tmp_path / "text.safetensors").write_text("hello")
+    refuse("scripts/evaluate.py", "--checkpoint", name, "--data", freihand_root, says=[name])
+    refuse("demo/gradio_app.py", "--checkpoint", name, "--port", free_port(), says=[name])
+    photo = rendered_photo(tmp_path)
+    refuse("handmesh", "predict", photo, "--checkpoint", name, says=[name])
+
+
+# Numbers out of range
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--train", 0, "--eval", 0), ("--size", 5), ("--workers", 0), ("--seed", -1), ("--backgrounds", "no-such-folder")],
+)
+def test_a_data_set_that_makes_no_sense(words: tuple[object, ...], refuse: Callable[..., None]) -> None:
+    refuse("handmesh", "synth", "--out", "set", *words, says=["expected"])
+
+
+def test_a_folder_that_holds_something_else(refuse: Callable[..., None], tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    refuse("handmesh", "synth", "--out", "mine", says=["mine"])

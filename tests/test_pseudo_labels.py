@@ -1,0 +1,72 @@
+"""From a teacher's points to a data set: the hand lies where the teacher saw it, and poor labels stay out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handmesh.data.freihand import FreiHandDataset
+from handmesh.errors import HandMeshError
+from handmesh.geometry.camera import intrinsics_from_fov, project_points
+from handmesh.geometry.rotation import axis_angle_to_matrix_np
+from handmesh.images import write_image
+from handmesh.mano.arrays import ManoArrays, load_mano
+from handmesh.mano.numpy_lbs import pose_vertices
+from handmesh.pseudo_labels import write_pseudo_labelled
+from handmesh.real_photos import LabelledPhoto
+
+
+@pytest.fixture(scope="module")
+def arrays() -> ManoArrays:
+    return load_mano("open")
+
+
+@pytest.fixture(scope="module")
+def photos(arrays: ManoArrays, tmp_path_factory: pytest.TempPathFactory) -> list[LabelledPhoto]:
+    """A right hand, the same hand as a left one, a held-out one, an untrusted one, and one of impossible points."""
+    folder = tmp_path_factory.mktemp("photos")
+    K = intrinsics_from_fov(160, 120, 30)
+    mean = axis_angle_to_matrix_np(np.asarray(arrays.hands_mean).reshape(15, 3))
+    # Fingers up, palm to the camera.
+    orient = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
+    _, joints = pose_vertices(arrays, orient, mean, np.zeros(10))
+    joints = joints.astype(np.float64) - joints[9] + [0.02, 0.01, 0.6]
+    path = folder / "right.png"
+    picture = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+    write_image(path, picture)
+    write_image(folder / "left.png", picture[:, ::-1].copy())
+    pixels = project_points(joints, K)
+    right = LabelledPhoto(path, "sign-digits", False, pixels, joints, True)
+    left = replace(
+        right, path=folder / "left.png", keypoints_2d=pixels * [-1, 1] + [159, 0], joints=joints * [-1, 1, 1],
+        is_right=False,
+    )  # fmt: skip
+    impossible = replace(right, joints=joints[::-1].copy())
+    return [right, left, replace(right, is_held_out=True), replace(right, disagreement=0.3), impossible]
+
+
+def test_good_labels_become_samples_and_poor_ones_do_not(arrays, photos, tmp_path: Path) -> None:
+    kept = write_pseudo_labelled(photos, tmp_path / "set", arrays, progress=False)
+    assert (kept.training, kept.evaluation, kept.untrusted, kept.unfitted) == (2, 1, 1, 1)
+    training = FreiHandDataset(tmp_path / "set", "training")
+    assert len(training) == 2 and len(FreiHandDataset(tmp_path / "set", "evaluation")) == 1
+    first, mirrored = training.sample(0), training.sample(1)
+    # The left hand is stored as the right one it is the mirror of, picture and labels alike.
+    np.testing.assert_allclose(mirrored["joints"], first["joints"], atol=2e-3)
+    assert np.abs(mirrored["image"].astype(int) - first["image"].astype(int)).mean() < 2
+    for sample in (first, mirrored):
+        assert sample["image"].shape == (224, 224, 3)
+        seen = project_points(sample["joints"], sample["K"])
+        side = np.ptp(seen, axis=0).max()
+        # Twice the hand's box fills the picture, and the hand is in its middle.
+        assert side == pytest.approx(112, rel=0.08)
+        np.testing.assert_allclose((seen.min(0) + seen.max(0)) / 2, 111.5, atol=4)
+
+
+def test_nothing_to_write_is_an_error(arrays, photos, tmp_path: Path) -> None:
+    with pytest.raises(HandMeshError, match="trusted labels"):
+        write_pseudo_labelled([replace(photos[0], disagreement=1.0)], tmp_path / "set", arrays, progress=False)
+    assert not (tmp_path / "set").exists()

@@ -1,0 +1,145 @@
+"""A run's laws: it can be repeated and interrupted without a trace, and processes share one batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from handmesh.config import Config, DataConfig, ModelConfig, TrainConfig, config_to_dict, load_config
+from handmesh.errors import HandMeshError
+from handmesh.mano.arrays import ManoArrays
+from handmesh.models.checkpoint import load_checkpoint
+from handmesh.training import STATE_FILE, Trainer
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@pytest.fixture
+def config(freihand_root: Path, fake_mano: ManoArrays, tmp_path: Path) -> Config:
+    """Four steps of a tiny network on six samples."""
+    fake_mano.save_npz(tmp_path / "fake.npz")
+    train = TrainConfig(
+        steps=4, batch_size=4, warmup_steps=1, validate_every=2, save_every=2, log_every=1, device="cpu",
+        tensorboard=False,
+    )  # fmt: skip
+    return Config(
+        model=ModelConfig(image_size=32, width=16, heatmap_stride=4, drop_path=0.2),
+        data=DataConfig(root=str(freihand_root), workers=0),
+        train=train, mano=str(tmp_path / "fake.npz"), output=str(tmp_path / "run"),
+    )  # fmt: skip
+
+
+def _state(folder: str | Path) -> dict[str, torch.Tensor]:
+    return load_file(Path(folder) / "last" / STATE_FILE)
+
+
+def _losses(folder: str | Path) -> dict[int, float]:
+    lines = [json.loads(line) for line in (Path(folder) / "log.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss"] for line in lines if "loss" in line}
+
+
+def test_an_interrupted_run_equals_an_uninterrupted_one(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    Trainer(config).run()
+    cut = dataclasses.replace(config, output=config.output + "_cut")
+    step = Trainer._step
+
+    def stop_at_three(self: Trainer, batches: Any) -> Any:
+        if self.progress.step == 3:
+            raise KeyboardInterrupt  # after step 3, whose result was not saved
+        return step(self, batches)
+
+    monkeypatch.setattr(Trainer, "_step", stop_at_three)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(cut).run()
+    monkeypatch.setattr(Trainer, "_step", step)
+    with pytest.raises(HandMeshError, match="resume=true"):
+        Trainer(cut)
+    scores = Trainer(dataclasses.replace(cut, resume=True)).run()
+    whole, pieces = _state(config.output), _state(cut.output)
+    assert whole.keys() == pieces.keys()
+    assert all(torch.equal(whole[name], pieces[name]) for name in whole)
+    assert _losses(config.output) == _losses(cut.output)
+    net, header = load_checkpoint(Path(cut.output) / "last", None)
+    assert header["step"] == 4 and header["metrics"] == scores
+    assert not net.training and scores["pa_mpjpe"] > 0
+
+
+def test_a_clock_ends_a_run_with_its_checkpoints(config: Config) -> None:
+    train = dataclasses.replace(config.train, steps=10_000, max_minutes=0.02, validate_every=10_000, save_every=10_000)
+    trainer = Trainer(dataclasses.replace(config, train=train))
+    trainer.run()
+    assert 0 < trainer.progress.step < 10_000
+    assert trainer.optimizer.param_groups[0]["lr"] < train.learning_rate * 0.6
+    for name in ("best", "last"):
+        assert load_checkpoint(Path(config.output) / name)[1]["step"] == trainer.progress.step
+
+
+def test_norms_biases_and_scales_do_not_decay(config: Config) -> None:
+    trainer = Trainer(config)
+    decays = {id(p): g["weight_decay"] for g in trainer.optimizer.param_groups for p in g["params"]}
+    for name, parameter in trainer.net.named_parameters():
+        is_free = parameter.dim() <= 1 or name.endswith((".bias", "gamma"))
+        assert decays[id(parameter)] == (0.0 if is_free else config.train.weight_decay), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [{"sync_batch_norm": True}, {"frozen_batch_norm": True}], ids=["shared", "frozen"])
+def test_two_processes_train_as_one(config: Config, change: dict[str, bool], tmp_path: Path) -> None:
+    train = dataclasses.replace(config.train, steps=2, **change)
+    model = dataclasses.replace(config.model, drop_path=0.0)
+    one = dataclasses.replace(config, train=train, model=model)
+    scores = Trainer(one).run()
+    two = dataclasses.replace(one, output=config.output + "_two")
+    settings = tmp_path / "two.yaml"
+    settings.write_text(json.dumps(config_to_dict(two)))
+    root = Path(__file__).parents[1]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(root),
+        "OMP_NUM_THREADS": "1",
+        "PROCESSES": "2",
+        "PYTHON": sys.executable,
+    }
+    command = [str(root / "scripts" / "train.sh"), str(settings)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    _, header = load_checkpoint(Path(two.output) / "last")
+    for name, value in scores.items():
+        assert header["metrics"][name] == pytest.approx(value, rel=1e-2), name
+    a, b = _state(one.output), _state(two.output)
+    for name in a:
+        if name.startswith("net.") and "running" in name:
+            torch.testing.assert_close(b[name], a[name], atol=1e-3, rtol=1e-2, msg=name)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_configs_are_valid(path: Path) -> None:
+    config = load_config(path, [])
+    assert config.train.steps > config.train.warmup_steps
+    assert config.model.image_size % 32 == 0
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "word"),
+    [
+        ("train", "optimizer", "sgdd", "adamw"),
+        ("train", "schedule", "flat", "cosine"),
+        ("train", "device", "tpu", "cpu"),
+        ("train", "start_from", "nowhere", "nowhere"),
+        ("data", "source", "video", "freihand"),
+        ("data", "root", "", "data.root"),
+    ],
+)
+def test_wrong_settings_are_named(config: Config, part: str, key: str, value: str, word: str) -> None:
+    changed = dataclasses.replace(getattr(config, part), **{key: value})
+    with pytest.raises(HandMeshError, match=word):
+        Trainer(dataclasses.replace(config, **{part: changed}))
