@@ -57,7 +57,7 @@ class FakeTracker:
 @pytest.fixture
 def tracker(monkeypatch: pytest.MonkeyPatch, open_mano: ManoArrays, tmp_path: Path) -> FakeTracker:
     fake = FakeTracker(make_hand(open_mano))
-    monkeypatch.setattr(live_app, "_load", lambda args, max_hands: fake)
+    monkeypatch.setattr(live_app, "_load", lambda args: fake)
     monkeypatch.chdir(tmp_path)
     return fake
 
