@@ -34,6 +34,8 @@ class ModelConfig:
     width: int = 128
     #: Stride of the heatmaps.
     heatmap_stride: int = 8
+    #: Rounds of message passing between the joint tokens.
+    blocks: int = 2
     #: Rounds that project the current mesh into the feature maps and regress a residual.
     refinements: int = 0
 
@@ -104,6 +106,14 @@ class LossConfig:
     confidence: float = 0.05
     presence: float = 0.1
     is_right: float = 0.1
+    #: A branch of training only, which gives the vertices without the hand model; metres.
+    direct_vertices: float = 0.0
+    #: With train.teacher: distance from the teacher's hand, in the units above, and from its maps (1 - correlation).
+    teacher_joints: float = 5.0
+    teacher_vertices: float = 5.0
+    teacher_rotations: float = 0.25
+    teacher_betas: float = 0.0025
+    teacher_features: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -117,7 +127,11 @@ class TrainConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
     warmup_steps: int = 300
+    #: "cosine", or "step": a tenth of the rate at each of these shares of the run.
     schedule: str = "cosine"
+    decay_at: list[float] = field(default_factory=lambda: [0.5, 0.85])
+    #: Joints and 2D points by squared difference rather than absolute, as METRO and the FastViT paper.
+    squared: bool = False
     clip: float = 1.0
     ema: float = 0.999
     #: "no", "bf16" or "fp16"; only used on a GPU.
@@ -127,6 +141,8 @@ class TrainConfig:
     sync_batch_norm: bool = False
     #: Checkpoint to start from (its weights only).
     start_from: str = ""
+    #: Checkpoint of a trained network that this one learns from besides (distillation); any backbone, head and size.
+    teacher: str = ""
     validate_every: int = 1000
     #: Steps between two states that resume=true can continue from.
     save_every: int = 500
@@ -137,6 +153,12 @@ class TrainConfig:
     accelerate_cpu: bool = True
     #: Write TensorBoard files when TensorBoard is installed.
     tensorboard: bool = True
+    #: Project of Weights & Biases to log to besides; none when empty.
+    wandb: str = ""
+    #: Steps between two measurements of each term's share of the gradient, 0 for none.
+    shares_every: int = 200
+    #: Samples of the validation set drawn with their predictions at each validation.
+    pictures: int = 8
     device: str = "auto"
     loss: LossConfig = field(default_factory=LossConfig)
 

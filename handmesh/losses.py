@@ -25,13 +25,14 @@ CONFIDENCE_SCALE = 0.04
 HEATMAP_SIGMA = 1.0
 
 
-def hand_losses(output: Any, said: Any, batch: Batch, size: int) -> dict[str, Tensor]:
+def hand_losses(output: Any, said: Any, batch: Batch, size: int, squared: bool = False) -> dict[str, Tensor]:
     """Unweighted terms by the names of :class:`LossConfig`.
 
     Args:
         output: the network's HandMeshOutput. said: its HeadOutput (logits and ``aux``).
         batch: see the module's description.
         size: side of the crop in pixels; 2D errors are shares of it.
+        squared: joints and projected points by their mean squared difference.
 
     Returns:
         Scalars. A term for which no sample has a label is an exact 0 that still carries (zero) gradients, so that
@@ -48,15 +49,16 @@ def hand_losses(output: Any, said: Any, batch: Batch, size: int) -> dict[str, Te
         **_cleared(batch, has_3d, "joints", "vertices"),
         **_cleared(batch, has_mano, "global_orient", "hand_pose", "betas"),
     }
-    truth = _root_relative(batch["joints"], batch["joints"])
+    apart, unit = (_l2, size * size) if squared else (_l1, size)
+    joints = _root_relative(output.joints, output.joints)
+    vertices = _root_relative(output.vertices, output.joints)
+    true_joints = _root_relative(batch["joints"], batch["joints"])
+    true_vertices = _root_relative(batch["vertices"], batch["joints"])
     terms = {
-        "joints": _masked(_l1(_root_relative(output.joints, output.joints), truth), has_3d),
-        "vertices": _masked(
-            _l1(_root_relative(output.vertices, output.joints), _root_relative(batch["vertices"], batch["joints"])),
-            has_3d,
-        ),
+        "joints": _masked(apart(joints, true_joints), has_3d),
+        "vertices": _masked(_l1(vertices, true_vertices), has_3d),
         "keypoints_2d": _masked(_l1(output.keypoints_2d, batch["keypoints_2d"]) / size, present),
-        "projected_2d": _masked(_l1(_projected(output, size), batch["keypoints_2d"]) / size, is_right_hand),
+        "projected_2d": _masked(apart(_projected(output, size), batch["keypoints_2d"]) / unit, is_right_hand),
         "rotations": _masked(_l1(output.rotations, _rotations(batch)), has_mano),
         "betas": _masked((output.betas - batch["betas"]).square().mean(-1), has_mano),
         "presence": functional.binary_cross_entropy_with_logits(said.presence, batch["presence"]),
@@ -73,7 +75,11 @@ def hand_losses(output: Any, said: Any, batch: Batch, size: int) -> dict[str, Te
         distance = (points - batch["keypoints_2d"]).abs().mean(-1) / size
         terms["points"] = _masked((distance * inside).mean(-1), present)
     if "lifted" in said.aux:
-        terms["lifted"] = _masked(_l1(said.aux["lifted"], truth), has_3d)
+        terms["lifted"] = _masked(_l1(said.aux["lifted"], true_joints), has_3d)
+    if "direct_vertices" in said.aux:
+        terms["direct_vertices"] = _masked(_l1(said.aux["direct_vertices"], true_vertices), has_3d)
+    if "teacher_joints" in batch:
+        terms.update(_teacher(output, joints, vertices, batch, is_right_hand))
     return terms
 
 
@@ -82,9 +88,27 @@ def weighted_sum(terms: dict[str, Tensor], weights: LossConfig) -> Tensor:
     return torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
 
 
+def _teacher(
+    output: Any, joints: Tensor, vertices: Tensor, batch: Batch, is_right_hand: Tensor
+) -> dict[str, Tensor]:
+    """How far the hand is from a teacher's. Needs no label but that there is a right hand."""
+    theirs = batch["teacher_joints"]
+    return {
+        "teacher_joints": _masked(_l1(joints, _root_relative(theirs, theirs)), is_right_hand),
+        "teacher_vertices": _masked(_l1(vertices, _root_relative(batch["teacher_vertices"], theirs)), is_right_hand),
+        "teacher_rotations": _masked(_l1(output.rotations, batch["teacher_rotations"]), is_right_hand),
+        "teacher_betas": _masked((output.betas - batch["teacher_betas"]).square().mean(-1), is_right_hand),
+    }
+
+
 def _l1(a: Tensor, b: Tensor) -> Tensor:
     """Mean absolute difference of each sample: (B, ...) -> (B,)."""
     return (a - b).abs().flatten(1).mean(-1)
+
+
+def _l2(a: Tensor, b: Tensor) -> Tensor:
+    """Mean squared difference of each sample: (B, ...) -> (B,)."""
+    return (a - b).square().flatten(1).mean(-1)
 
 
 def _masked(values: Tensor, mask: Tensor) -> Tensor:

@@ -17,35 +17,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from handmesh.config import Config, config_to_dict
+from handmesh.config import Config, config_from_dict, config_to_dict
 from handmesh.data.loading import HandDataset, StepBatches, iterate, make_loader
 from handmesh.errors import HandMeshError
-from handmesh.losses import hand_losses, weighted_sum
+from handmesh.losses import weighted_sum
 from handmesh.mano.arrays import load_mano
 from handmesh.models.checkpoint import load_checkpoint, save_checkpoint
 from handmesh.models.cpu_training import accelerate as accelerate_on_cpu
 from handmesh.models.hand_mesh_net import HandMeshNet
 from handmesh.training_data import fingerprint, make_sources
 from handmesh.training_log import Log
+from handmesh.training_net import LossNet
+from handmesh.training_optimizer import make_optimizer, make_scheduler, set_training
 from handmesh.training_state import Progress, load_state, save_state
+from handmesh.training_teacher import Teacher
 from handmesh.validation import validate
 
 STATE_FILE = "state.safetensors"
-
-
-class LossNet(nn.Module):
-    """A network together with its losses, so that a parallel wrapper sees one forward."""
-
-    def __init__(self, net: HandMeshNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A stacked batch -> unweighted loss terms."""
-        output, said = self.net.detailed(batch["image"])
-        return hand_losses(output, said, batch, self.net.config.image_size)
 
 
 class Trainer:
@@ -70,7 +60,9 @@ class Trainer:
         net = self._network()
         self.ema = ModelEmaV3(net, decay=train.ema, use_warmup=True, device=self.accelerator.device)
         net = self._for_device(net)
-        self.optimizer = make_optimizer(net, config)
+        self.teacher = Teacher(config, self.mano, self.accelerator.device) if train.teacher else None
+        self.losses = LossNet(net, train, self.teacher)
+        self.optimizer = make_optimizer(net, config, self.losses.branches)
         self.scheduler = make_scheduler(self.optimizer, config)
         self.progress = Progress()
         if config.resume:
@@ -81,7 +73,7 @@ class Trainer:
                 "continue that one with resume=true, or give another output=FOLDER"
             )
         self.net = net
-        self.model, self.optimizer = self.accelerator.prepare(LossNet(net), self.optimizer)
+        self.model, self.optimizer = self.accelerator.prepare(self.losses, self.optimizer)
 
     def _network(self) -> HandMeshNet:
         config = self.config
@@ -121,10 +113,13 @@ class Trainer:
 
     def _resume(self, net: HandMeshNet) -> None:
         path = self.folder / "last" / STATE_FILE
-        self.progress, saved = load_state(path, net, self.ema.module, self.optimizer)
-        now = config_to_dict(self.config)
+        self.progress, saved = load_state(
+            path, net, self.ema.module, self.optimizer, self.losses.branches, self.accelerator.scaler
+        )
+        # A setting that the run's own version did not have yet had its default.
+        now, then = config_to_dict(self.config), config_to_dict(config_from_dict(saved))
         for part in ("model", "data", "train"):
-            changed = [key for key in now[part] if key != "workers" and now[part][key] != saved[part].get(key)]
+            changed = [key for key in now[part] if key != "workers" and now[part][key] != then[part][key]]
             if changed and self.is_main:
                 print(f"resuming with other settings than the run began with: {part}.{', '.join(changed)}", flush=True)
 
@@ -137,8 +132,9 @@ class Trainer:
             self.source, train.batch_size, steps, config.seed, accelerator.process_index, accelerator.num_processes
         )
         is_gpu = accelerator.device.type == "cuda"
+        crop_size = self.teacher.crop_size if self.teacher else 0
         loader = make_loader(
-            HandDataset(self.source, config, train=True), order, config.data.workers, pin_memory=is_gpu
+            HandDataset(self.source, config, train=True, size=crop_size), order, config.data.workers, pin_memory=is_gpu
         )
         log = Log(self.folder, train.tensorboard, self.progress, train) if self.is_main else None
         scores: dict[str, float] = {}
@@ -190,6 +186,9 @@ class Trainer:
             # loader that starts draws a number of its own.
             place = (self.config.seed * 1_000_003 + self.progress.step) * train.accumulate + micro
             torch.manual_seed(place * self.accelerator.num_processes + self.accelerator.process_index)
+            if self.teacher:
+                with self.accelerator.autocast():
+                    batch = self.teacher.label(batch)
             is_last = micro == train.accumulate - 1
             with self.accelerator.no_sync(self.model) if not is_last else torch.enable_grad():
                 with self.accelerator.autocast():
@@ -230,53 +229,12 @@ class Trainer:
             self._save_network("last", scores)
             save_state(
                 self.folder / "last" / STATE_FILE, self.net, self.ema.module, self.optimizer, self.progress,
-                config_to_dict(self.config),
+                config_to_dict(self.config), self.losses.branches, self._scaler_state(),
             )  # fmt: skip
         self.accelerator.wait_for_everyone()
 
-
-def make_optimizer(net: nn.Module, config: Config) -> torch.optim.Optimizer:
-    """timm's optimizer of that name; no weight decay on norms, biases and layer scales."""
-    from timm.optim import create_optimizer_v2, param_groups_weight_decay
-
-    train = config.train
-    scales = [name for name, _ in net.named_parameters() if name.endswith("gamma")]
-    groups = param_groups_weight_decay(net, train.weight_decay, no_weight_decay_list=scales)
-    extra: dict[str, Any] = {"fused": True} if train.optimizer == "adamw" else {}
-    try:
-        return create_optimizer_v2(groups, train.optimizer, lr=train.learning_rate, weight_decay=0.0, **extra)
-    except (AssertionError, ValueError) as error:
-        raise HandMeshError(
-            f"expected train.optimizer to be one of timm's, got {train.optimizer!r}; try adamw"
-        ) from error
-
-
-def make_scheduler(optimizer: torch.optim.Optimizer, config: Config) -> Any:
-    """timm's schedule by step: a linear warm-up, then a cosine to zero, or a tenth at half and a hundredth at 0.85."""
-    from timm.scheduler import CosineLRScheduler, MultiStepLRScheduler
-
-    train = config.train
-    warm: dict[str, Any] = {
-        "warmup_t": min(train.warmup_steps, train.steps // 2),
-        "warmup_lr_init": train.learning_rate * 1e-2,
-    }
-    if train.schedule == "cosine":
-        return CosineLRScheduler(
-            optimizer, t_initial=train.steps, lr_min=train.learning_rate * 1e-3, t_in_epochs=False, **warm
-        )
-    if train.schedule == "step":
-        at = [train.steps // 2, int(train.steps * 0.85)]
-        return MultiStepLRScheduler(optimizer, decay_t=at, decay_rate=0.1, t_in_epochs=False, **warm)
-    raise HandMeshError(f"expected train.schedule to be cosine or step, got {train.schedule!r}")
-
-
-def set_training(model: nn.Module, frozen_batch_norm: bool) -> None:
-    """Training mode; with frozen BatchNorms those keep their running statistics."""
-    model.train()
-    if frozen_batch_norm:
-        for module in model.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
+    def _scaler_state(self) -> dict[str, Any] | None:
+        return self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None
 
 
 def keep_memory() -> None:

@@ -38,15 +38,24 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     progress: Progress,
     config: dict[str, Any],
+    branches: nn.Module | None = None,
+    scaler: dict[str, Any] | None = None,
 ) -> None:
-    """Write the state. config: of the run, so that it is continued under the same settings."""
+    """Write the state.
+
+    Args:
+        config: of the run, so that it is continued under the same settings.
+        branches: parameters that only training has. scaler: numbers of the loss scaling that fp16 needs.
+    """
     tensors = {f"net.{name}": value for name, value in net.state_dict().items()}
     tensors.update({f"ema.{name}": value for name, value in ema.state_dict().items()})
+    if branches is not None:
+        tensors.update({f"branches.{name}": value for name, value in branches.state_dict().items()})
     for index, values in optimizer.state_dict()["state"].items():
         tensors.update({f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in values.items()})
     # Tensors that share memory cannot be saved, so each is copied.
     copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    header = {"progress": asdict(progress), "config": config}
+    header = {"progress": asdict(progress), "config": config, "scaler": scaler or {}}
     with atomic_path(path) as temporary:
         try:
             save_file(copies, temporary, {HEADER: json.dumps(header)})
@@ -55,9 +64,14 @@ def save_state(
 
 
 def load_state(
-    path: Path, net: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer
+    path: Path,
+    net: nn.Module,
+    ema: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    branches: nn.Module | None = None,
+    scaler: Any = None,
 ) -> tuple[Progress, dict[str, Any]]:
-    """Put a saved state back into net, ema and optimizer; returns the progress and the config it was saved with.
+    """Put a saved state back into what is given; returns the progress and the config it was saved with.
 
     Raises:
         HandMeshError: no such file, damaged, or of another network.
@@ -75,6 +89,10 @@ def load_state(
     try:
         net.load_state_dict(_part(tensors, "net."))
         ema.load_state_dict(_part(tensors, "ema."))
+        if branches is not None:
+            branches.load_state_dict(_part(tensors, "branches."))
+        if scaler is not None and header.get("scaler"):
+            scaler.load_state_dict(header["scaler"])
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in _part(tensors, "optimizer.").items():
             index, key = name.split(".", 1)

@@ -26,7 +26,10 @@ def _case(count: int = 3) -> tuple[HandMeshOutput, HeadOutput, dict[str, torch.T
     betas = torch.randn(count, 10, generator=generator)
     ones = torch.ones(count)
     points = (keypoints + 0.5) / (SIZE / 2) - 1
-    aux = {"heatmap_logits": torch.zeros(count, 21, 64), "points": points, "lifted": joints - joints[:, 9:10]}
+    aux = {
+        "heatmap_logits": torch.zeros(count, 21, 64), "points": points, "lifted": joints - joints[:, 9:10],
+        "direct_vertices": vertices - joints[:, 9:10],
+    }  # fmt: skip
     output = HandMeshOutput(
         vertices, joints, rotations, betas, camera, keypoints, ones[:, None].repeat(1, 21), ones, ones
     )
@@ -36,15 +39,41 @@ def _case(count: int = 3) -> tuple[HandMeshOutput, HeadOutput, dict[str, torch.T
         "joints": joints + shift, "vertices": vertices + shift, "keypoints_2d": keypoints, "betas": betas,
         "global_orient": rotations[:, 0], "hand_pose": rotations[:, 1:],
         "presence": ones.clone(), "has_mano": ones.clone(), "is_right": ones.clone(),
+        "teacher_joints": joints - shift, "teacher_vertices": vertices - shift, "teacher_rotations": rotations,
+        "teacher_betas": betas,
     }  # fmt: skip
     return output, said, batch
 
 
 def test_the_truth_costs_nothing() -> None:
     terms = hand_losses(*_case(), SIZE)
-    assert set(terms) == {field.name for field in dataclasses.fields(LossConfig)}
+    # The comparison of feature maps needs the networks: it is training_net.py's.
+    assert set(terms) | {"teacher_features"} == {field.name for field in dataclasses.fields(LossConfig)}
     for name, value in terms.items():
         assert value.item() == pytest.approx(0, abs=1e-4) or name == "heatmap", name
+
+
+@pytest.mark.parametrize("squared", [False, True])
+def test_an_error_costs_its_size_or_its_square(squared: bool) -> None:
+    output, said, batch = _case()
+    moved = output.joints.clone()
+    moved[:, 9] += 0.01  # the root: every other joint is a centimetre off, relative to it
+    terms = hand_losses(output._replace(joints=moved), said, batch, SIZE, squared)
+    assert terms["joints"].item() == pytest.approx((0.01**2 if squared else 0.01) * 20 / 21, rel=1e-4)
+    assert terms["vertices"].item() == pytest.approx(0.01, rel=1e-4)
+    pixels = 9.0 * 0.01 / 2 / 21  # one joint of 21, as a share of the crop's side
+    assert terms["projected_2d"].item() == pytest.approx(pixels**2 * 21 if squared else pixels, rel=1e-3)
+
+
+def test_the_teachers_word_counts_where_no_label_is() -> None:
+    output, said, batch = _case()
+    batch["has_3d"] = batch["has_mano"] = torch.zeros(3)
+    batch["teacher_joints"] = batch["teacher_joints"] * 1.1
+    batch["presence"][0] = 0.0
+    batch["teacher_joints"][0] = 1e6  # the hand that is not there
+    terms = hand_losses(output, said, batch, SIZE)
+    assert terms["joints"].item() == 0
+    assert 1e-4 < terms["teacher_joints"].item() < 0.1
 
 
 def test_a_heatmap_at_its_target_costs_least() -> None:

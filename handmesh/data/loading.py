@@ -38,11 +38,12 @@ class SampleSource(Protocol):
 class HandDataset(Dataset[Sample]):
     """Crops of a source's samples: augmented for training, plain otherwise.
 
-    Indexed by (epoch, index), or by index alone for epoch 0.
+    Indexed by (epoch, index), or by index alone for epoch 0. size: of the crops in pixels, 0 for the network's.
     """
 
-    def __init__(self, source: SampleSource, config: Config, train: bool) -> None:
+    def __init__(self, source: SampleSource, config: Config, train: bool, size: int = 0) -> None:
         self.source, self.config, self.train = source, config, train
+        self.size = size or config.model.image_size
 
     def __len__(self) -> int:
         return len(self.source)
@@ -50,7 +51,7 @@ class HandDataset(Dataset[Sample]):
     def __getitem__(self, key: int | Key) -> Sample:
         """The crop of one sample as arrays; see transforms.crop_sample for its keys."""
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        data, size = self.config.data, self.config.model.image_size
+        data, size = self.config.data, self.size
         sample = self.source.sample(index)
         if not self.train:
             return plain_crop(sample, size, data.crop_padding, data.perspective, data.augment.upright)

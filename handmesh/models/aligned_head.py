@@ -124,7 +124,7 @@ class AlignedHead(nn.Module):
             mean_pose: (15, 3, 3). rest_joints: (21, 3) of the mean hand at identity orientation, metres.
             width: channels of the joined map and of the tokens.
             heatmap_stride: one of ``strides``.
-            blocks: rounds of message passing.
+            blocks: rounds of message passing; 0 for none.
         """
         super().__init__()
         self.first = strides.index(heatmap_stride)
@@ -168,7 +168,7 @@ class AlignedHead(nn.Module):
         presence, is_right = self.is_hand(pooled).float().unbind(-1)
         # Soft-argmax cannot leave the picture; the offset can, and mends the rest.
         keypoints = points + 0.1 * offsets[..., :2]
-        aux = {"heatmap_logits": logits, "points": points, "lifted": lifted * UNIT}
+        aux = {"heatmap_logits": logits, "points": points, "lifted": lifted * UNIT, "tokens": tokens}
         return HeadOutput(rotations, betas, None, keypoints, offsets[..., 2], presence, is_right, aux)
 
     @staticmethod

@@ -81,7 +81,7 @@ class HandMeshNet(nn.Module):
             _, joints = self.mano(torch.eye(3)[None], mean, torch.zeros(1, 10))
         return AlignedHead(
             self.backbone.channels, self.backbone.strides, config.image_size, mean[0], joints[0],
-            width=config.width, heatmap_stride=config.heatmap_stride,
+            width=config.width, heatmap_stride=config.heatmap_stride, blocks=config.blocks,
         )  # fmt: skip
 
     def forward(self, images: Tensor) -> HandMeshOutput:
@@ -90,8 +90,17 @@ class HandMeshNet(nn.Module):
 
     def detailed(self, images: Tensor) -> tuple[HandMeshOutput, HeadOutput]:
         """As :meth:`forward`, and what the head said, for losses."""
-        x = (images.permute(0, 3, 1, 2).float() - self.pixel_mean) / self.pixel_std
-        maps, pooled = self.backbone(x)
+        return self.decode(*self.features(images))
+
+    def features(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """images (B, S, S, 3) uint8 RGB -> the backbone's maps, finest first, and its pooled feature."""
+        features: tuple[list[Tensor], Tensor] = self.backbone(
+            (images.permute(0, 3, 1, 2).float() - self.pixel_mean) / self.pixel_std
+        )
+        return features
+
+    def decode(self, maps: list[Tensor], pooled: Tensor) -> tuple[HandMeshOutput, HeadOutput]:
+        """The second half of :meth:`detailed`: what :meth:`features` gave -> the hand, and what the head said."""
         said: HeadOutput = self.head(maps, pooled)
         rotations, betas = said.rotations.float(), said.betas.float()
         vertices, joints, camera = self._pose(rotations, betas, said)
