@@ -7,6 +7,7 @@ hands.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,8 +25,7 @@ class ManoLayer(nn.Module):
     """
 
     template: Tensor
-    shape_basis: Tensor
-    pose_basis: Tensor
+    rest_basis: Tensor
     joint_template: Tensor
     joint_basis: Tensor
     weights: Tensor
@@ -44,12 +44,14 @@ class ManoLayer(nn.Module):
         self.hand_fingerprint = arrays.fingerprint()
         joint_template = arrays.J_regressor @ arrays.v_template
         joint_basis = arrays.J_regressor @ arrays.shapedirs.reshape(NUM_VERTICES, 30)
-        constant("template", arrays.v_template.reshape(-1))
-        constant("shape_basis", arrays.shapedirs.reshape(-1, 10).T)
-        constant("pose_basis", arrays.posedirs.reshape(-1, 135).T)
+        # Coordinates outermost, (3, 778): blending is then sums along the vertices, which engines do faster than 778
+        # products of small matrices.
+        basis = np.concatenate([arrays.shapedirs, arrays.posedirs], axis=2)
+        constant("template", arrays.v_template.T.reshape(-1))
+        constant("rest_basis", basis.transpose(1, 0, 2).reshape(-1, 145).T)
         constant("joint_template", joint_template.reshape(-1))
         constant("joint_basis", joint_basis.reshape(48, 10).T)
-        constant("weights", arrays.weights)
+        constant("weights", arrays.weights.T)
         constant("regressor_21", joint_regressor_21(arrays))
         constant("mean_pose", arrays.mean_pose())
         constant("faces", arrays.faces, torch.int64)
@@ -72,13 +74,12 @@ class ManoLayer(nn.Module):
     def _skin(self, global_orient: Tensor, hand_pose: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
         dtype = self.template.dtype
         global_orient, hand_pose, betas = global_orient.to(dtype), hand_pose.to(dtype), betas.to(dtype)
-        pose_feature = (hand_pose - self.identity).flatten(1)
-        rest = self.template + betas @ self.shape_basis + pose_feature @ self.pose_basis
-        rest = rest.unflatten(1, (NUM_VERTICES, 3))
+        feature = torch.cat([betas, (hand_pose - self.identity).flatten(1)], dim=1)
+        rest = (self.template + feature @ self.rest_basis).unflatten(1, (1, 3, NUM_VERTICES))
         rotations, offsets = self._chain(global_orient, hand_pose, self.rest_joints(betas))
-        blended_rotation = (self.weights @ rotations.flatten(2)).unflatten(2, (3, 3))
-        blended_offset = self.weights @ offsets
-        vertices = (blended_rotation @ rest.unsqueeze(-1)).squeeze(-1) + blended_offset
+        blended = torch.cat([rotations.flatten(2), offsets], dim=2).transpose(1, 2) @ self.weights
+        turned = (blended[:, :9].unflatten(1, (3, 3)) * rest).sum(2)
+        vertices = (turned + blended[:, 9:]).transpose(1, 2).contiguous()
         return vertices, self.regressor_21 @ vertices
 
     def rest_joints(self, betas: Tensor) -> Tensor:

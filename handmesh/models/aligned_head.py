@@ -155,8 +155,11 @@ class AlignedHead(nn.Module):
 
     def forward(self, maps: list[Tensor], pooled: Tensor) -> HeadOutput:
         """maps: the backbone's, finest first. pooled (B, last channels)."""
-        features = self.up(maps[self.first :]).flatten(2).transpose(1, 2)
-        logits, depths = self.maps_out(features).transpose(1, 2).float().split(NUM_JOINTS, dim=1)
+        joined = self.up(maps[self.first :]).flatten(2)
+        features = joined.transpose(1, 2)
+        # The linear layer from the left: its outputs are wanted as maps, and so nothing is transposed.
+        said = self.maps_out.weight @ joined + self.maps_out.bias.unsqueeze(1)
+        logits, depths = said.float().split(NUM_JOINTS, dim=1)
         heat = logits.softmax(dim=-1)
         points = heat @ self.grid
         z = (heat * depths).sum(-1, keepdim=True)

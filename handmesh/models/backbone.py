@@ -133,11 +133,48 @@ def _fold_block(block: Any) -> None:
         if isinstance(block, kind) and isinstance(getattr(block, scale), fastvit.LayerScale2d):
             _scale_output(block.get_submodule(layer), getattr(block, scale).gamma)
             setattr(block, scale, nn.Identity())
+    if isinstance(block, fastvit.PatchEmbed) and isinstance(block.proj, nn.Sequential):
+        block.set_submodule("proj", DoublingEmbed.of(block.proj))
     if isinstance(block, fastvit.ConvMlp) and not isinstance(block.conv, nn.Conv2d):
         block.set_submodule("conv", fold_conv_norm(block.conv))
     if isinstance(block, fastvit.AttentionBlock) and isinstance(block.norm, nn.BatchNorm2d):
         block.token_mixer.qkv = _fold_norm_before(block.norm, block.token_mixer.qkv)
         block.set_submodule("norm", nn.Identity())
+
+
+class DoublingEmbed(nn.Module):
+    """A folded patch embedding: a depthwise convolution to twice the channels, its activation, the layer after it.
+
+    Both outputs of a channel lie next to one another in the original, a form for which engines have slow kernels only.
+    Here come all first outputs, then all second ones: a plain depthwise convolution of the map put after itself. The
+    1 x 1 convolution that follows takes its inputs in that order.
+    """
+
+    def __init__(self, depthwise: nn.Conv2d, act: nn.Module, pointwise: nn.Module) -> None:
+        super().__init__()
+        self.depthwise, self.act, self.pointwise = depthwise, act, pointwise
+
+    @classmethod
+    def of(cls, proj: Any) -> nn.Module:
+        """timm's two re-parameterized layers in this form; ``proj`` itself where they are of another kind."""
+        large, point = proj[0], proj[1].reparam_conv
+        conv: nn.Conv2d = large.reparam_conv
+        width = conv.in_channels
+        if conv.groups != width or conv.out_channels != 2 * width or not isinstance(large.se, nn.Identity):
+            return proj
+        order = torch.arange(2 * width).view(width, 2).T.flatten()
+        wide = nn.Conv2d(
+            2 * width, 2 * width, conv.kernel_size, conv.stride, conv.padding, groups=2 * width  # type: ignore[arg-type]
+        ).to(conv.weight)
+        wide.weight.copy_(conv.weight[order])
+        assert conv.bias is not None and wide.bias is not None, "a re-parameterized convolution has a bias"
+        wide.bias.copy_(conv.bias[order])
+        point.weight.copy_(point.weight[:, order])
+        return cls(wide, large.act, proj[1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, 2 C, H / stride, W / stride)."""
+        return self.pointwise(self.act(self.depthwise(torch.cat([x, x], dim=1))))
 
 
 def fold_conv_norm(block: Any) -> nn.Module:
