@@ -152,6 +152,8 @@ def _add_label(commands: argparse._SubParsersAction[CommandParser]) -> None:
     command = commands.add_parser("label", help=about, description=f"{about}. What the teacher doubts is left out.")
     command.add_argument("photos", metavar="PHOTOS", help="a folder of photos, or of folders of photos")
     command.add_argument("--out", required=True, metavar="DIR", help="a new folder")
+    command.add_argument("--copies", type=int, default=0, metavar="N", help="of each hand on other backgrounds")
+    command.add_argument("--backgrounds", metavar="DIR", help="photos for those, besides drawn scenes")
     command.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
     command.set_defaults(run=_label)
 
@@ -161,9 +163,14 @@ def _label(args: argparse.Namespace) -> None:
     from handmesh.pseudo_labels import write_pseudo_labelled
     from handmesh.real_photos import teacher_photos
 
-    kept = write_pseudo_labelled(teacher_photos(args.photos), args.out, load_mano(args.mano))
+    if args.copies < 0:
+        raise HandMeshError(f"expected --copies of 0 or more, got {args.copies}")
+    kept = write_pseudo_labelled(
+        teacher_photos(args.photos), args.out, load_mano(args.mano), True, args.backgrounds, args.copies
+    )
     print(
-        f"{args.out}: {kept.training} training and {kept.evaluation} evaluation samples; left out: "
+        f"{args.out}: {kept.training} training samples, {kept.copies} copies of them on other backgrounds, "
+        f"{kept.evaluation} evaluation samples; left out: "
         f"{kept.untrusted} that the teacher doubts, {kept.unfitted} that no hand fits"
     )
 

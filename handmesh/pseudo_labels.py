@@ -25,7 +25,9 @@ from handmesh.geometry.crop import CropTransform, box_around
 from handmesh.images import read_image
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.numpy_lbs import pose_vertices
+from handmesh.pseudo_backgrounds import on_backgrounds
 from handmesh.real_photos import LabelledPhoto
+from handmesh.synthesis.background import Backgrounds
 
 PICTURE_SIZE = 224
 #: Side of the stored picture over the box of the 21 joints: room for the crops of training.
@@ -40,30 +42,35 @@ _CHUNK = 256
 
 @dataclass(frozen=True)
 class Kept:
-    """How many photos became samples, and how many were left out and why."""
+    """How many photos became samples, how many more are copies, and how many were left out and why."""
 
     training: int
     evaluation: int
     untrusted: int
     unfitted: int
+    copies: int = 0
 
 
 def write_pseudo_labelled(
-    photos: Sequence[LabelledPhoto], out: str | os.PathLike[str], arrays: ManoArrays, progress: bool = True
+    photos: Sequence[LabelledPhoto], out: str | os.PathLike[str], arrays: ManoArrays, progress: bool = True,
+    backgrounds: str | os.PathLike[str] | None = None, copies: int = 0,
 ) -> Kept:
     """Fit every trusted photo and write the good fits to the folder ``out`` in FreiHAND's layout.
 
     Args:
         photos: with 2D and 3D labels and a known side, as :func:`handmesh.real_photos.teacher_photos` gives them.
+        backgrounds: a folder of photos for the copies' scenes, besides drawn ones.
+        copies: of each training photo whose hand can be cut out, on other backgrounds.
 
     Raises:
-        HandMeshError: no photo is left, or ``out`` holds a data set already.
+        HandMeshError: no photo is left, no such folder of backgrounds, or ``out`` holds a data set already.
     """
     trusted = [p for p in photos if p.is_trusted and p.joints is not None and p.is_right is not None]
     if not trusted:
         raise HandMeshError("expected photos with trusted labels, got none; look at the photos that were given")
     counts = {False: 0, True: 0}
-    mean = arrays.hands_mean
+    copied = 0
+    mean, scenes, rng = arrays.hands_mean, Backgrounds(0, backgrounds), np.random.default_rng(0)
     folder = Path(out)
     with FreiHandWriter(folder, "training", mean) as training, FreiHandWriter(folder, "evaluation", mean) as evaluation:
         writers = {False: training, True: evaluation}
@@ -73,10 +80,14 @@ def write_pseudo_labelled(
             for i, photo in enumerate(chunk):
                 if fits.error_mm[i] > MAX_ERROR_MM or fits.error_2d[i] > MAX_ERROR_2D:
                     continue
-                writers[photo.is_held_out].add(make_sample(arrays, photo, fits, i))
+                sample = make_sample(arrays, photo, fits, i)
+                writers[photo.is_held_out].add(sample)
                 counts[photo.is_held_out] += 1
+                for copy in on_backgrounds(sample, arrays, scenes, 0 if photo.is_held_out else copies, rng):
+                    training.add(copy)
+                    copied += 1
     written = counts[False] + counts[True]
-    return Kept(counts[False], counts[True], len(photos) - len(trusted), len(trusted) - written)
+    return Kept(counts[False], counts[True], len(photos) - len(trusted), len(trusted) - written, copied)
 
 
 def make_sample(arrays: ManoArrays, photo: LabelledPhoto, fits: FittedHands, index: int) -> dict[str, Any]:
