@@ -51,8 +51,8 @@ LOWER = FACTS | GEOMETRY
 FLOOR_2 = _set("mano models data losses metrics published") | SEEING
 LIVE = _set("predictor lifting tracker steadying runtime hand_model engine_cache")
 COMPOSITIONS = LIVE | _set(
-    "synthesis training evaluation export fitting doctor real_evaluation real_photos pseudo_labels pseudo_backgrounds validation "
-    "check_data photos live_stats"
+    "synthesis training evaluation export fitting doctor real_evaluation real_photos pseudo_labels validation "
+    "pseudo_backgrounds check_data photos live_stats"
 )
 #: hand_model is no part of hand.
 NO_FAMILY = _set("hand")

@@ -1,4 +1,4 @@
-"""A labelled hand on other backgrounds: the hand stays, the scene goes; an outline that is not the mesh's is refused."""
+"""A labelled hand on other backgrounds: the hand stays, the scene goes; a wrong outline is refused."""
 
 from __future__ import annotations
 
