@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC: dict[str, str] = {
+    "CameraCalibration": "handmesh.video.calibration",
     "Detection": "handmesh.hand",
     "Hand": "handmesh.hand",
     "HandMeshError": "handmesh.errors",
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from handmesh.predictor import HandMeshPredictor as HandMeshPredictor
     from handmesh.rendering.overlay import draw_hands as draw_hands
     from handmesh.tracker import HandTracker as HandTracker
+    from handmesh.video.calibration import CameraCalibration as CameraCalibration
 
 
 def __getattr__(name: str) -> Any:

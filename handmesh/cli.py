@@ -11,11 +11,18 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from handmesh import __version__
+from handmesh.camera_options import add_camera_options, camera_options
 from handmesh.errors import CommandParser, HandMeshError, run_door
 from handmesh.files import cache_dir
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from handmesh.hand import Hand
 
 _DESCRIPTION = "3D hand meshes from a picture, a clip or a webcam; rendered data, training and scores."
 _EXAMPLES = """\
@@ -99,7 +106,7 @@ def _add_predict(commands: argparse._SubParsersAction[CommandParser]) -> None:
     command = commands.add_parser("predict", help=about, description=about)
     command.add_argument("source", metavar="PHOTO_OR_FOLDER")
     command.add_argument("--output", default="output", metavar="DIR", help="folder for the results (default output/)")
-    command.add_argument("--fov", type=float, metavar="DEG", help="the camera's field of view over the longer side")
+    add_camera_options(command)
     command.add_argument("--checkpoint", default="default", help="weights: a file, a run's folder, or 'default'")
     command.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
     command.add_argument("--engine", default="auto", help="auto, torch or openvino")
@@ -112,12 +119,17 @@ def _predict(args: argparse.Namespace) -> None:
     from handmesh.photos import predict_photos, side_of
     from handmesh.predictor import HandMeshPredictor
 
-    if args.fov is not None and not 5 <= args.fov <= 170:
-        raise HandMeshError(f"expected --fov between 5 and 170 degrees, got {args.fov:g}")
+    camera = camera_options(args)
     # Loaded at the first photo, so that a wrong path is said at once.
     load = cache(lambda: HandMeshPredictor.from_pretrained(args.checkpoint, engine=args.engine, mano=args.mano))
     count = 0
-    for result in predict_photos(args.source, args.output, lambda image: load()(image, fov_deg=args.fov)):
+
+    def recover(image: NDArray[np.uint8]) -> list[Hand]:
+        K = None if camera.calibration is None else camera.calibration.matrix(image.shape[1], image.shape[0])
+        return load()(image, K=K, fov_deg=camera.fov_deg, hand_length_m=camera.hand_length_m)
+
+    print(camera.describe(), file=sys.stderr)
+    for result in predict_photos(args.source, args.output, recover, camera.calibration):
         words = ", ".join(f"{side_of(hand)} {hand.score:.2f}" for hand in result.hands)
         print(f"{result.name}: {words or 'no hand'}", flush=True)
         count += 1

@@ -42,8 +42,9 @@ class Detection:
 class Hand:
     """One hand as a MANO mesh in the camera's frame (OpenCV: x right, y down, z forward), metres.
 
-    ``vertices`` is what the hand model gives for (global_orient, hand_pose, betas), plus ``translation``. For a left
-    hand the model is the mirrored one (x negated), and the parameters are those of that mirrored model.
+    ``vertices`` is ``scale`` times what the hand model gives for (global_orient, hand_pose, betas), plus
+    ``translation``; scale is 1 unless the hand's true length was given. For a left hand the model is the mirrored one
+    (x negated), and the parameters are those of that mirrored model.
 
     Attributes:
         vertices: (778, 3) metres.
@@ -59,6 +60,7 @@ class Hand:
         K: (3, 3) intrinsics in pixels that the hand was placed with.
         box_xyxy: (4,) pixels of the full image, around the hand.
         confidence: (21,) 0..1 for each joint.
+        scale: the true hand's size over the size that the network guessed, 1 where the true one is not known.
     """
 
     vertices: FloatArray
@@ -74,6 +76,7 @@ class Hand:
     K: FloatArray
     box_xyxy: FloatArray
     confidence: FloatArray = field(default_factory=lambda: np.ones(len(JOINT_NAMES), np.float32))
+    scale: float = 1.0
 
     def to_trimesh(self) -> trimesh.Trimesh:
         """The mesh for files and 3D viewers: metres, y up and z towards the viewer (glTF's axes), with normals."""
@@ -100,6 +103,7 @@ class Hand:
             "hand_pose": _plain(matrix_to_axis_angle_np(self.hand_pose)),
             "betas": _plain(self.betas),
             "translation": _plain(self.translation),
+            "scale": float(self.scale),
             "K": _plain(self.K),
             "units": {
                 "joints": "m", "vertices": "m", "translation": "m", "keypoints_2d": "px", "box_xyxy": "px",

@@ -45,6 +45,12 @@ class HandModel:
         vertices, joints = self._hand.pose(mirror_pose(global_orient), mirror_pose(hand_pose), betas)
         return vertices * _FLIP_X, joints * _FLIP_X
 
+    def length(self, betas: FloatArray) -> float:
+        """Length of the flat hand of that shape, metres: from the wrist joint to the farthest fingertip."""
+        shape = np.asarray(betas, np.float32)
+        vertices = (self._hand.template + shape @ self._hand.shape_basis).reshape(-1, 3)
+        return float(np.sqrt(((vertices - self.rest_wrist(True, betas)) ** 2).sum(axis=1).max()))
+
     def rest_wrist(self, is_right: bool, betas: FloatArray) -> NDArray[np.float64]:
         """The point (3,) that global_orient turns about, metres: the rest wrist of that shape."""
         wrist = self._hand.rest_joints[:3] + np.asarray(betas, np.float32) @ self._hand.joint_basis[:, :3]

@@ -6,6 +6,7 @@ Does not know pictures, detection or engines.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -67,3 +68,17 @@ def lift_hand(output: EngineOutput, index: int, crop: CropTransform, model: Hand
         confidence=np.asarray(confidence, np.float32),
     )
     return Estimate(hand, hand.score, right if is_right else 1.0 - right)
+
+
+def resize_hand(hand: Hand, length_m: float | None, model: HandModel) -> Hand:
+    """The hand at its measured length (wrist crease to middle fingertip): larger and farther, or smaller and nearer.
+
+    It is seen where it was seen before: everything about it is scaled about the camera. None leaves it as it is.
+    """
+    if length_m is None:
+        return hand
+    scale = np.float32(length_m / (hand.scale * model.length(hand.betas)))
+    return replace(
+        hand, vertices=hand.vertices * scale, joints=hand.joints * scale, translation=hand.translation * scale,
+        scale=float(hand.scale * scale),
+    )  # fmt: skip

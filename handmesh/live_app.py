@@ -9,7 +9,7 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from handmesh.ahead import Ahead
+from handmesh.camera_options import add_camera_options, camera_options
 from handmesh.errors import CommandParser, HandMeshError
-from handmesh.geometry.camera import DEFAULT_FOV_DEG
 from handmesh.images import write_image
 from handmesh.live_stats import LiveStats
 from handmesh.photos import result_names, write_record
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 KEYS = "m mesh   j joints   f smoothing   space pause   s save   q quit"
 DEFAULT_FOLDER = Path("output")
+#: A window whose source is silent for so long gets its keys another way, seconds.
+_SILENCE_S = 0.3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     summary = stats.summary()
     _say(
         f"{summary['frames']} frames, {summary['frames_with_hands']} with hands, {summary['fps']:.1f} frames a second, "
-        f"{summary['engine']}, {summary['resolution']}"
+        f"latency {stats.latency_ms:.0f} ms, {summary['engine']}, {summary['resolution']}"
     )
     if args.stats:
         stats.save(args.stats)
@@ -76,15 +79,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--stats", metavar="FILE.json", help="write frames, fps and milliseconds by stage")
     parser.add_argument("--checkpoint", default="default", help="weights: a file, a run's folder, or 'default'")
     parser.add_argument("--mano", default="open", help="hand model: MANO_RIGHT.pkl, an .npz, or 'open'")
-    parser.add_argument("--fov", type=float, metavar="DEG", help="the camera's field of view over the longer side")
+    add_camera_options(parser)
     parser.add_argument("--engine", default="auto", help="auto, torch or openvino")
     parser.add_argument("--max-hands", type=int, default=2)
     parser.add_argument("--no-smoothing", action="store_true", help="each frame as the network says it")
     args = parser.parse_args(argv)
     if args.max_hands < 1:
         raise HandMeshError(f"expected --max-hands of at least 1, got {args.max_hands}")
-    if args.fov is not None and not 5 <= args.fov <= 170:
-        raise HandMeshError(f"expected --fov between 5 and 170 degrees, got {args.fov:g}")
+    args.view = camera_options(args)
     return args
 
 
@@ -115,9 +117,8 @@ def _load(args: argparse.Namespace) -> HandTracker:
 
     predictor = HandMeshPredictor.from_pretrained(args.checkpoint, engine=args.engine, mano=args.mano)
     predictor.detector.load()
-    if args.fov is None:
-        _say(f"the camera's field of view is taken to be {DEFAULT_FOV_DEG:g} degrees; --fov makes distances true")
-    return HandTracker(predictor, not args.no_smoothing, args.max_hands, fov_deg=args.fov)
+    _say(args.view.describe())
+    return HandTracker(predictor, not args.no_smoothing, args.max_hands, **args.view.tracker_words())
 
 
 def _clip_path(output: str | None, source: Source) -> Path:
@@ -148,32 +149,53 @@ class _Switches:
 
 
 def _run_live(tracker: HandTracker, source: Source, clip: Path | None, has_window: bool, stats: LiveStats) -> None:
-    """Frames to the window, the clip, or both, until the source ends or the user does."""
+    """Frames to the window, the clip, or both, until the source ends or the user does.
+
+    Three things overlap: the source grabs or decodes, the tracker understands, and here it is drawn, shown, written.
+    """
     switches = _Switches(tracker.smoothing)
     with ExitStack() as stack:
         writer = stack.enter_context(ClipWriter(clip, source.fps or 30.0)) if clip else None
         window = stack.enter_context(Window("handmesh")) if has_window else None
+        frames = stack.enter_context(Ahead(tracker.run(source), 1, "tracker"))
+        # Runs first: a tracker that waits for its source ends when the source does.
+        stack.callback(source.close)
         if source.is_live and writer:
             _say(f"recording to {clip}; Ctrl-C ends it")
-        start_s = time.perf_counter()
-        for frame in tracker.run(source):
-            clock = StageClock()
+        start_s, size = time.perf_counter(), (0, 0)
+        for frame in _as_they_come(frames, window, switches):
+            if size not in ((0, 0), frame.image.shape[1::-1]):
+                _say(f"{source.description} now gives {frame.image.shape[1]} x {frame.image.shape[0]} pixels")
+            size, clock, key = frame.image.shape[1::-1], StageClock(), ""
             with clock("draw"):
                 picture = _annotate(frame, switches, stats, bool(window))
             if writer:
                 with clock("write"):
                     writer.write(picture)
-            stats.add(
-                {**frame.stages_ms, **clock.stages_ms}, bool(frame.hands), frame.image.shape[1], frame.image.shape[0],
-                frame.grabbed_s,
-            )  # fmt: skip
+            if window and source.is_live:
+                with clock("show"):
+                    key = window.show(picture)
+            # Counted when it is on the screen; a clip's frame then waits for its time, which is no latency.
+            stats.add({**frame.stages_ms, **clock.stages_ms}, bool(frame.hands), *size, frame.grabbed_s)
             if window:
-                # A clip runs at its own pace, a camera at its newest frame's.
-                due_s = 0.0 if source.is_live else start_s + frame.timestamp_s
-                _show(window, frame, picture, switches, stats, int((due_s - time.perf_counter()) * 1000))
+                if not source.is_live:
+                    due_s = start_s + frame.timestamp_s - time.perf_counter()
+                    key = window.show(picture, int(due_s * 1000))
+                _obey(key, window, frame, picture, switches, stats)
                 tracker.smoothing = switches.smoothing
-            if switches.is_over:
-                break
+
+
+def _as_they_come(frames: Ahead[Frame], window: Window | None, switches: _Switches) -> Iterator[Frame]:
+    """Frames until they end or the user does; the window stays alive while a source is silent."""
+    while not switches.is_over:
+        try:
+            frame = frames.get(_SILENCE_S)
+        except StopIteration:
+            return
+        if frame is not None:
+            yield frame
+        elif window:
+            switches.press(window.poll())
 
 
 def _annotate(frame: Frame, switches: _Switches, stats: LiveStats, has_keys: bool) -> NDArray[np.uint8]:
@@ -182,11 +204,11 @@ def _annotate(frame: Frame, switches: _Switches, stats: LiveStats, has_keys: boo
     return picture
 
 
-def _show(
-    window: Window, frame: Frame, picture: NDArray[np.uint8], switches: _Switches, stats: LiveStats, wait_ms: int
+def _obey(
+    key: str, window: Window, frame: Frame, picture: NDArray[np.uint8], switches: _Switches, stats: LiveStats
 ) -> None:
-    """Put a picture on the screen, obey a key, and stay while it says pause."""
-    switches.press(window.show(picture, wait_ms))
+    """Do what a key says, and stay with this frame while it says pause."""
+    switches.press(key)
     while True:
         if switches.wants_picture:
             _save(picture, frame)

@@ -19,7 +19,7 @@ from handmesh.files import atomic_path
 from handmesh.hand import Hand
 from handmesh.images import write_image
 from handmesh.rendering.overlay import LEFT_TINT, RIGHT_TINT, draw_hands
-from handmesh.video import PhotoSource, open_source
+from handmesh.video import CameraCalibration, PhotoSource, open_source
 
 #: An image in, its hands out.
 Recover = Callable[[NDArray[np.uint8]], list[Hand]]
@@ -33,13 +33,16 @@ class PhotoResult(NamedTuple):
     files: list[Path]
 
 
-def predict_photos(source: str | Path, folder: str | Path, recover: Recover) -> Iterator[PhotoResult]:
+def predict_photos(
+    source: str | Path, folder: str | Path, recover: Recover, camera: CameraCalibration | None = None
+) -> Iterator[PhotoResult]:
     """Write NAME.png (overlay), NAME.json and, where there are hands, NAME.glb and NAME.obj for each photo.
 
     Args:
         source: a photo or a folder of photos.
         folder: where the results go; it is made.
         recover: the predictor.
+        camera: the calibration of the camera; its distortion is undone before anything else.
 
     Yields a result as soon as its files are written. Raises HandMeshError for no photo, or none that can be read;
     a damaged one among several is named on stderr and skipped.
@@ -55,10 +58,11 @@ def predict_photos(source: str | Path, folder: str | Path, recover: Recover) -> 
         raise HandMeshError(f"expected a folder for the results, got the file {target}; name another with --output")
     names = result_names(photos.files)
     for item in photos:
-        hands = recover(item.image)
+        image = item.image if camera is None else camera.undistort(item.image)
+        hands = recover(image)
         base = target / names[item.name]
         files = [base.with_name(f"{base.name}{suffix}") for suffix in (".png", ".json", ".glb", ".obj")]
-        write_image(files[0], draw_hands(item.image, hands))
+        write_image(files[0], draw_hands(image, hands))
         write_record(files[1], hands, item.name)
         if hands:
             write_glb(files[2], hands)

@@ -19,7 +19,7 @@ from handmesh.geometry.camera import DEFAULT_FOV_DEG, intrinsics_from_fov
 from handmesh.geometry.crop import CropTransform, box_around, roll_of
 from handmesh.hand import Detection, Hand
 from handmesh.hand_model import HandModel
-from handmesh.lifting import Estimate, lift_hand
+from handmesh.lifting import Estimate, lift_hand, resize_hand
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.runtime import Engine, make_engine
 from handmesh.stage_clock import StageClock
@@ -85,6 +85,7 @@ class HandMeshPredictor:
         is_right: Sequence[bool | None] | None = None,
         K: FloatArray | None = None,
         fov_deg: float | None = None,
+        hand_length_m: float | None = None,
         clock: StageClock | None = None,
     ) -> list[Hand]:
         """The hands in a picture.
@@ -94,7 +95,9 @@ class HandMeshPredictor:
             boxes: (N, 4) xyxy pixels around whole hands, when the caller knows where; None looks for hands.
             is_right: for each box; None (the list or an entry) lets the landmark model decide, or else the network.
             K: (3, 3) intrinsics in pixels; None makes them from ``fov_deg``, over the longer side, and that is
-                DEFAULT_FOV_DEG when None too. Every Hand carries the K it was placed with.
+                DEFAULT_FOV_DEG when None too. Every Hand carries the K it was placed with. A calibrated camera's is
+                ``camera.matrix(width, height)`` of a CameraCalibration, for ``camera.undistort(image)``.
+            hand_length_m: wrist crease to middle fingertip, measured: sizes and distances are then true to it.
             clock: gets the milliseconds of each stage (detect, crop, network, place).
 
         Returns:
@@ -108,7 +111,8 @@ class HandMeshPredictor:
             with clock("detect"):
                 places = [self.detector.study(image, place) for place in _places(boxes, is_right)]
             estimates = self.predict_places(image, K, places, clock)
-            return [estimate.hand for estimate in self._look_again(image, K, places, estimates, clock)]
+            seen = self._look_again(image, K, places, estimates, clock)
+            return [resize_hand(estimate.hand, hand_length_m, self.model) for estimate in seen]
         with clock("detect"):
             places = self.detector.detect(image)
         # A hand is one when both say so, the detector and the network.
@@ -117,7 +121,8 @@ class HandMeshPredictor:
             for estimate, place in zip(self.predict_places(image, K, places, clock), places, strict=True)
             if estimate.presence >= self.presence_threshold
         ]
-        return drop_duplicates(sorted(hands, key=lambda hand: -hand.score))
+        best = drop_duplicates(sorted(hands, key=lambda hand: -hand.score))
+        return [resize_hand(hand, hand_length_m, self.model) for hand in best]
 
     def predict_places(
         self,

@@ -18,7 +18,7 @@ from handmesh.detection.tiling import Window, search_rounds
 from handmesh.geometry.crop import box_around, roll_of
 from handmesh.hand import Detection, Hand
 from handmesh.hand_model import HandModel
-from handmesh.lifting import Estimate
+from handmesh.lifting import Estimate, resize_hand
 from handmesh.predictor import (
     DUPLICATE_DISTANCE,
     FloatArray,
@@ -28,7 +28,7 @@ from handmesh.predictor import (
 )
 from handmesh.stage_clock import StageClock
 from handmesh.steadying import HandSteadier
-from handmesh.video import Source, open_source
+from handmesh.video import CameraCalibration, Source, open_source
 
 #: A hand is kept at a lower presence than it takes to be found: it should not flicker.
 KEEP_PRESENCE = 0.35
@@ -56,10 +56,10 @@ class Frame:
 
     Attributes:
         timestamp_s: seconds since the source's start.
-        image: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB, undistorted where a calibrated camera has distortion.
         hands: as of :meth:`HandTracker.step`, for photos as of the predictor.
         ids: the track of each hand, a number that stays with it while it is in view.
-        stages_ms: wall time by stage: read, detect, confirm, crop, network, place, steady.
+        stages_ms: wall time by stage: read, undistort, detect, confirm, crop, network, place, steady.
         name: a photo's file name.
         grabbed_s: ``time.perf_counter()`` when the source had the frame.
     """
@@ -138,10 +138,20 @@ class HandTracker:
         max_hands: int = 2,
         K: FloatArray | None = None,
         fov_deg: float | None = None,
+        camera: CameraCalibration | None = None,
+        hand_length_m: float | None = None,
     ) -> None:
-        """``K`` (3, 3) pixels or ``fov_deg`` describe the camera, as for the predictor; smoothing may be switched."""
+        """Compose a tracker; ``smoothing`` may be switched later.
+
+        Args:
+            K, fov_deg: describe the camera, as for the predictor.
+            camera: a calibration instead of those: :meth:`run` gives frames undistorted, :meth:`step` wants them so.
+            hand_length_m: wrist crease to middle fingertip, measured, of the person in view.
+        """
+        if camera is not None and not (K is None and fov_deg is None):
+            raise ValueError("expected the camera as K, fov_deg or camera, got two of them; a calibration says it all")
         self.predictor, self.smoothing, self.max_hands = predictor, smoothing, max_hands
-        self._K, self._fov_deg = K, fov_deg
+        self._K, self._fov_deg, self._camera, self._hand_length_m = K, fov_deg, camera, hand_length_m
         self.clock = StageClock()
         self.reset()
 
@@ -166,17 +176,17 @@ class HandTracker:
             self.reset()
             self._size = image.shape[:2]
             self._search = search_rounds(image.shape[1], image.shape[0])
-        K = camera_matrix(image, self._K, self._fov_deg)
         found = self._look_for_hands(image, timestamp_s)
         self._confirm_one(image, timestamp_s)
         places = [track.place(timestamp_s) for track in self._tracks] + found
-        estimates = self.predictor.predict_places(image, K, places, self.clock)
+        estimates = self.predictor.predict_places(image, self._matrix(image), places, self.clock)
         with self.clock("steady"):
             known = len(self._tracks)
             self._follow(estimates[:known], timestamp_s, image.shape)
             self._welcome(estimates[known:], timestamp_s)
             self._drop_duplicates()
-        return [track.shown for track in self._tracks if track.misses == 0]
+        shown = [track.shown for track in self._tracks if track.misses == 0]
+        return [resize_hand(hand, self._hand_length_m, self.predictor.model) for hand in shown]
 
     def run(self, source: int | str | os.PathLike[str] | Source) -> Iterator[Frame]:
         """Frames with their hands from a camera's index, a clip, a photo or a folder of photos, or an open Source.
@@ -189,14 +199,18 @@ class HandTracker:
         try:
             asked_s = time.perf_counter()
             for item in opened:
-                read_ms = (time.perf_counter() - asked_s) * 1000
+                clock = StageClock()
+                clock.add("read", (time.perf_counter() - asked_s) * 1000)
+                image = item.image
+                if self._camera is not None and self._camera.has_distortion:
+                    with clock("undistort"):
+                        image = self._camera.undistort(image)
                 if opened.is_photos:
-                    hands, ids = self._understand_photo(item.image), []
+                    hands, ids = self._understand_photo(image), []
                 else:
-                    hands = self.step(item.image, item.timestamp_s)
-                    ids = self.ids
-                stages = {"read": read_ms, **self.clock.stages_ms}
-                yield Frame(item.timestamp_s, item.image, hands, ids, stages, item.name, item.grabbed_s)
+                    hands, ids = self.step(image, item.timestamp_s), self.ids
+                stages = {**clock.stages_ms, **self.clock.stages_ms}
+                yield Frame(item.timestamp_s, image, hands, ids, stages, item.name, item.grabbed_s)
                 asked_s = time.perf_counter()
         finally:
             if opened is not source:
@@ -204,7 +218,12 @@ class HandTracker:
 
     def _understand_photo(self, image: NDArray[np.uint8]) -> list[Hand]:
         self.clock = StageClock()
-        return self.predictor(image, K=self._K, fov_deg=self._fov_deg, clock=self.clock)[: self.max_hands]
+        hands = self.predictor(image, K=self._matrix(image), hand_length_m=self._hand_length_m, clock=self.clock)
+        return hands[: self.max_hands]
+
+    def _matrix(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+        K = self._K if self._camera is None else self._camera.matrix(image.shape[1], image.shape[0])
+        return camera_matrix(image, K, self._fov_deg)
 
     def _look_for_hands(self, image: NDArray[np.uint8], timestamp_s: float) -> list[Detection]:
         """New places, when a slot is free and a search is due; a few windows a frame, in turn."""
@@ -216,8 +235,11 @@ class HandTracker:
         with self.clock("detect"):
             windows = self._search[self._round % len(self._search)]
             self._round += 1
-            found = self.predictor.detector.detect_quick(image, windows)
-        return [place for place in found if not any(_is_about(place, track.hand) for track in self._tracks)][:free]
+            # The hands that are followed already are seen too, and need no second look.
+            return self.predictor.detector.detect_quick(image, windows, self._is_news)[:free]
+
+    def _is_news(self, place: Detection) -> bool:
+        return not any(_is_about(place, track.hand) for track in self._tracks)
 
     def _confirm_one(self, image: NDArray[np.uint8], timestamp_s: float) -> None:
         """Have the landmark model look at one track, the one that has waited longest, when it is due."""

@@ -44,7 +44,7 @@ def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-FACTS = _set("errors files skeleton hand config system_libraries stage_clock openvino_loader")
+FACTS = _set("errors files skeleton hand config system_libraries stage_clock ahead openvino_loader")
 GEOMETRY = _set("geometry")
 SEEING = _set("detection smoothing video rendering images")
 LOWER = FACTS | GEOMETRY
@@ -52,7 +52,7 @@ FLOOR_2 = _set("mano models data losses metrics published") | SEEING
 LIVE = _set("predictor lifting tracker steadying runtime hand_model engine_cache")
 COMPOSITIONS = LIVE | _set(
     "synthesis training evaluation export fitting doctor real_evaluation real_photos pseudo_labels validation "
-    "pseudo_backgrounds check_data photos live_stats"
+    "pseudo_backgrounds check_data photos live_stats camera_options"
 )
 #: hand_model is no part of hand.
 NO_FAMILY = _set("hand")
@@ -93,7 +93,7 @@ TABLE = (
         LOWER | FLOOR_2 | COMPOSITIONS,
     ),
     Row("4 pages", PAGES, _set("numpy cv2 trimesh gradio"), LOWER | FLOOR_2 | COMPOSITIONS),
-    Row("4 doors", _set("cli"), _set(""), LOWER | FLOOR_2 | COMPOSITIONS | PAGES),
+    Row("4 doors", _set("cli"), _set("numpy"), LOWER | FLOOR_2 | COMPOSITIONS | PAGES),
 )
 
 

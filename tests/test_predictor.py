@@ -13,6 +13,7 @@ from handmesh.geometry.crop import CropTransform, box_around, mirror_pose, roll_
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
 from handmesh.hand import Detection, Hand
 from handmesh.hand_model import HandModel
+from handmesh.lifting import resize_hand
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.layer import ManoLayer
 from handmesh.predictor import CropSettings, HandMeshPredictor, drop_duplicates
@@ -225,3 +226,21 @@ def test_wrong_arguments_are_named(open_mano: ManoArrays) -> None:
         predictor(picture(), np.array([[0.0, 0, 9, 9]] * 2), [True])
     with pytest.raises(ValueError, match="focal"):
         predictor(picture(), K=np.zeros((3, 3)))
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_measured_hand_is_seen_where_it_was_at_its_true_size(open_mano: ManoArrays, is_right: bool) -> None:
+    box = np.array([[100.0, 60, 220, 180]])
+    predictor = colour_predictor(open_mano, [Detection(box[0], is_right, 0.9)])
+    guessed, measured = (predictor(picture(), box, [is_right], K, hand_length_m=m)[0] for m in (None, 0.21))
+    factor = 0.21 / predictor.model.length(guessed.betas)
+    assert guessed.scale == 1.0 and measured.scale == pytest.approx(factor, rel=1e-5) and abs(factor - 1) > 0.05
+    np.testing.assert_allclose(measured.joints, guessed.joints * factor, rtol=1e-5)
+    np.testing.assert_allclose(measured.keypoints_2d, guessed.keypoints_2d)
+    for before, after in ((guessed.vertices, measured.vertices), (guessed.joints, measured.joints)):
+        np.testing.assert_allclose(project_points(after, K), project_points(before, K), atol=1e-2)
+    vertices, _ = predictor.model.pose(is_right, measured.global_orient, measured.hand_pose, measured.betas)
+    np.testing.assert_allclose(measured.scale * vertices + measured.translation, measured.vertices, atol=1e-5)
+    for hand in predictor(picture(), K=K, hand_length_m=0.21):
+        assert hand.scale * predictor.model.length(hand.betas) == pytest.approx(0.21, rel=1e-5)
+        assert resize_hand(hand, 0.21, predictor.model).scale == pytest.approx(hand.scale)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from handmesh.mano.arrays import ManoArrays
 from handmesh.predictor import CropSettings, HandMeshPredictor
 from handmesh.runtime import EngineOutput
 from handmesh.tracker import HandTracker
+from handmesh.video import CameraCalibration, SourceFrame
 
 WIDTH, HEIGHT, RATE = 640, 480, 30.0
 K = intrinsics_from_fov(WIDTH, HEIGHT, 60)
@@ -42,18 +43,22 @@ class World(HandMeshPredictor):
     def __init__(self, mano: ManoArrays, hands: list[WorldHand], noise: float = 0.0) -> None:
         self.hands, self.noise, self.rng = hands, noise, np.random.default_rng(0)
         self.crops: list[CropTransform] = []
-        self.searches = self.calls = self.looks = 0
+        self.searches = self.calls = self.looks = self.offered = 0
         self.sees = True
         super().__init__(self._answer, mano, CropSettings(128, 1.5), self)  # type: ignore[arg-type]
 
-    def detect_quick(self, image: np.ndarray, windows: Sequence[Window]) -> list[Detection]:
+    def detect_quick(
+        self, image: np.ndarray, windows: Sequence[Window], is_wanted: Callable[[Detection], bool]
+    ) -> list[Detection]:
         self.searches += 1
         places = []
         for hand in self.hands:
             if hand.is_visible:
                 points = self._points(hand)
                 places.append(Detection(box_around(points), hand.is_right, 0.9, roll_of(points)))
-        return places
+        wanted = [place for place in places if is_wanted(place)]
+        self.offered += len(wanted)
+        return wanted
 
     def confirm(self, image: np.ndarray, place: Detection) -> Detection | None:
         self.looks += 1
@@ -223,3 +228,47 @@ def test_another_picture_size_starts_anew(open_mano: ManoArrays) -> None:
     tracker.step(IMAGE, 0.0)
     tracker.step(np.zeros((240, 320, 3), np.uint8), 1.0)
     assert world.searches == 2
+
+
+def test_a_measured_hand_moves_away_as_it_grows(open_mano: ManoArrays) -> None:
+    depths = {}
+    for length_m in (None, 0.2, 0.1):
+        world = World(open_mano, [WorldHand(True, [0.1, 0, 0.5])])
+        (hand,) = move(HandTracker(world, max_hands=1, K=K, hand_length_m=length_m), world, 5)[-1]
+        depths[length_m] = float(hand.joints[9, 2])
+        assert np.abs(project_points(hand.joints, K) - hand.keypoints_2d).max() < 1
+    assert depths[0.2] == pytest.approx(2 * depths[0.1], rel=1e-4) and depths[None] != depths[0.2]
+
+
+def test_a_calibrated_cameras_frames_are_undistorted_and_its_matrix_used(open_mano: ManoArrays) -> None:
+    camera = CameraCalibration(K, np.array([-0.2, 0.05, 0, 0]), (WIDTH, HEIGHT))
+    image = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    items = [SourceFrame(i / RATE, image) for i in range(3)]
+    source = type("Frames", (), {"is_photos": False, "__iter__": lambda self: iter(items)})()
+    tracker = HandTracker(World(open_mano, [WorldHand(True, [0, 0, 0.5])]), camera=camera)
+    for frame in tracker.run(source):
+        assert np.array_equal(frame.image, camera.undistort(image)) and "undistort" in frame.stages_ms
+        assert np.allclose(frame.hands[0].K, K)
+    with pytest.raises(ValueError, match="two of them"):
+        HandTracker(World(open_mano, []), K=K, camera=camera)
+
+
+def test_the_search_leaves_followed_hands_alone(open_mano: ManoArrays) -> None:
+    world = World(open_mano, [WorldHand(True, [-0.25, 0, 0.5])])
+    tracker = HandTracker(world, max_hands=2, K=K)
+    move(tracker, world, 10)
+    assert world.offered == 1
+    world.hands.append(WorldHand(False, [0.25, 0, 0.5]))
+    move(tracker, world, 30, 10)
+    assert world.offered == 2 and tracker.ids == [0, 1]
+
+
+def test_a_fast_hand_is_led_by_its_velocity(open_mano: ManoArrays) -> None:
+    world = World(open_mano, [WorldHand(True, [0, 0, 0.5])])
+    tracker = HandTracker(world, smoothing=False, max_hands=1, K=K)
+    # A metre a second, half a box side between frames at 10 frames a second.
+    for i in range(9):
+        world.hands[0].position = np.array([-0.2 + 0.05 * i, 0, 0.6])
+        (hand,) = tracker.step(IMAGE, i / 10)
+        assert np.abs(hand.translation - world.hands[0].position).max() < 0.01
+    assert tracker.ids == [0] and world.searches == 1

@@ -5,7 +5,7 @@ It knows the order of the two and what a still and a clip can afford. It does no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -39,13 +39,19 @@ class HandDetector:
         return check.keep_hands(image, palms.detect(image), thorough=True)[:max_hands]
 
     def detect_quick(
-        self, image: np.ndarray, windows: Sequence[Window], max_hands: int | None = None
+        self,
+        image: np.ndarray,
+        windows: Sequence[Window],
+        is_wanted: Callable[[Detection], bool] = lambda place: True,
     ) -> list[Detection]:
-        """Hands in a few windows of a frame: one pass a window (6 ms) and one look a proposal (8 ms)."""
+        """Hands in a few windows of a frame: one pass a window (6 ms) and one look a proposal (8 ms).
+
+        ``is_wanted`` is asked about each place before it costs a look, and about the hand found there.
+        """
         palms, check = self.load()
-        proposals = palms.detect(image, windows)
+        proposals = [place for place in palms.detect(image, windows) if is_wanted(place)]
         # Three looks at most: a frame has other work to do, and the search comes round again.
-        return check.keep_hands(image, proposals[:3], thorough=False)[:max_hands]
+        return [hand for hand in check.keep_hands(image, proposals[:3], thorough=False) if is_wanted(hand)]
 
     def confirm(self, image: np.ndarray, place: Detection) -> Detection | None:
         """Look once more at a place where a hand is said to be (8 ms): what is there now, or None for no hand."""

@@ -66,6 +66,10 @@ class Window:
             cv2.resizeWindow(self.title, round(image.shape[1] * scale), round(image.shape[0] * scale))
             self._is_sized = True
         cv2.imshow(self.title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        return self.poll(wait_ms)
+
+    def poll(self, wait_ms: int = 1) -> str:
+        """Let the window live for so long without a new picture: the key pressed meanwhile, as of :meth:`show`."""
         key = cv2.waitKey(max(1, wait_ms))
         if cv2.getWindowProperty(self.title, cv2.WND_PROP_VISIBLE) < 1:
             return "q"

@@ -35,8 +35,15 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+#: A camera that is silent for so long is said to be, seconds; slow ones in the dark give five pictures a second.
+QUIET_S = 2.0
+
+
 class CameraSource:
-    """A camera. Frames are stamped when they are grabbed; whoever is slow gets the newest and misses the others."""
+    """A camera. Frames are stamped when they are grabbed; whoever is slow gets the newest and misses the others.
+
+    A loss (a failed read, a read that blocks) is said once, and so is the return; frames go on with the same clock.
+    """
 
     is_live, is_photos = True, False
 
@@ -45,13 +52,16 @@ class CameraSource:
         index: int = 0,
         *,
         patience_s: float = 10.0,
+        loss_patience_s: float = 60.0,
         opener: Callable[[int], Any] = open_capture,
         report: Callable[[str], None] = _say,
     ) -> None:
         """Open the camera and wait for its first frame.
 
         Args:
-            patience_s: how long a camera may give nothing (stopped, blocked, unplugged) before that is an error.
+            patience_s: how long the first picture may take before that is an error.
+            loss_patience_s: how long a camera that gave pictures may be gone (stopped, blocked, unplugged) before
+                iterating ends, which is said; what was recorded until then is whole.
             opener: gives the device; replaced in tests.
             report: where a loss and a return are said.
 
@@ -59,8 +69,10 @@ class CameraSource:
             HandMeshError: no such camera, or it gives no picture.
         """
         self.index, self.description = index, f"camera {index}"
-        self._patience_s, self._opener, self._report = patience_s, opener, report
+        self._patience_s, self._loss_patience_s = patience_s, loss_patience_s
+        self._opener, self._report = opener, report
         self._slot: SourceFrame | None = None
+        self._is_lost = self._has_begun = False
         self._ready = threading.Condition()
         self._stop = threading.Event()
         self._start_s = time.perf_counter()
@@ -76,19 +88,38 @@ class CameraSource:
         self._thread.start()
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        while not self._stop.is_set():
-            with self._ready:
-                is_in_time = self._ready.wait_for(
-                    lambda: self._slot is not None or self._stop.is_set(), timeout=self._patience_s
-                )
-                frame, self._slot = self._slot, None
-            if frame is not None:
-                yield frame
-            elif not is_in_time:
-                raise HandMeshError(
-                    f"expected pictures from {self.description}, got none for {self._patience_s:g} s; check its cable "
-                    "and that no other program uses it"
-                )
+        while (frame := self._take()) is not None:
+            yield frame
+
+    def _take(self) -> SourceFrame | None:
+        """The newest frame once there is one; None when the camera was closed or is gone for good."""
+        with self._ready:
+            patience_s = self._loss_patience_s if self._has_begun else self._patience_s
+            if not self._ready.wait_for(self._has_news, min(QUIET_S, patience_s)):
+                self._lose("gives no pictures; waiting for it")
+                if not self._ready.wait_for(self._has_news, max(0.0, patience_s - QUIET_S)):
+                    self._give_up(patience_s)
+                    return None
+            frame, self._slot = self._slot, None
+            self._has_begun = True
+            return None if self._stop.is_set() else frame
+
+    def _has_news(self) -> bool:
+        return self._slot is not None or self._stop.is_set()
+
+    def _give_up(self, patience_s: float) -> None:
+        if not self._has_begun:
+            raise HandMeshError(
+                f"expected pictures from {self.description}, got none for {patience_s:g} s; check its cable and that "
+                "no other program uses it"
+            )
+        self._report(f"{self.description} gave no picture for {patience_s:g} s: taken to be gone, ending")
+
+    def _lose(self, what: str) -> None:
+        with self._ready:
+            if not self._is_lost:
+                self._report(f"{self.description} {what}")
+            self._is_lost = True
 
     def close(self) -> None:
         """End the thread and let go of the device."""
@@ -99,23 +130,29 @@ class CameraSource:
         self._thread.join(timeout=2)
 
     def _grab(self, capture: Any) -> None:
-        is_lost = False
         while not self._stop.is_set():
-            is_read, picture = capture.read()
+            picture = _read(capture)
             grabbed_s = time.perf_counter()
-            if not is_read or picture is None:
-                if not is_lost:
-                    self._report(f"{self.description} stopped giving pictures; trying to open it again")
-                is_lost = True
+            if picture is None:
+                self._lose("stopped giving pictures; trying to open it again")
                 capture.release()
-                self._stop.wait(0.5)
-                capture = self._opener(self.index)
+                if not self._stop.wait(0.5):
+                    capture = self._opener(self.index)
                 continue
-            if is_lost:
-                self._report(f"{self.description} is back")
-                is_lost = False
             image: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
             with self._ready:
+                if self._is_lost:
+                    self._report(f"{self.description} is back")
+                    self._is_lost = False
                 self._slot = SourceFrame(grabbed_s - self._start_s, image, "", grabbed_s)
                 self._ready.notify()
         capture.release()
+
+
+def _read(capture: Any) -> Any:
+    """A BGR picture, or None for none, whichever way the device says so."""
+    try:
+        is_read, picture = capture.read()
+    except cv2.error:
+        return None
+    return picture if is_read and picture is not None and picture.ndim == 3 else None

@@ -6,16 +6,16 @@ Knows files and their decoding. Does not know hands; cameras are camera.py's.
 from __future__ import annotations
 
 import os
-import queue
 import sys
-import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 
+from handmesh.ahead import Ahead
 from handmesh.errors import HandMeshError
 from handmesh.images import IMAGE_SUFFIXES, list_images, read_image
 from handmesh.video.camera import CameraSource
@@ -91,54 +91,39 @@ class ClipSource:
         capture.release()
         if not is_readable:
             raise self._error("no frame can be decoded")
-        self._stops: list[threading.Event] = []
+        self._readings: list[Ahead[SourceFrame]] = []
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        stop = threading.Event()
-        self._stops.append(stop)
-        frames: queue.Queue[Any] = queue.Queue(PREFETCH)
-        worker = threading.Thread(target=self._decode, args=(frames, stop), name="clip decoder", daemon=True)
-        worker.start()
+        frames = Ahead(self._decode(), PREFETCH, "clip decoder")
+        self._readings.append(frames)
         try:
-            while True:
-                item = frames.get()
-                if item is None:
-                    return
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
+            for frame in frames:
+                # A clip's frame is in hand when it is asked for: how far ahead it was decoded says nothing of latency.
+                yield replace(frame, grabbed_s=time.perf_counter())
         finally:
-            stop.set()
-            self._stops.remove(stop)
-            worker.join(timeout=5)
+            frames.close()
+            self._readings.remove(frames)
 
     def close(self) -> None:
         """End decoding threads of iterations that were left half-way."""
-        for stop in list(self._stops):
-            stop.set()
+        for frames in list(self._readings):
+            frames.close()
 
-    def _decode(self, frames: queue.Queue[Any], stop: threading.Event) -> None:
-        """Worker: put SourceFrames, then None; an exception is put for the reader to raise."""
-        last: Any = None
-        try:
-            capture = self._open()
-            previous_s = -1.0
-            index = 0
-            while not stop.is_set():
-                is_read, picture = capture.read()
-                if not is_read:
-                    break
-                timestamp_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-                # Some containers report no times, or the same twice: then the rate has to do.
-                if not timestamp_s > previous_s:
-                    timestamp_s = index / self.fps if previous_s < 0 else previous_s + 1 / self.fps
-                previous_s, index = timestamp_s, index + 1
-                image: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-                _put(frames, SourceFrame(timestamp_s, image, "", time.perf_counter()), stop)
-            capture.release()
-        except Exception as error:
-            last = error
-        _put(frames, last, stop)
+    def _decode(self) -> Iterator[SourceFrame]:
+        capture = self._open()
+        previous_s = -1.0
+        while True:
+            is_read, picture = capture.read()
+            if not is_read:
+                break
+            timestamp_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            # Some containers report no times, or the same twice: then the rate has to do.
+            if not timestamp_s > previous_s:
+                timestamp_s = 0.0 if previous_s < 0 else previous_s + 1 / self.fps
+            previous_s = timestamp_s
+            image: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+            yield SourceFrame(timestamp_s, image)
+        capture.release()
 
     def _open(self) -> cv2.VideoCapture:
         # FFmpeg writes its own lines on a damaged file; the one that counts is the error below.
@@ -156,13 +141,3 @@ class ClipSource:
 
 def _plausible_fps(fps: float) -> float:
     return float(fps) if 1 <= fps <= 1000 else 30.0
-
-
-def _put(frames: queue.Queue[Any], item: Any, stop: threading.Event) -> None:
-    """Put unless the reader has gone."""
-    while not stop.is_set():
-        try:
-            frames.put(item, timeout=0.1)
-            return
-        except queue.Full:
-            continue

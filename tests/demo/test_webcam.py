@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +25,7 @@ from handmesh.hand_model import HandModel
 from handmesh.images import read_image, write_image
 from handmesh.mano.arrays import ManoArrays
 from handmesh.tracker import Frame
-from handmesh.video import ClipWriter, open_source
+from handmesh.video import CameraSource, ClipWriter, open_source
 
 
 def make_hand(mano: ManoArrays, is_right: bool = True) -> Hand:
@@ -134,6 +140,9 @@ def test_a_window_obeys_keys(tracker: FakeTracker, clip: Path, tmp_path: Path, m
             shown.append(image)
             return next(keys)
 
+        def poll(self, wait_ms: int = 1) -> str:
+            return ""
+
     monkeypatch.setattr(live_app, "why_no_window", lambda: None)
     monkeypatch.setattr(live_app, "Window", FakeWindow)
     assert live_app.main(["--source", str(clip)]) == 0
@@ -150,6 +159,8 @@ def test_a_window_obeys_keys(tracker: FakeTracker, clip: Path, tmp_path: Path, m
         ["--source", "97", "--headless"],
         ["--source", "{clip}", "--headless", "--output", "out.txt"],
         ["--source", "{clip}", "--fov", "400"],
+        ["--source", "{clip}", "--camera", "missing.yaml"],
+        ["--source", "{clip}", "--hand-length", "180"],
         ["--source", "{clip}", "--max-hands", "0"],
         ["--nonsense"],
     ],
@@ -158,3 +169,110 @@ def test_bad_options_are_one_clear_error(tracker: FakeTracker, clip: Path, tmp_p
     with pytest.raises(HandMeshError, match="expected|unrecognized"):
         live_app.main([word.format(clip=clip) for word in words])
     assert [file.name for file in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+class ScriptedCamera:
+    """A device that fails, blocks, changes its size and comes back, and is then unplugged."""
+
+    script = {4: "fail", 8: "block", 12: "size"}
+    last = 16
+
+    def __init__(self, reads: list[int]) -> None:
+        self.reads = reads
+
+    def isOpened(self) -> bool:
+        return True
+
+    def get(self, _: int) -> float:
+        return 25.0
+
+    def release(self) -> None: ...
+
+    def read(self) -> tuple[bool, Any]:
+        time.sleep(0.02)
+        self.reads.append(0)
+        count = len(self.reads)
+        action = self.script.get(count)
+        if action == "fail" or count > self.last:
+            return False, None
+        if action == "block":
+            time.sleep(0.3)
+        return True, np.full((64, 96, 3) if count < 12 else (32, 48, 3), 90, np.uint8)
+
+
+def test_a_troubled_camera_is_survived_and_the_recording_whole(
+    tracker: FakeTracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("handmesh.video.camera.QUIET_S", 0.1)
+    reads: list[int] = []
+    camera = CameraSource(0, opener=lambda _: ScriptedCamera(reads), loss_patience_s=0.6)
+    monkeypatch.setattr(live_app, "open_source", lambda spec: camera)
+    assert live_app.main(["--source", "0", "--headless", "--output", "out.mp4", "--stats", "stats.json"]) == 0
+    said = capsys.readouterr().err
+    order = ["stopped giving pictures", "is back", "waiting for it", "is back", "now gives 48 x 32", "ending"]
+    places = [said.find(word) for word in order[:1]]
+    for word in order[1:]:
+        places.append(said.find(word, places[-1] + 1))
+    assert all(place >= 0 for place in places) and places == sorted(places), said
+    stats = json.loads((tmp_path / "stats.json").read_text())
+    assert stats["frames"] >= 8 and stats["resolution"] == "various"
+    assert len(list(open_source(tmp_path / "out.mp4"))) == stats["frames"]
+
+
+def test_no_thread_is_left(tracker: FakeTracker, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(threading.enumerate())
+    assert live_app.main(["--source", str(clip), "--headless", "--output", "a.mp4"]) == 0
+    tracker.stop_after = 2
+    assert live_app.main(["--source", str(clip), "--headless", "--output", "b.mp4"]) == 130
+    tracker.stop_after = None
+    camera = CameraSource(0, opener=lambda _: ScriptedCamera([]), loss_patience_s=0.1)
+    monkeypatch.setattr(live_app, "open_source", lambda spec: camera)
+    assert live_app.main(["--source", "0", "--headless", "--output", "c.mp4"]) == 0
+    assert set(threading.enumerate()) == before
+
+
+_ENDLESS = """
+import sys, time
+import numpy as np
+from types import SimpleNamespace
+from handmesh import live_app
+from handmesh.video import CameraSource
+
+class Device:
+    isOpened = lambda self: True
+    get = lambda self, _: 25.0
+    release = lambda self: None
+    def read(self):
+        time.sleep(0.01)
+        return True, np.full((64, 96, 3), 90, np.uint8)
+
+class Tracker:
+    smoothing, predictor = True, SimpleNamespace(engine=SimpleNamespace(name="fake engine"))
+    def run(self, source):
+        for item in source:
+            yield SimpleNamespace(
+                timestamp_s=item.timestamp_s, image=item.image, hands=[], stages_ms={}, grabbed_s=item.grabbed_s
+            )
+
+live_app._load = lambda args: Tracker()
+live_app.open_source = lambda spec: CameraSource(0, opener=lambda _: Device())
+sys.exit(live_app.main(["--source", "0", "--headless", "--output", "out.mp4", "--stats", "stats.json"]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+def test_a_running_program_ends_when_told_to(tmp_path: Path, told: signal.Signals) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(live_app.__file__).parents[1])}
+    program = subprocess.Popen(
+        [sys.executable, "-c", _ENDLESS], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    assert program.stderr is not None
+    while "recording to" not in program.stderr.readline():
+        assert program.poll() is None
+    time.sleep(1.0)
+    program.send_signal(told)
+    _, said = program.communicate(timeout=30)
+    assert program.returncode == 130 and "Traceback" not in said and "wrote out.mp4" in said
+    frames = json.loads((tmp_path / "stats.json").read_text())["frames"]
+    assert frames >= 10 and len(list(open_source(tmp_path / "out.mp4"))) == frames

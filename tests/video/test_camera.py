@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ from handmesh.video.camera import CameraSource
 
 
 class FakeDevice:
-    """Gives pictures whose first pixel counts up; `script` may fail reads or block them."""
+    """Gives pictures whose first pixel counts up; `script` may fail reads, block or delay them, or raise."""
 
     def __init__(self, script: dict[int, Any] | None = None, is_open: bool = True, period_s: float = 0.002) -> None:
         self.script, self.is_open, self.period_s, self.count = script or {}, is_open, period_s, 0
@@ -36,6 +37,10 @@ class FakeDevice:
             return False, None
         if action == "block":
             threading.Event().wait(30)
+        if isinstance(action, float):
+            time.sleep(action)
+        if isinstance(action, Exception):
+            raise action
         size = (8, 8, 3) if action != "resize" else (4, 4, 3)
         return True, np.full(size, min(self.count, 255), np.uint8)
 
@@ -75,3 +80,38 @@ def test_the_real_opener_says_nothing_of_its_own(capfd: pytest.CaptureFixture[st
     with pytest.raises(HandMeshError, match="index 97"):
         CameraSource(97)
     assert capfd.readouterr().err == ""
+
+
+def test_a_camera_that_blocks_is_said_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handmesh.video.camera.QUIET_S", 0.05)
+    lines: list[str] = []
+    camera = CameraSource(0, opener=lambda _: FakeDevice({3: 0.3}), report=lines.append)
+    times = [frame.timestamp_s for frame, _ in zip(camera, range(12), strict=False)]
+    camera.close()
+    # The gap is in the time stamps, and the clock goes on over it.
+    assert len(times) == 12 and max(np.diff(times)) > 0.25 and min(np.diff(times)) > 0
+    assert len(lines) == 2 and "waiting" in lines[0] and "back" in lines[1]
+
+
+def test_a_camera_that_is_gone_for_good_ends_what_it_began() -> None:
+    lines: list[str] = []
+    device = FakeDevice({count: "fail" for count in range(5, 100)})
+    camera = CameraSource(0, opener=lambda _: device, report=lines.append, loss_patience_s=0.2)
+    assert 1 <= len(list(camera)) <= 4
+    camera.close()
+    assert "stopped" in lines[0] and "gone" in lines[-1] and len(lines) == 2
+
+
+def test_a_device_that_raises_is_a_failed_read() -> None:
+    lines: list[str] = []
+    device = FakeDevice({2: cv2.error("lost")})
+    camera = CameraSource(0, opener=lambda _: device, report=lines.append)
+    assert len([frame for frame, _ in zip(camera, range(3), strict=False)]) == 3
+    camera.close()
+    assert len(lines) == 2
+
+
+def test_closing_ends_a_wait() -> None:
+    camera = CameraSource(0, opener=lambda _: FakeDevice({1: 0.5}))
+    threading.Timer(0.05, camera.close).start()
+    assert list(camera) == []
