@@ -127,7 +127,9 @@ class FastMobileOneBlock(fastvit.MobileOneBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', h, w)."""
-        if self.reparam_conv is not None or not _applies(self, x) or self.num_conv_branches > 1:
+        # The last convolution of all gives two channels for each of its input: its branches run one by one.
+        is_widening = self.groups > 1 and self.out_chs != self.in_chs
+        if self.reparam_conv is not None or not _applies(self, x) or self.num_conv_branches > 1 or is_widening:
             return super().forward(x)
         if self.groups == 1 and self.kernel_size > 1:
             out = self._dense(x)

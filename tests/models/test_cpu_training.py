@@ -83,6 +83,19 @@ def test_a_backbone_trains_the_same(name: str) -> None:
     assert {type(m) for m in plain(fast).modules()} == {type(m) for m in reference.modules()}
 
 
+def test_the_last_widening_convolution_trains_the_same() -> None:
+    torch.manual_seed(0)
+    reference = timm.create_model("fastvit_t8").final_conv
+    fast = accelerate(copy.deepcopy(reference))
+    x = torch.randn(4, 384, 3, 3)
+    maps, gradients = _steps(nn.Sequential(reference.double()), x.double())
+    fast_maps, fast_gradients = _steps(nn.Sequential(fast), x)
+    torch.testing.assert_close(fast_maps.double(), maps, atol=1e-4, rtol=1e-4)
+    assert gradients.keys() == fast_gradients.keys()
+    for name, wanted in gradients.items():
+        assert (fast_gradients[name] - wanted).norm() < 1e-3 * wanted.norm() + 1e-2, name
+
+
 def test_evaluation_and_frozen_statistics_are_untouched() -> None:
     torch.manual_seed(0)
     net = timm.create_model("fastvit_t8", features_only=True).eval()
