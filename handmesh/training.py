@@ -142,7 +142,7 @@ class Trainer:
         # The schedule counts in virtual steps: steps done, or the share of the time budget that is spent if larger.
         while self._virtual_step() < train.steps:
             started = time.monotonic()
-            terms, norm = self._step(batches)
+            terms, norm = self.step(batches)
             self.progress.step += 1
             self.progress.elapsed_s += time.monotonic() - started
             step = self.progress.step
@@ -173,7 +173,7 @@ class Trainer:
 
         return float(broadcast(torch.tensor([value], dtype=torch.float64, device=self.accelerator.device))[0])
 
-    def _step(self, batches: Any) -> tuple[dict[str, Tensor], float]:
+    def step(self, batches: Any) -> tuple[dict[str, Tensor], float]:
         """One step of the optimizer: loss terms (unweighted, of the last micro-batch) and the gradient's norm."""
         train = self.config.train
         self.scheduler.step_update(self._virtual_step())

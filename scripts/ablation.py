@@ -68,7 +68,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--eval", type=int, default=400, help="pictures to render for scoring (default 400)")
     parser.add_argument("--data-seed", type=int, default=5, help="seed of the rendered set (default 5)")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each row (default 3)")
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--size", type=int, default=64, help="side of the crop in pixels")
     parser.add_argument("--width", type=int, default=64, help="channels of the head's tokens")

@@ -50,17 +50,17 @@ def _losses(folder: str | Path) -> dict[int, float]:
 def test_an_interrupted_run_equals_an_uninterrupted_one(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     Trainer(config).run()
     cut = dataclasses.replace(config, output=config.output + "_cut")
-    step = Trainer._step
+    step = Trainer.step
 
     def stop_at_three(self: Trainer, batches: Any) -> Any:
         if self.progress.step == 3:
             raise KeyboardInterrupt  # after step 3, whose result was not saved
         return step(self, batches)
 
-    monkeypatch.setattr(Trainer, "_step", stop_at_three)
+    monkeypatch.setattr(Trainer, "step", stop_at_three)
     with pytest.raises(KeyboardInterrupt):
         Trainer(cut).run()
-    monkeypatch.setattr(Trainer, "_step", step)
+    monkeypatch.setattr(Trainer, "step", step)
     with pytest.raises(HandMeshError, match="resume=true"):
         Trainer(cut)
     scores = Trainer(dataclasses.replace(cut, resume=True)).run()

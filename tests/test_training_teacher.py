@@ -70,17 +70,17 @@ def test_a_run_learns_from_a_larger_network_and_keeps_only_its_own(config: Confi
 def test_branches_survive_an_interruption(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     Trainer(config).run()
     cut = dataclasses.replace(config, output=config.output + "_cut")
-    step = Trainer._step
+    step = Trainer.step
 
     def stop_at_one(self, batches):
         if self.progress.step == 1:
             raise KeyboardInterrupt
         return step(self, batches)
 
-    monkeypatch.setattr(Trainer, "_step", stop_at_one)
+    monkeypatch.setattr(Trainer, "step", stop_at_one)
     with pytest.raises(KeyboardInterrupt):
         Trainer(cut).run()
-    monkeypatch.setattr(Trainer, "_step", step)
+    monkeypatch.setattr(Trainer, "step", step)
     Trainer(dataclasses.replace(cut, resume=True)).run()
     whole, pieces = (load_file(Path(c.output) / "last" / STATE_FILE) for c in (config, cut))
     assert whole.keys() == pieces.keys()

@@ -32,7 +32,7 @@ class DirectVertices(nn.Module):
         pooled = net.backbone.pooled_channels or net.backbone.channels[-1]
         self.spread = nn.Linear(pooled, NUM_JOINTS * width) if net.config.head == "pooled" else None
         weights = net.mano.weights.new_full((NUM_VERTICES, NUM_JOINTS), 0.01)
-        weights[:, list(OWN)] += net.mano.weights
+        weights[:, list(OWN)] += net.mano.weights.transpose(0, 1)
         self.mixture = nn.Parameter(weights.log())
         self.narrow = nn.Linear(width, INNER)
         self.place = nn.Parameter(torch.randn(NUM_VERTICES, INNER) * 0.2)
