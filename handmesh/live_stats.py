@@ -63,6 +63,10 @@ class LiveStats:
         """Median time from a frame in hand to a frame finished, over the last frames."""
         return statistics.median(list(self._latencies)[-_RECENT:]) if self._latencies else 0.0
 
+    def durations_ms(self, stage: str) -> list[float]:
+        """Of each of the latest frames that had this stage, oldest first."""
+        return list(self._stages.get(stage, ()))
+
     def lines(self) -> list[str]:
         """What the screen says: speed first, then each stage's share of a frame in milliseconds."""
         count = max(len(self._recent), 1)

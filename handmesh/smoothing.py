@@ -30,11 +30,15 @@ class OneEuroSettings:
         min_cutoff_hz: cutoff at rest; lower is steadier.
         beta: Hz of cutoff gained per unit of speed (unit of the value a second); higher lags less.
         derivative_cutoff_hz: cutoff of the speed estimate.
+        lead: share of the filtered speed by which the value moves on before the newest one is weighed in. 0 is the
+            filter as published; towards 1 a steady motion is followed with less lag at a lower cutoff, and a sudden
+            stop is overrun a little.
     """
 
     min_cutoff_hz: float = 1.0
     beta: float = 1.0
     derivative_cutoff_hz: float = 2.0
+    lead: float = 0.0
 
 
 def smoothing_factor(cutoff_hz: FloatArray | float, step_s: float) -> Any:
@@ -70,7 +74,7 @@ class OneEuroFilter:
             return self._value.copy()
         alpha_speed = smoothing_factor(self.settings.derivative_cutoff_hz, step_s)
         self._speed = self._speed + alpha_speed * ((value - self._value) / step_s - self._speed)
-        self._value = self._value + _weight(self.settings, self._speed, step_s) * (value - self._value)
+        self._value = self._value + _step(self.settings, self._speed, value - self._value, step_s)
         self._time_s = timestamp_s
         return self._value.copy()
 
@@ -103,8 +107,7 @@ class RotationFilter:
         change = matrix_to_axis_angle_np(np.swapaxes(self._rotation, -1, -2) @ rotation)
         alpha_speed = smoothing_factor(self.settings.derivative_cutoff_hz, step_s)
         self._speed = self._speed + alpha_speed * (change / step_s - self._speed)
-        weight = _weight(self.settings, self._speed, step_s)
-        self._rotation = self._rotation @ axis_angle_to_matrix_np(weight * change)
+        self._rotation = self._rotation @ axis_angle_to_matrix_np(_step(self.settings, self._speed, change, step_s))
         self._time_s = timestamp_s
         return self._rotation.copy()
 
@@ -141,7 +144,13 @@ class ShapeLock:
         return self._mean.copy()
 
 
-def _weight(settings: OneEuroSettings, speed: NDArray[np.float64], step_s: float) -> NDArray[np.float64]:
-    """Weight (..., 1) of the newest value for a speed vector (..., d): the cutoff opens with the speed (eq. 7)."""
+def _step(
+    settings: OneEuroSettings, speed: NDArray[np.float64], change: NDArray[np.float64], step_s: float
+) -> NDArray[np.float64]:
+    """How far to go (..., d) towards the newest value, which lies ``change`` (..., d) away, at a speed (..., d).
+
+    The cutoff opens with the speed (eq. 7).
+    """
     cutoff_hz = settings.min_cutoff_hz + settings.beta * np.linalg.norm(speed, axis=-1, keepdims=True)
-    return np.asarray(smoothing_factor(cutoff_hz, step_s), np.float64)
+    ahead = speed * (settings.lead * step_s)
+    return np.asarray(ahead + smoothing_factor(cutoff_hz, step_s) * (change - ahead), np.float64)

@@ -20,13 +20,14 @@ from handmesh.smoothing import OneEuroFilter, OneEuroSettings, RotationFilter, S
 class SteadyingSettings:
     """One-Euro settings of each quantity. Speeds: radians a second, box sides a second, nepers (log metres) a second.
 
-    Depth is filtered hardest: it comes from apparent size, and trembles ten times as much as x and y. Chosen on the
-    demo scene with the shipped weights: tremble is about halved for 10 ms of lag in pose and 14 ms in the picture.
+    Depth is filtered hardest: it comes from apparent size, and trembles ten times as much as x and y. Chosen by
+    ``scripts/benchmark.py smoothing`` (the demo scene through the shipped weights, with noise): tremble is more than
+    halved for less than 15 ms of lag. Without lead, no cutoffs do both.
     """
 
-    rotations: OneEuroSettings = OneEuroSettings(min_cutoff_hz=1.5, beta=2.5, derivative_cutoff_hz=1.0)
-    points: OneEuroSettings = OneEuroSettings(min_cutoff_hz=1.5, beta=12.0, derivative_cutoff_hz=1.0)
-    log_depth: OneEuroSettings = OneEuroSettings(min_cutoff_hz=0.6, beta=6.0)
+    rotations: OneEuroSettings = OneEuroSettings(min_cutoff_hz=1.5, beta=0.5, derivative_cutoff_hz=1.5, lead=0.7)
+    points: OneEuroSettings = OneEuroSettings(min_cutoff_hz=1.5, beta=1.0, derivative_cutoff_hz=1.5, lead=0.7)
+    log_depth: OneEuroSettings = OneEuroSettings(min_cutoff_hz=1.0, beta=2.0, derivative_cutoff_hz=1.0, lead=0.5)
 
 
 class HandSteadier:

@@ -40,6 +40,28 @@ def test_a_ramp_is_followed_with_a_lag_that_falls_with_beta() -> None:
     assert lags[0] > lags[1] > lags[2] > 0 and lags[2] < 0.015
 
 
+def test_a_lead_follows_a_ramp_with_less_lag_and_hardly_overruns_its_end() -> None:
+    lags, overruns = [], []
+    for lead in (0.0, 0.5, 0.7, 1.0):
+        settings = OneEuroSettings(min_cutoff_hz=1.5, beta=1.0, derivative_cutoff_hz=1.5, lead=lead)
+        filtered = OneEuroFilter(settings)
+        # Two seconds at a speed of one, then rest.
+        values = np.array([float(filtered(np.array([min(i / 30, 2.0)]), i / 30)[0]) for i in range(150)])
+        lags.append(2.0 - values[60])
+        overruns.append(values.max() - 2.0)
+        assert abs(values[-1] - 2.0) < 0.01
+    assert lags == sorted(lags, reverse=True) and abs(lags[-1]) < 0.005
+    assert overruns == sorted(overruns) and overruns[0] <= 0 and overruns[2] < 0.025
+
+
+@pytest.mark.parametrize("lead", [0.0, 0.7])
+def test_noise_is_not_amplified_by_a_lead(lead: float) -> None:
+    noisy = np.random.default_rng(4).normal(0, 0.01, (600, 1, 3))
+    filtered = OneEuroFilter(OneEuroSettings(min_cutoff_hz=1.5, beta=1.0, derivative_cutoff_hz=1.5, lead=lead))
+    out = np.array([filtered(value, i / 30) for i, value in enumerate(noisy)])[60:]
+    assert np.diff(out, 2, axis=0).std() < 0.5 * np.diff(noisy[60:], 2, axis=0).std() and out.std() < 0.6 * noisy.std()
+
+
 def test_the_answer_hardly_depends_on_the_frame_rate() -> None:
     ends = []
     for rate in (30, 60, 120):
@@ -52,7 +74,7 @@ def test_the_answer_hardly_depends_on_the_frame_rate() -> None:
 
 
 def test_rotations_stay_rotations_and_agree_with_plain_numbers_about_one_axis() -> None:
-    settings = OneEuroSettings(min_cutoff_hz=1.5, beta=0.7)
+    settings = OneEuroSettings(min_cutoff_hz=1.5, beta=0.7, lead=0.6)
     turn, number = RotationFilter(settings), OneEuroFilter(settings)
     angles = np.cumsum(np.random.default_rng(2).normal(0.02, 0.05, 100))
     for i, angle in enumerate(angles):
@@ -64,7 +86,7 @@ def test_rotations_stay_rotations_and_agree_with_plain_numbers_about_one_axis() 
 
 def test_turning_the_input_turns_the_output() -> None:
     base = rotations(1, 5)[0]
-    plain, turned = RotationFilter(OneEuroSettings()), RotationFilter(OneEuroSettings())
+    plain, turned = RotationFilter(OneEuroSettings(lead=0.7)), RotationFilter(OneEuroSettings(lead=0.7))
     for i in range(10):
         now = rotations(16, i)
         assert np.allclose(base @ plain(now, i / 30), turned(base @ now, i / 30), atol=1e-6)
