@@ -1,7 +1,7 @@
 """Photos without annotation, made into a data set in FreiHAND's layout by a teacher and a fit.
 
 The teacher's landmarks (:mod:`handmesh.real_photos`) become parameters of the hand model (:mod:`handmesh.fitting`);
-what the two views of the teacher or the fit disagree on is left out. Left hands are stored mirrored, as right ones.
+what the teacher's looks or the fit disagree on is left out. Left hands are stored mirrored, as right ones.
 Held-out photos go to the evaluation split. Knows labels and files; knows nothing of networks.
 """
 
@@ -32,8 +32,6 @@ from handmesh.synthesis.background import Backgrounds
 PICTURE_SIZE = 224
 #: Side of the stored picture over the box of the 21 joints: room for the crops of training.
 PICTURE_PADDING = 2.0
-#: A photo that is a cut-out of a webcam frame spans about so much: a hand of 18 cm, 1.7 boxes wide, at half a metre.
-CUT_OUT_FOV_DEG = 32.0
 #: Fits further than this from the teacher are left out.
 MAX_ERROR_MM = 9.0
 MAX_ERROR_2D = 0.04
@@ -94,11 +92,11 @@ def make_sample(arrays: ManoArrays, photo: LabelledPhoto, fits: FittedHands, ind
     """A sample as :class:`handmesh.data.freihand.FreiHandDataset` gives it, from a photo and its fit.
 
     The picture is a plain square cut-out round the hand, mirrored for a left hand; the camera's field of view is
-    assumed (CUT_OUT_FOV_DEG), and the hand stands where its joints meet the teacher's points.
+    assumed (the photo's fov_deg), and the hand stands where its joints meet the teacher's points.
     """
     image = read_image(photo.path)
     height, width = image.shape[:2]
-    K = intrinsics_from_fov(width, height, CUT_OUT_FOV_DEG)
+    K = intrinsics_from_fov(width, height, photo.fov_deg)
     box = box_around(photo.keypoints_2d, PICTURE_PADDING)
     crop = CropTransform.from_box(box, K, PICTURE_SIZE, mirror=not photo.is_right, perspective=False)
     vertices, joints = pose_vertices(arrays, fits.global_orient[index], fits.hand_pose[index], fits.betas[index])

@@ -18,25 +18,25 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from handmesh.detection.teacher import TeacherLabel, label_hand
 from handmesh.errors import HandMeshError
 from handmesh.files import atomic_path, cache_dir
-from handmesh.geometry.crop import box_around, roll_of
-from handmesh.images import read_image
+from handmesh.images import IMAGE_SUFFIXES, read_image
 
 if TYPE_CHECKING:
-    from handmesh.detection.landmark_model import LandmarkModel, Landmarks
+    from handmesh.detection.landmark_model import LandmarkModel
     from handmesh.detection.palm_detector import PalmDetector
 
 #: webcam-crops sets that are never trained on; of sign-digits, the last fifth of each digit's photos.
 HELD_OUT_SETS = ("emrecandir9-custom-gesture-dataset", "KaibiaoRuan-ASL")
 HELD_OUT_SHARE = 0.2
-#: Teacher labels that change by more than this share of the hand's box under mirroring are not trusted.
-MAX_DISAGREEMENT = 0.05
-#: Side of the teacher's crop over the palm detector's box, and over the box of the points of the look before.
+#: Labels whose looks (mirrored, turned, tighter) differ by more than this share of the hand are not trusted.
+MAX_DISAGREEMENT = 0.06
+#: Side of the teacher's first crop over the palm detector's box.
 FIRST_PADDING = 1.5
-NEXT_PADDING = 2.0
+#: A photo that is a cut-out of a webcam frame spans about so much: a hand of 18 cm, 1.7 boxes wide, at half a metre.
+CUT_OUT_FOV_DEG = 32.0
 
-_SUFFIXES = {".jpg", ".jpeg", ".png"}
 #: Finger order of RHD's annotations: tip first, base last.
 _TIP_FIRST = [0, *(base + step for base in range(1, 21, 4) for step in (3, 2, 1, 0))]
 
@@ -52,7 +52,8 @@ class LabelledPhoto:
         keypoints_2d: (21, 2) pixels, NaN where not annotated.
         joints: (21, 3) metres, camera axes, any origin; None where only 2D is known.
         is_right: right hand in the picture as it is; None where the set does not say.
-        disagreement: how much the label changed under mirroring, as a share of the hand's box; 0 for annotations.
+        disagreement: of the teacher's looks (detection/teacher.py), as a share of the hand; 0 for annotations.
+        fov_deg: what the photo is taken to span over its longer side.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class LabelledPhoto:
     joints: NDArray[np.float64] | None
     is_right: bool | None
     disagreement: float = 0.0
+    fov_deg: float = CUT_OUT_FOV_DEG
 
     @property
     def is_trusted(self) -> bool:
@@ -94,8 +96,8 @@ def _block(folder: Path, group: str) -> list[tuple[Path, str, bool]]:
 def teacher_photos(root: str | Path, progress: bool = True) -> list[LabelledPhoto]:
     """The photos of :func:`list_unlabelled` in which the teacher sees a hand, with its landmarks.
 
-    Labelling 2,500 photos takes about two minutes on two cores; the result is kept in the cache folder under a name
-    made of the photos' paths and sizes.
+    Labelling 2,500 photos takes some minutes on two cores; the result is kept in the cache folder under a name made of
+    the photos' paths and sizes.
 
     Raises:
         HandMeshError: ``root`` holds no photo, or the teacher cannot be fetched.
@@ -104,7 +106,7 @@ def teacher_photos(root: str | Path, progress: bool = True) -> list[LabelledPhot
     if not photos:
         raise HandMeshError(f"expected photos in {root}, got none; give a folder of photos, or of folders of photos")
     key = "\n".join(f"{path.relative_to(root)} {path.stat().st_size}" for path, _, _ in photos)
-    store = cache_dir() / f"teacher-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+    store = cache_dir() / f"teacher-votes-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     if not store.is_file():
         labels = np.stack([row for row in _label_all([path for path, _, _ in photos], progress)])
         with atomic_path(store) as part, open(part, "wb") as file:
@@ -121,44 +123,40 @@ def teacher_photos(root: str | Path, progress: bool = True) -> list[LabelledPhot
 
 
 def _label_all(paths: list[Path], progress: bool) -> Iterator[NDArray[np.float64]]:
-    """For each photo: 42 pixels, 63 metres, handedness, disagreement under mirroring; NaN where no hand is seen."""
+    """For each photo: 42 pixels, 63 metres, handedness, disagreement of the looks; NaN where no hand is seen."""
     from handmesh.detection.landmark_model import LandmarkModel
     from handmesh.detection.palm_detector import PalmDetector
 
     detector, model = PalmDetector(), LandmarkModel()
     for path in tqdm(paths, desc="labelling photos", disable=not progress):
-        image = read_image(path)
-        plain = _label(image, detector, model)
-        mirrored = _label(np.ascontiguousarray(image[:, ::-1]), detector, model)
-        if plain is None or mirrored is None:
+        label = _label(read_image(path), detector, model)
+        if label is None:
             yield np.full(107, np.nan)
             continue
-        back = mirrored.points * [-1, 1] + [image.shape[1] - 1, 0]
-        side = np.max(np.ptp(plain.points, axis=0))
-        disagreement = np.linalg.norm(back - plain.points, axis=-1).mean() / side
-        # The two views vote: the mean of the label and the mirrored label's mirror image.
-        points = (plain.points + back) / 2
-        joints = (plain.joints + mirrored.joints * [-1, 1, 1]) / 2
-        right = (plain.right + 1 - mirrored.right) / 2
-        yield np.concatenate([points.ravel(), joints.ravel(), [right, disagreement]])
+        yield np.concatenate(
+            [label.keypoints_2d.ravel(), label.joints.ravel(), [label.is_right, label.disagreement]]
+        )
 
 
-def _label(image: NDArray[np.uint8], detector: PalmDetector, model: LandmarkModel) -> Landmarks | None:
-    """The model's answer about the one hand of a photo, or None where it sees none.
+def _label(image: NDArray[np.uint8], detector: PalmDetector, model: LandmarkModel) -> TeacherLabel | None:
+    """The teacher's label of the one hand of a photo, or None where it sees none.
 
-    The photo is bordered first, since the palm detector misses hands that fill it. Where it sees no palm the whole
-    photo serves as the box. A second look follows the points of the first, as the published tracking graph does.
+    Where the palm detector sees no palm the whole photo serves as the box.
     """
-    pad = max(image.shape[:2]) // 4
-    bordered = np.pad(image, ((pad, pad), (pad, pad), (0, 0)), mode="edge")
+    bordered, pad = with_border(image)
     palms = detector.detect_whole(bordered, max_hands=1)
     if palms:
-        first = model.look(bordered, palms[0].box_xyxy, palms[0].rotation_deg, FIRST_PADDING)
+        label = label_hand(bordered, model, palms[0].box_xyxy, palms[0].rotation_deg, FIRST_PADDING)
     else:
-        first = model.look(bordered, np.array([0.0, 0.0, *bordered.shape[1::-1]]), 0.0, 1.0)
-    roll = roll_of(first.points)
-    second = model.look(bordered, box_around(first.points, rotation_deg=roll), roll, NEXT_PADDING)
-    return replace(second, points=second.points - pad) if second.presence >= 0.5 else None
+        label = label_hand(bordered, model, np.array([0.0, 0.0, *bordered.shape[1::-1]]), 0.0, 1.0)
+    return None if label is None else replace(label, keypoints_2d=label.keypoints_2d - pad)
+
+
+def with_border(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
+    """The picture with its edge pixels repeated outwards, and by how many: the palm detector misses hands that fill
+    a picture, and the teacher is better with a blurred wall than with black beyond the edge."""
+    pad = max(image.shape[:2]) // 4
+    return np.pad(image, ((pad, pad), (pad, pad), (0, 0)), mode="edge"), pad
 
 
 def annotated_photos(root: str | Path) -> list[LabelledPhoto]:
@@ -197,6 +195,6 @@ def _folders(path: Path) -> list[Path]:
 def _photos(folder: Path) -> list[Path]:
     # By number where names carry one, so that a block of photos is a block of people.
     return sorted(
-        (path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES),
+        (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES),
         key=lambda path: (int("".join(filter(str.isdigit, path.stem)) or 0), path.name),
     )
