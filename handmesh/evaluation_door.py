@@ -22,6 +22,7 @@ Score a checkpoint, a file of predictions, or the mean-pose baseline on a set in
   --pred pred.json --data ROOT                            score predictions made elsewhere
   --baseline mean-pose --data ROOT                        what ignoring the picture scores
   --checkpoint default --real PHOTOS                      on real photos, against a teacher and annotations
+  --checkpoint default --real PHOTOS --detect             and as a user gets it: the detector has to find the hand
 """
 
 
@@ -43,6 +44,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--data", metavar="ROOT", help="folder in FreiHAND's layout")
     parser.add_argument("--real", metavar="ROOT", help="folder with sign-digits/, webcam-crops/ or annotated/ in it")
+    parser.add_argument("--detect", action="store_true", help="with --real: also let the detector find the hands")
     parser.add_argument("--split", default="evaluation", choices=("evaluation", "training"))
     parser.add_argument("--checkpoint", metavar="C", help="'default', a run's folder or a .safetensors file")
     parser.add_argument("--baseline", choices=("mean-pose",), help="score this instead of a network")
@@ -64,6 +66,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise HandMeshError("expected --data ROOT or --real ROOT, got neither; see handmesh evaluate --help")
     if args.real and not args.checkpoint:
         raise HandMeshError("expected --checkpoint with --real: photos are scored for a network")
+    if args.detect and not args.real:
+        raise HandMeshError("expected --real ROOT with --detect: data sets come with their boxes")
     if min(args.rounds, args.tta, args.batch) < 1:
         raise HandMeshError("expected --rounds, --tta and --batch to be at least 1")
     return args
@@ -166,12 +170,15 @@ def report(args: argparse.Namespace, outcome: Outcome, dataset: Any) -> None:
         print(f"\nwrote {', '.join(written)}")
 
 
-def report_real(args: argparse.Namespace) -> None:
-    """Score a network on real photos and print the rows; with --json and no --data, write them."""
-    from handmesh.evaluation_report import write_json
+def report_real(args: argparse.Namespace) -> dict[str, Any]:
+    """Score a network on real photos, print the tables and return them as --json writes them."""
+    from tqdm import tqdm
+
     from handmesh.mano.arrays import load_mano
     from handmesh.models.checkpoint import load_checkpoint
-    from handmesh.real_evaluation import evaluate_real, format_rows, summarize
+    from handmesh.predictor import HandMeshPredictor
+    from handmesh.real_causes import by_cause, format_causes
+    from handmesh.real_evaluation import evaluate_found, evaluate_real, format_rows, summarize, summarize_found
     from handmesh.real_photos import annotated_photos, list_unlabelled, teacher_photos
     from handmesh.runtime import make_engine
 
@@ -188,23 +195,37 @@ def report_real(args: argparse.Namespace) -> None:
         output = engine(crops)
         return output.joints, output.keypoints_2d
 
-    padding = float(description["config"]["data"]["crop_padding"])
-    rows = summarize(evaluate_real(network, photos, net.config.image_size, padding, args.batch))
-    print(format_rows(rows))
-    if args.json and not args.data:
-        write_json(args.json, {"checkpoint": str(args.checkpoint), "real": rows})
+    data = description["config"]["data"]
+    padding, perspective = float(data["crop_padding"]), bool(data["perspective"])
+    results = evaluate_real(network, photos, net.config.image_size, padding, args.batch, perspective)
+    rows, causes = summarize(results), by_cause(results)
+    print(f"crops made from the labels:\n{format_rows(rows)}")
+    if causes:
+        print(f"\nby cause, photos with the teacher's labels:\n{format_causes(causes)}")
+    content: dict[str, Any] = {"real": rows, "real_by_cause": causes}
+    if args.detect:
+        mano = args.mano or description["config"]["mano"]
+        predictor = HandMeshPredictor.from_pretrained(args.checkpoint, args.device, "torch", mano)
+        found = evaluate_found(predictor, tqdm(photos, desc="finding hands", unit="photo"))
+        content["real_found"] = summarize_found(photos, found)
+        print(f"\nhands found by the detector, errors of those:\n{format_rows(content['real_found'])}")
+    return content
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, predict, score, report."""
     args = parse(argv)
-    if args.real:
-        report_real(args)
+    real = report_real(args) if args.real else {}
     if not args.data:
+        if args.json:
+            from handmesh.evaluation_report import write_json
+
+            write_json(args.json, {"checkpoint": str(args.checkpoint), **real})
         return 0
     from handmesh.data.packed import open_split
 
     dataset = open_split(args.data, args.split)
     outcome = score_checkpoint(args, dataset) if args.checkpoint else score_fixed(args, dataset)
+    outcome.facts.update(real)
     report(args, outcome, dataset)
     return 0

@@ -1,12 +1,13 @@
 """How far a network is from the labels of real photos: PA error in millimetres, 2D error as a share of the hand's box.
 
-The crop is made from the label (upright, padded as in training), so that these numbers speak of the network alone and
-not of the detector. Knows labels and predictions; knows nothing of how the network was trained.
+Two ways. With the crop made from the label (upright, padded as in training) the numbers speak of the network alone;
+with a whole predictor, which has to find the hand first, of all that a user gets. Knows labels and predictions; knows
+nothing of how the network was trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +17,22 @@ from numpy.typing import NDArray
 from handmesh.geometry.alignment import similarity_align
 from handmesh.geometry.camera import intrinsics_from_fov
 from handmesh.geometry.crop import CropTransform, box_around, roll_of
+from handmesh.hand import Hand
 from handmesh.images import read_image
+from handmesh.metrics import auc, point_errors
 from handmesh.real_photos import LabelledPhoto
 
 #: (B, S, S, 3) uint8 crops -> joints (B, 21, 3) metres in the crop's frame and keypoints_2d (B, 21, 2) crop pixels.
 Network = Callable[[NDArray[np.uint8]], tuple[NDArray[Any], NDArray[Any]]]
+
+
+#: An image (H, W, 3) uint8 RGB -> the hands in it.
+Predict = Callable[[NDArray[np.uint8]], list[Hand]]
+#: Of the hands found in a photo, the one whose points are nearest to the label's is the labelled one, if they lie
+#: within this share of its box on average.
+FOUND_WITHIN = 0.5
+#: Side of the picture that keypoints_px_256 counts in.
+PICTURE_PX = 256
 
 
 @dataclass(frozen=True)
@@ -31,14 +43,22 @@ class RealResult:
         photo: the photo and its label.
         pa_mm: mean joint error after similarity alignment (proper rotations), mm; NaN where the label is 2D only.
         error_2d: mean distance of keypoints over the side of the label's box; 0.05 is 5 %.
+        joint_errors: (21,) metres after the official alignment, which allows reflections; None where 2D only.
+        keypoints_px_256: mean distance of keypoints in pixels, the photo's longer side scaled to PICTURE_PX.
+        has_side_right: whether left and right were told apart; None where the label does not say or nobody asked.
     """
 
     photo: LabelledPhoto
     pa_mm: float
     error_2d: float
+    joint_errors: NDArray[np.float64] | None
+    keypoints_px_256: float
+    has_side_right: bool | None = None
 
 
-def crop_for(photo: LabelledPhoto, width: int, height: int, size: int, padding: float) -> CropTransform:
+def crop_for(
+    photo: LabelledPhoto, width: int, height: int, size: int, padding: float, perspective: bool = True
+) -> CropTransform:
     """The upright crop around a label's keypoints, mirrored for a left hand."""
     known = photo.keypoints_2d[np.isfinite(photo.keypoints_2d).all(-1)]
     both = np.isfinite(photo.keypoints_2d[[0, 9]]).all()
@@ -49,78 +69,136 @@ def crop_for(photo: LabelledPhoto, width: int, height: int, size: int, padding: 
         size,
         roll,
         mirror=photo.is_right is False,
+        perspective=perspective,
     )
 
 
 def evaluate_real(
-    network: Network, photos: Sequence[LabelledPhoto], size: int, padding: float, batch_size: int = 32
+    network: Network,
+    photos: Sequence[LabelledPhoto],
+    size: int,
+    padding: float,
+    batch_size: int = 32,
+    perspective: bool = True,
 ) -> list[RealResult]:
     """Errors of every photo, in their order.
 
     Args:
         size: side of the network's input in pixels.
-        padding: side of the crop over the box of the 21 joints, as in training.
+        padding, perspective: side of the crop over the box of the 21 joints, and kind of crop, as in training.
     """
     results: list[RealResult] = []
     for start in range(0, len(photos), batch_size):
         chunk = photos[start : start + batch_size]
         images = [read_image(photo.path) for photo in chunk]
-        crops = [crop_for(p, i.shape[1], i.shape[0], size, padding) for p, i in zip(chunk, images, strict=True)]
+        crops = [
+            crop_for(p, i.shape[1], i.shape[0], size, padding, perspective) for p, i in zip(chunk, images, strict=True)
+        ]
         batch = np.stack([crop.apply_image(image) for crop, image in zip(crops, images, strict=True)])
         joints, keypoints = network(batch)
-        results += [_compare(p, c, j, k) for p, c, j, k in zip(chunk, crops, joints, keypoints, strict=True)]
+        results += [
+            compare(p, c.invert_points_3d(j), c.invert_points_2d(k), max(i.shape[:2]))
+            for p, c, i, j, k in zip(chunk, crops, images, joints, keypoints, strict=True)
+        ]
     return results
 
 
-def _compare(
-    photo: LabelledPhoto, crop: CropTransform, joints: NDArray[Any], keypoints: NDArray[Any]
+def evaluate_found(predict: Predict, photos: Iterable[LabelledPhoto]) -> list[RealResult | None]:
+    """Errors of every photo by a predictor that is told nothing of the label; None where it does not find the hand."""
+    results: list[RealResult | None] = []
+    for photo in photos:
+        image = read_image(photo.path)
+        found = [
+            compare(photo, hand.joints, hand.keypoints_2d, max(image.shape[:2]), hand.is_right)
+            for hand in predict(image)
+        ]
+        nearest = min(found, key=lambda result: result.error_2d, default=None)
+        results.append(nearest if nearest is not None and nearest.error_2d <= FOUND_WITHIN else None)
+    return results
+
+
+def compare(
+    photo: LabelledPhoto, joints: NDArray[Any], keypoints: NDArray[Any], longer_side: int, is_right: bool | None = None
 ) -> RealResult:
+    """A prediction against a label: joints (21, 3) metres in camera axes, keypoints (21, 2) pixels of the photo."""
     known = np.isfinite(photo.keypoints_2d).all(-1)
     label = photo.keypoints_2d[known]
-    distance = np.linalg.norm(crop.invert_points_2d(keypoints)[known] - label, axis=-1)
-    side = np.max(np.ptp(label, axis=0))
-    pa_mm = np.nan
+    distance = float(np.linalg.norm(np.asarray(keypoints)[known] - label, axis=-1).mean())
+    side = float(np.max(np.ptp(label, axis=0)))
+    pa_mm, official = np.nan, None
     if photo.joints is not None:
-        aligned, _ = similarity_align(crop.invert_points_3d(joints), photo.joints, allow_reflection=False)
-        pa_mm = 1000 * float(np.linalg.norm(aligned - photo.joints, axis=-1).mean())
-    return RealResult(photo, pa_mm, float(distance.mean() / side))
+        proper, _ = similarity_align(joints, photo.joints, allow_reflection=False)
+        pa_mm = 1000 * float(point_errors(proper, photo.joints).mean())
+        official = point_errors(similarity_align(joints, photo.joints)[0], photo.joints)
+    has_side_right = None if is_right is None or photo.is_right is None else is_right == photo.is_right
+    return RealResult(photo, pa_mm, distance / side, official, distance * PICTURE_PX / longer_side, has_side_right)
 
 
 def summarize(results: Sequence[RealResult]) -> list[dict[str, Any]]:
-    """One row a group of photos (sets together, trained-on and held-out apart): count, mean and median errors."""
-    rows = []
+    """One row a group of photos (sets together, trained-on and held-out apart), and of several held-out sets with the
+    teacher's labels one of all: count, mean and median errors, and the official figures under their official names."""
     keys = sorted({(_kind(result), result.photo.is_held_out) for result in results})
-    for kind, held_out in keys:
-        chosen = [r for r in results if (_kind(r), r.photo.is_held_out) == (kind, held_out)]
-        pa = np.array([result.pa_mm for result in chosen])
-        error = np.array([result.error_2d for result in chosen])
-        has_3d = np.isfinite(pa).any()
+    groups = [
+        (kind, held, [r for r in results if (_kind(r), r.photo.is_held_out) == (kind, held)]) for kind, held in keys
+    ]
+    labelled = [(kind, chosen) for kind, held, chosen in groups if held and not kind.startswith("annotated")]
+    if len(labelled) > 1:
+        groups.append(("all of these", True, [result for _, chosen in labelled for result in chosen]))
+    return [{"photos": kind, "held_out": held, "samples": len(part), **_means(part)} for kind, held, part in groups]
+
+
+def _means(results: Sequence[RealResult]) -> dict[str, Any]:
+    pa = np.array([result.pa_mm for result in results])
+    error = np.array([result.error_2d for result in results])
+    errors = [result.joint_errors for result in results if result.joint_errors is not None]
+    return {
+        "pa_mm": float(np.nanmean(pa)) if errors else None,
+        "pa_mm_median": float(np.nanmedian(pa)) if errors else None,
+        "error_2d": float(error.mean()) if len(error) else None,
+        "error_2d_median": float(np.median(error)) if len(error) else None,
+        "pa_mpjpe": 1000 * float(np.mean(errors)) if errors else None,
+        "auc_joints": auc(np.stack(errors)) if errors else None,
+        "keypoints_px_256": float(np.mean([r.keypoints_px_256 for r in results])) if len(error) else None,
+    }
+
+
+def summarize_found(photos: Sequence[LabelledPhoto], results: Sequence[RealResult | None]) -> list[dict[str, Any]]:
+    """As :func:`summarize`, over the photos in which the hand was found, with the share of these (``found``) and, of
+    these, the share whose side was told right (``side_right``)."""
+    rows = []
+    pairs = list(zip(photos, results, strict=True))
+    for kind, held in sorted({(_kind_of(photo), photo.is_held_out) for photo in photos}):
+        here = [result for photo, result in pairs if (_kind_of(photo), photo.is_held_out) == (kind, held)]
+        found = [result for result in here if result is not None]
+        sides = [result.has_side_right for result in found if result.has_side_right is not None]
         rows.append(
             {
-                "photos": kind,
-                "held_out": held_out,
-                "samples": len(chosen),
-                "pa_mm": float(np.nanmean(pa)) if has_3d else None,
-                "pa_mm_median": float(np.nanmedian(pa)) if has_3d else None,
-                "error_2d": float(error.mean()),
-                "error_2d_median": float(np.median(error)),
+                "photos": kind, "held_out": held, "samples": len(here), "found": len(found) / len(here),
+                "side_right": float(np.mean(sides)) if sides else None, **_means(found),
             }
-        )
+        )  # fmt: skip
     return rows
 
 
 def format_rows(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows of :func:`summarize` as a text table; 2D errors in per cent of the hand's box."""
-    lines = [f"{'photos':24s} {'split':9s} {'n':>5s} {'PA mm':>7s} {'median':>7s} {'2D %':>6s} {'median':>7s}"]
+    """The rows of :func:`summarize` or :func:`summarize_found` as a text table; 2D errors in per cent of the hand's
+    box, and in pixels of a picture of 256."""
+    found = [("found", "found %", 100), ("side_right", "side %", 100)] if rows and "found" in rows[0] else []
+    columns = [
+        *found, ("pa_mm", "PA mm", 1), ("pa_mm_median", "median", 1), ("error_2d", "2D %", 100),
+        ("error_2d_median", "median", 100), ("keypoints_px_256", "px@256", 1),
+    ]  # fmt: skip
+    lines = [f"{'photos':24s} {'split':9s} {'n':>5s}" + "".join(f" {name:>7s}" for _, name, _ in columns)]
     for row in rows:
         split = "held out" if row["held_out"] else "trainable"
-        pa = f"{row['pa_mm']:7.2f} {row['pa_mm_median']:7.2f}" if row["pa_mm"] is not None else f"{'-':>7s} {'-':>7s}"
-        lines.append(
-            f"{row['photos']:24s} {split:9s} {row['samples']:5d} {pa} "
-            f"{100 * row['error_2d']:6.2f} {100 * row['error_2d_median']:7.2f}"
-        )
+        cells = "".join(f" {'-' if row[k] is None else format(scale * row[k], '.2f'):>7s}" for k, _, scale in columns)
+        lines.append(f"{row['photos']:24s} {split:9s} {row['samples']:5d}{cells}")
     return "\n".join(lines)
 
 
 def _kind(result: RealResult) -> str:
-    return result.photo.group if result.photo.group.startswith("annotated") else result.photo.group.split("/")[0]
+    return _kind_of(result.photo)
+
+
+def _kind_of(photo: LabelledPhoto) -> str:
+    return photo.group if photo.group.startswith("annotated") else photo.group.split("/")[0]
