@@ -34,6 +34,7 @@ examples:
   handmesh app                                     a web page on this machine: photo in, mesh out
   handmesh synth --out data/synth --train 2000 --eval 400 --seed 0
   handmesh train configs/smoke.yaml data.root=data/synth output=runs/smoke
+  handmesh adapt my_clip.mp4 --output adapted/     better weights for your own camera, from your own footage
   handmesh check-data FREIHAND_ROOT
   handmesh convert-mano MANO_RIGHT.pkl --output mano_right.npz
 """
@@ -70,6 +71,7 @@ def _build_parser() -> argparse.ArgumentParser:
         _add_synth,
         _add_label,
         _add_train,
+        _add_adapt,
         _add_check_data,
         _add_pack,
         _add_convert_mano,
@@ -205,6 +207,31 @@ def _train(args: argparse.Namespace) -> None:
     for name, value in trainer.run().items():
         print(f"{name:>20} {value:8.3f}")
     print(f"checkpoints: {trainer.folder / 'best'}, {trainer.folder / 'last'}")
+
+
+def _add_adapt(commands: argparse._SubParsersAction[CommandParser]) -> None:
+    about = "make the weights better for your camera and hands, from your own footage, without annotation"
+    command = commands.add_parser(
+        "adapt", help=about, description=f"{about}. They are written only if held-out frames say that they are better."
+    )
+    command.add_argument("source", metavar="CLIP_OR_FOLDER", help="a clip, or a folder of photos, of hands in use")
+    command.add_argument("--output", default="adapted", metavar="DIR", help="the new checkpoint (default adapted/)")
+    command.add_argument("--checkpoint", default="default", help="weights to start from: a file, a run's folder")
+    command.add_argument("--minutes", type=float, default=3.0, metavar="M", help="of training (default 3)")
+    command.add_argument("--frames", type=int, default=240, metavar="N", help="frames looked at (default 240)")
+    command.add_argument("--backgrounds", default="", metavar="DIR", help="photos and .hdr maps behind rendered hands")
+    command.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
+    command.add_argument("--seed", type=int, default=0)
+    command.set_defaults(run=_adapt)
+
+
+def _adapt(args: argparse.Namespace) -> None:
+    from handmesh.adaptation import adapt, report
+
+    result = adapt(
+        args.source, args.output, args.checkpoint, args.mano, args.minutes, args.frames, args.backgrounds, args.seed
+    )
+    print(report(result))
 
 
 def _add_check_data(commands: argparse._SubParsersAction[CommandParser]) -> None:

@@ -226,6 +226,19 @@ def config_from_dict(values: dict[str, Any], kind: type[Any] = Config) -> Any:
     return _build(kind, values)
 
 
+def without_folders(config: Config) -> Config:
+    """The config with folders by their last name only: where they lay says nothing to others."""
+    data = dataclasses.replace(
+        config.data,
+        root=Path(config.data.root).name,
+        val_root=Path(config.data.val_root).name,
+        backgrounds=Path(config.data.backgrounds).name,
+        mixture={Path(name).name: weight for name, weight in config.data.mixture.items()},
+    )
+    train = dataclasses.replace(config.train, start_from=Path(config.train.start_from).name)
+    return dataclasses.replace(config, data=data, train=train, output=Path(config.output).name, resume=False)
+
+
 def _check_keys(given: Any, valid: Any, where: str, prefix: str = "") -> None:
     if not isinstance(given, dict) or not isinstance(valid, dict):
         return

@@ -8,13 +8,12 @@ Folders of the run are written by their names only: where they lay says nothing 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from handmesh.config import Config, config_from_dict
+from handmesh.config import Config, config_from_dict, without_folders
 from handmesh.errors import HandMeshError, run_door
 from handmesh.models.checkpoint import load_checkpoint, save_checkpoint
 
@@ -44,19 +43,6 @@ def main() -> None:
             f"expected at most {MAX_BYTES / 1e6:.0f} MB and {MAX_DIFFERENCE_MM} mm, got the figures above; "
             "nothing was kept: ship a smaller network, or one that trained longer"
         )
-
-
-def without_folders(config: Config) -> Config:
-    """The config with folders by their last name only."""
-    data = replace(
-        config.data,
-        root=Path(config.data.root).name,
-        val_root=Path(config.data.val_root).name,
-        backgrounds=Path(config.data.backgrounds).name,
-        mixture={Path(name).name: weight for name, weight in config.data.mixture.items()},
-    )
-    train = replace(config.train, start_from=Path(config.train.start_from).name)
-    return replace(config, data=data, train=train, output=Path(config.output).name, resume=False)
 
 
 def largest_difference_mm(first: str | Path, second: str | Path) -> float:
