@@ -29,7 +29,8 @@ _EXAMPLES = """\
 examples:
   handmesh doctor                                  what is here, what is missing, how to mend it
   handmesh webcam                                  the camera live; a clip it renders itself where there is none
-  handmesh webcam --source clip.mp4 --headless --output out.mp4
+  handmesh webcam --camera calib.yaml --hand-length 18.5
+  handmesh video clip.mp4 --output out.mp4
   handmesh predict photos/ --output out/           overlay, meshes and numbers of every photo
   handmesh app                                     a web page on this machine: photo in, mesh out
   handmesh synth --out data/synth --train 2000 --eval 400 --seed 0
@@ -47,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def _run(argv: list[str]) -> int | None:
     if argv and argv[0] in _WHOLE_DOORS:
-        code: int | None = importlib.import_module(_WHOLE_DOORS[argv[0]].module).main(argv[1:])
+        door = _WHOLE_DOORS[argv[0]]
+        code: int | None = getattr(importlib.import_module(door.module), door.function)(argv[1:])
         return code
     parser = _build_parser()
     args = parser.parse_args(argv)
@@ -87,12 +89,14 @@ class _Door(NamedTuple):
 
     module: str
     about: str
+    function: str = "main"
 
 
 _WHOLE_DOORS = {
     "webcam": _Door(
         "handmesh.live_app", "hand meshes live: a camera, a clip or photos in; window, clip or pictures out"
     ),
+    "video": _Door("handmesh.live_app", "a clip in, the clip with its hands drawn on every frame out", "video"),
     "evaluate": _Door("handmesh.evaluation_door", "score a checkpoint on FreiHAND, or a set in its layout"),
     "app": _Door("handmesh.web_app", "a web page: a photo or the browser's camera in, overlay, mesh, GLB and JSON out"),
 }

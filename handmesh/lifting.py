@@ -7,7 +7,7 @@ Does not know pictures, detection or engines.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from handmesh.geometry.camera import fit_translation, weak_perspective_to_transl
 from handmesh.geometry.crop import CropTransform, box_around, mirror_pose
 from handmesh.hand import Hand
 from handmesh.hand_model import HandModel
-from handmesh.runtime import EngineOutput
 from handmesh.skeleton import ROOT_JOINT
+
+if TYPE_CHECKING:
+    from handmesh.runtime import EngineOutput
 
 #: Hands nearer or farther than this are a sign that the translation's fit failed, metres.
 DEPTH_RANGE_M = (0.05, 20.0)

@@ -39,9 +39,14 @@ DEFAULT_FOLDER = Path("output")
 _SILENCE_S = 0.3
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def video(argv: Sequence[str] | None = None) -> int:
+    """``handmesh video CLIP``: the same without a window."""
+    return main(argv, "video")
+
+
+def main(argv: Sequence[str] | None = None, command: str = "webcam") -> int:
     """Parse the words, load the model, run until the source ends or the user does. Returns the exit code."""
-    args = _parse(argv)
+    args = _parse(argv, command)
     # Being told to end is like Ctrl-C: what was recorded so far is finished.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with closing(_open(args.source)) as source:
@@ -71,11 +76,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandParser(prog="handmesh webcam", description="Hand meshes live: from a camera, a clip or photos.")
-    parser.add_argument("--source", help="camera index, clip, photo or folder of photos; default: camera 0 if any")
+def _parse(argv: Sequence[str] | None, command: str) -> argparse.Namespace:
+    if command == "video":
+        parser = CommandParser(prog="handmesh video", description="Hand meshes in every frame of a clip, drawn on it.")
+        parser.add_argument("source", metavar="CLIP")
+        parser.set_defaults(headless=True)
+    else:
+        parser = CommandParser(prog="handmesh webcam", description="Hand meshes live: from a camera, a clip or photos.")
+        parser.add_argument("--source", help="camera index, clip, photo or folder of photos; default: camera 0 if any")
+        parser.add_argument("--headless", action="store_true", help="no window, also where there is a display")
     parser.add_argument("--output", help="clip to write (.mp4), or folder; default: output/ where there is no window")
-    parser.add_argument("--headless", action="store_true", help="no window, also where there is a display")
     parser.add_argument("--stats", metavar="FILE.json", help="write frames, fps and milliseconds by stage")
     parser.add_argument("--checkpoint", default="default", help="weights: a file, a run's folder, or 'default'")
     parser.add_argument("--mano", default="open", help="hand model: MANO_RIGHT.pkl, an .npz, or 'open'")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,10 @@ from handmesh.hand import Detection, Hand
 from handmesh.hand_model import HandModel
 from handmesh.lifting import Estimate, lift_hand, resize_hand
 from handmesh.mano.arrays import ManoArrays, load_mano
-from handmesh.runtime import Engine, make_engine
 from handmesh.stage_clock import StageClock
+
+if TYPE_CHECKING:
+    from handmesh.runtime import Engine
 
 FloatArray = NDArray[np.floating[Any]]
 #: A hand whose 21 points lie on average this near to a better hand's, in sides of its box, is the same hand.
@@ -69,6 +71,7 @@ class HandMeshPredictor:
             HandMeshError: a missing or damaged file, weights of another hand model, an engine that cannot run.
         """
         from handmesh.models.checkpoint import load_checkpoint
+        from handmesh.runtime import make_engine
 
         arrays = load_mano(mano)
         net, description = load_checkpoint(checkpoint, arrays)

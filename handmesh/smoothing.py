@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.geometry.rotation import axis_angle_to_matrix_np, matrix_to_axis_angle_np
+from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np, matrix_to_axis_angle_np
 
 FloatArray = NDArray[np.floating[Any]]
 

@@ -38,6 +38,12 @@ def test_import_takes_less_than_a_second_and_loads_nothing_heavy() -> None:
     assert seen["seconds"] < 1.0
 
 
+def test_following_hands_needs_no_torch_before_a_network_is_built() -> None:
+    code = "import sys, handmesh.tracker, handmesh.live_app; print({'torch', 'timm', 'openvino'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_import_touches_no_file_outside_the_package() -> None:
     seen = _import_watched()
     # The interpreter finds modules by reading its own library and its path entries' .pth and finder files.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,12 @@ from handmesh.config import Config, config_from_dict, config_to_dict
 from handmesh.errors import HandMeshError
 from handmesh.files import atomic_path
 from handmesh.mano.arrays import ManoArrays, load_mano
+from handmesh.models.checkpoint_file import FILE_NAME as FILE_NAME
+from handmesh.models.checkpoint_file import NEXT_STEP, file_of, find_checkpoint
 from handmesh.models.hand_mesh_net import HandMeshNet
 
 #: Key of the description in the file's header.
 HEADER = "handmesh"
-#: A run's folder holds its network under this name.
-FILE_NAME = "model.safetensors"
 
 
 def save_checkpoint(
@@ -45,7 +45,7 @@ def save_checkpoint(
         half: large arrays as float16 (half the size; the small ones, BatchNorm's among them, stay float32).
         description: more for the header (JSON): git revision, data fingerprint, steps, ...
     """
-    target = _file_of(path)
+    target = file_of(path)
     tensors = {}
     for name, value in net.state_dict().items():
         is_large = value.is_floating_point() and value.dim() >= 2 and value.numel() >= 1024
@@ -75,13 +75,14 @@ def load_checkpoint(path: str | Path = "default", mano: ManoArrays | None = None
     Raises:
         HandMeshError: no such file, not one of ours, damaged, or made for another hand model.
     """
-    file = _resolve(path)
+    file = find_checkpoint(path)
     header, tensors = _read(file)
     try:
         config: Config = config_from_dict(header["config"])
         hand, is_folded = str(header["hand_fingerprint"]), bool(header["is_folded"])
     except (KeyError, TypeError) as error:
-        raise HandMeshError(f"{file}: expected a handmesh checkpoint, its header has no {error}; {_NEXT}") from error
+        line = f"{file}: expected a handmesh checkpoint, its header has no {error}; {NEXT_STEP}"
+        raise HandMeshError(line) from error
     if mano is None:
         mano = load_mano(config.mano)
     if mano.fingerprint() != hand:
@@ -98,26 +99,8 @@ def load_checkpoint(path: str | Path = "default", mano: ManoArrays | None = None
         )
     except RuntimeError as error:
         line = " ".join(str(error).split())[:300]
-        raise HandMeshError(f"{file}: its weights do not fit its own config ({line}); {_NEXT}") from error
+        raise HandMeshError(f"{file}: its weights do not fit its own config ({line}); {NEXT_STEP}") from error
     return net.eval(), header
-
-
-_NEXT = "train one with scripts/train.sh, or use the shipped one (default)"
-
-
-def _file_of(path: str | Path) -> Path:
-    path = Path(path)
-    return path if path.suffix == ".safetensors" else path / FILE_NAME
-
-
-def _resolve(path: str | Path) -> Path:
-    if str(path) == "default":
-        file = Path(str(resources.files("handmesh"))) / "assets" / "default.safetensors"
-    else:
-        file = _file_of(path)
-    if not file.is_file():
-        raise HandMeshError(f"expected a checkpoint, got {path}: there is no file {file}; {_NEXT}")
-    return file
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -125,12 +108,13 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         with safe_open(file, framework="pt") as opened:
             text = (opened.metadata() or {}).get(HEADER)
             if text is None:
-                raise HandMeshError(f"{file}: expected a handmesh checkpoint, got another safetensors file; {_NEXT}")
+                line = f"{file}: expected a handmesh checkpoint, got another safetensors file; {NEXT_STEP}"
+                raise HandMeshError(line)
             return json.loads(text), {name: opened.get_tensor(name) for name in opened.keys()}
     except (SafetensorError, OSError, ValueError) as error:
         line = " ".join(str(error).split())
         raise HandMeshError(
-            f"{file}: expected a whole checkpoint, got a damaged or foreign file ({line}); {_NEXT}"
+            f"{file}: expected a whole checkpoint, got a damaged or foreign file ({line}); {NEXT_STEP}"
         ) from error
 
 

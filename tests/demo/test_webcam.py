@@ -276,3 +276,10 @@ def test_a_running_program_ends_when_told_to(tmp_path: Path, told: signal.Signal
     assert program.returncode == 130 and "Traceback" not in said and "wrote out.mp4" in said
     frames = json.loads((tmp_path / "stats.json").read_text())["frames"]
     assert frames >= 10 and len(list(open_source(tmp_path / "out.mp4"))) == frames
+
+
+def test_video_is_the_same_without_a_window(tracker: FakeTracker, clip: Path, tmp_path: Path) -> None:
+    assert live_app.video([str(clip), "--output", "v.mp4", "--hand-length", "18"]) == 0
+    assert len(list(open_source(tmp_path / "v.mp4"))) == 6
+    with pytest.raises(HandMeshError, match="CLIP"):
+        live_app.video([])
