@@ -187,8 +187,7 @@ def worst_sheet(
         shrunk = cv2.resize(sample["image"], None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
         picture[: shrunk.shape[0], : shrunk.shape[1]] = shrunk
         for points, colour in ((sample["joints"], (0, 220, 0)), (predictions.joints[index], (255, 40, 40))):
-            pixels = np.round((project_points(points, sample["K"]) + 0.5) * zoom - 0.5)
-            _draw_bones(picture, np.clip(np.nan_to_num(pixels), -9999, 9999).astype(int), colour)
+            draw_bones(picture, (project_points(points, sample["K"]) + 0.5) * zoom - 0.5, colour)
         text = f"{dataset.file_index(int(index))}: {errors[index]:.1f} mm"
         cv2.rectangle(picture, (0, tile - 22), (tile, tile), (0, 0, 0), -1)
         cv2.putText(picture, text, (5, tile - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
@@ -198,6 +197,8 @@ def worst_sheet(
     return np.concatenate([np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)])
 
 
-def _draw_bones(picture: np.ndarray, pixels: np.ndarray, colour: tuple[int, int, int]) -> None:
+def draw_bones(picture: np.ndarray, pixels: np.ndarray, colour: tuple[int, int, int]) -> None:
+    """The skeleton between pixels (21, 2), clipped far outside, into a picture (H, W, 3)."""
+    points = np.clip(np.nan_to_num(np.round(pixels)), -9999, 9999).astype(int)
     for parent, child in BONES:
-        cv2.line(picture, pixels[parent].tolist(), pixels[child].tolist(), colour, 1, cv2.LINE_AA)
+        cv2.line(picture, points[parent].tolist(), points[child].tolist(), colour, 1, cv2.LINE_AA)

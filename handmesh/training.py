@@ -29,8 +29,9 @@ from handmesh.models.cpu_training import accelerate as accelerate_on_cpu
 from handmesh.models.hand_mesh_net import HandMeshNet
 from handmesh.training_data import fingerprint, make_sources
 from handmesh.training_log import Log
-from handmesh.training_net import LossNet
+from handmesh.training_net import LossNet, gradient_shares
 from handmesh.training_optimizer import make_optimizer, make_scheduler, set_training
+from handmesh.training_pictures import prediction_sheet
 from handmesh.training_state import Progress, load_state, save_state
 from handmesh.training_teacher import Teacher
 from handmesh.validation import validate
@@ -73,6 +74,7 @@ class Trainer:
                 "continue that one with resume=true, or give another output=FOLDER"
             )
         self.net = net
+        self.shares: dict[str, float] = {}
         self.model, self.optimizer = self.accelerator.prepare(self.losses, self.optimizer)
 
     def _network(self) -> HandMeshNet:
@@ -136,7 +138,7 @@ class Trainer:
         loader = make_loader(
             HandDataset(self.source, config, train=True, size=crop_size), order, config.data.workers, pin_memory=is_gpu
         )
-        log = Log(self.folder, train.tensorboard, self.progress, train) if self.is_main else None
+        log = Log(self.folder, config, self.progress) if self.is_main else None
         scores: dict[str, float] = {}
         batches = iterate(loader)
         # The schedule counts in virtual steps: steps done, or the share of the time budget that is spent if larger.
@@ -148,6 +150,8 @@ class Trainer:
             step = self.progress.step
             if log:
                 log.step(terms, norm, self.optimizer.param_groups[0]["lr"], self.progress)
+                if self.shares:
+                    log.shares(self.shares, self.progress)
             is_over = self._virtual_step() >= train.steps
             if step % train.validate_every == 0 or is_over:
                 scores = self._validate(log)
@@ -179,6 +183,9 @@ class Trainer:
         self.scheduler.step_update(self._virtual_step())
         set_training(self.model, train.frozen_batch_norm)
         self.optimizer.zero_grad()
+        # In every process: a BatchNorm over all of them has its part in the head's gradients.
+        is_measured = train.shares_every > 0 and self.progress.step % train.shares_every == 0
+        self.shares = {}
         terms: dict[str, Tensor] = {}
         for micro in range(train.accumulate):
             batch = {key: value.to(self.accelerator.device, non_blocking=True) for key, value in next(batches).items()}
@@ -190,9 +197,12 @@ class Trainer:
                 with self.accelerator.autocast():
                     batch = self.teacher.label(batch)
             is_last = micro == train.accumulate - 1
+            self.losses.keeps_features = is_measured and is_last
             with self.accelerator.no_sync(self.model) if not is_last else torch.enable_grad():
                 with self.accelerator.autocast():
                     terms = self.model(batch)
+                if self.losses.features:
+                    self.shares = gradient_shares(terms, train.loss, self.losses.features)
                 loss = weighted_sum(terms, train.loss)
                 self.accelerator.backward(loss / train.accumulate)
         if not torch.isfinite(loss):
@@ -215,6 +225,9 @@ class Trainer:
             self._save_network("best", scores)
         if log:
             log.scores(scores, self.progress)
+            if self.config.train.pictures > 0:
+                count, device = self.config.train.pictures, self.accelerator.device
+                log.picture(prediction_sheet(self.ema.module, self.val_data, count, device), self.progress)
         return scores
 
     def _save_network(self, name: str, scores: dict[str, float]) -> None:
@@ -263,6 +276,7 @@ def _accelerator(device: str, precision: str) -> Any:
 
     if device not in ("auto", "cpu", "cuda"):
         raise HandMeshError(f"expected train.device to be auto, cpu or cuda, got {device!r}")
+    precision = "no" if precision == "False" else precision  # YAML reads a bare no as false
     if precision not in ("no", "bf16", "fp16"):
         raise HandMeshError(f"expected train.precision to be no, bf16 or fp16, got {precision!r}")
     has_gpu = torch.cuda.is_available()

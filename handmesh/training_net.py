@@ -5,9 +5,10 @@ Knows which term comes from where; does not know batches' sources, processes or 
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
-from handmesh.config import TrainConfig
+from handmesh.config import LossConfig, TrainConfig
 from handmesh.losses import hand_losses
 from handmesh.models.branches import DirectVertices, FeatureProjection
 from handmesh.models.hand_mesh_net import HandMeshNet
@@ -46,3 +47,20 @@ class LossNet(nn.Module):
             theirs = [value for name, value in batch.items() if name.startswith("teacher_map")]
             terms["teacher_features"] = self.branches["features"](maps, theirs)
         return terms
+
+
+def gradient_shares(terms: dict[str, Tensor], weights: LossConfig, features: list[Tensor]) -> dict[str, float]:
+    """How loudly each weighted term speaks to the backbone: its gradient's norm at the features over the sum of all.
+
+    The graph stays as it is, for the step's own backward pass. features: maps and pooled feature, of that graph.
+    """
+    norms = {}
+    for name, value in terms.items():
+        weight = getattr(weights, name)
+        if weight == 0 or not value.requires_grad:
+            continue
+        gradients = torch.autograd.grad(weight * value, features, retain_graph=True, allow_unused=True)
+        squares = [g.float().square().sum() for g in gradients if g is not None]
+        norms[name] = float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+    total = sum(norms.values())
+    return {name: norm / total if total > 0 else 0.0 for name, norm in norms.items()}

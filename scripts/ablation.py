@@ -172,9 +172,9 @@ def table(args: argparse.Namespace, rows: list[tuple[str, str, dict[str, object]
     first = found[rows[0][1]]
     base = float(np.mean([r["pa_mpjpe"] for r in first]))
     lines = [
-        f"`scripts/ablation.py {' '.join(word for word in sys.argv[1:])}` at {first[0]['revision']}: {args.backbone}, "
-        f"{args.size} px, {args.steps * args.batch} images seen a run, {args.seeds} seeds; validation on rendered hands "
-        f"({first[0]['data']}), where one mean pose scores {first[0]['mean_pose_pa_mpjpe']:.1f} mm.",
+        f"`scripts/ablation.py {' '.join(sys.argv[1:])}` at {first[0]['revision']}: {args.backbone}, {args.size} px, "
+        f"{args.steps * args.batch} images seen a run, {args.seeds} seeds; scored on rendered hands (trained on "
+        f"{first[0]['data']}), where one mean pose has {first[0]['mean_pose_pa_mpjpe']:.1f} mm PA-MPJPE.",
         "",
         "| head | PA-MPJPE mm | PA-MPVPE mm | against the first | million parameters |",
         "|---|---|---|---|---|",

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 
 from handmesh.config import Config, DataConfig, ModelConfig, TrainConfig, config_to_dict, load_config
 from handmesh.errors import HandMeshError
+from handmesh.images import read_image
 from handmesh.mano.arrays import ManoArrays
 from handmesh.models.checkpoint import load_checkpoint
 from handmesh.training import STATE_FILE, Trainer
@@ -143,3 +145,60 @@ def test_wrong_settings_are_named(config: Config, part: str, key: str, value: st
     changed = dataclasses.replace(getattr(config, part), **{key: value})
     with pytest.raises(HandMeshError, match=word):
         Trainer(dataclasses.replace(config, **{part: changed}))
+
+
+def test_a_run_tells_shares_pictures_and_losses_by_term(config: Config) -> None:
+    train = dataclasses.replace(config.train, tensorboard=True, shares_every=2, pictures=3)
+    Trainer(dataclasses.replace(config, train=train)).run()
+    lines = [json.loads(line) for line in (Path(config.output) / "log.jsonl").read_text().splitlines()]
+    shares = [line for line in lines if "share/joints" in line]
+    assert [line["step"] for line in shares] == [1, 3]
+    for line in shares:
+        values = [value for name, value in line.items() if name.startswith("share/")]
+        assert sum(values) == pytest.approx(1, abs=1e-3) and min(values) >= 0 and line["share/heatmap"] > 0
+    picture = read_image(Path(config.output) / "predictions.png")
+    assert picture.shape[0] > 100 and picture.std() > 5
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(Path(config.output) / "tensorboard"))
+    board.Reload()
+    scalars = set(board.Tags()["scalars"])
+    assert {"loss", "loss/joints", "share/joints", "learning_rate", "val/pa_mpjpe", "images_per_s"} <= scalars
+    assert board.Tags()["images"] == ["predictions"]
+
+
+def test_measuring_shares_changes_no_weight(config: Config) -> None:
+    states = []
+    for every in (0, 1):
+        train = dataclasses.replace(config.train, steps=2, shares_every=every, pictures=0)
+        run = dataclasses.replace(config, train=train, output=f"{config.output}_{every}")
+        Trainer(run).run()
+        states.append(_state(run.output))
+    assert not [name for name in states[0] if not torch.equal(states[0][name], states[1][name])]
+
+
+def test_weights_and_biases_get_the_same_words(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, Any]] = []
+    begun: list[dict[str, Any]] = []
+
+    class Run:
+        def log(self, values: dict[str, Any], step: int) -> None:
+            told.append({"step": step, **values})
+
+        def finish(self) -> None:
+            told.append({})
+
+    fake: Any = types.ModuleType("wandb")
+    fake.init = lambda **settings: begun.append(settings) or Run()
+    fake.Image = lambda image: ("image", image.shape)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    train = dataclasses.replace(config.train, steps=2, wandb="hands")
+    Trainer(dataclasses.replace(config, train=train)).run()
+    assert begun[0]["project"] == "hands" and begun[0]["config"]["train"]["steps"] == 2
+    names = {name for line in told for name in line}
+    assert {"loss/joints", "share/joints", "val/pa_mpjpe", "predictions", "learning_rate"} <= names
+    assert told[-1] == {}
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    absent = dataclasses.replace(config, train=train, output=config.output + "_absent")
+    with pytest.raises(HandMeshError, match=r"handmesh\[wandb\]"):
+        Trainer(absent).run()
