@@ -55,7 +55,7 @@ def _zoomed(points: np.ndarray, zoom: float) -> np.ndarray:
 
 
 def _hand(found: EngineOutput, K_crop: np.ndarray, zoom: float, faces: np.ndarray) -> Hand:
-    """One row of the network's answer: the hand where its joints project onto its keypoints, in the drawn crop's camera."""
+    """One row of the answer: the hand where its joints project onto its keypoints, in the drawn crop's camera."""
     K = np.asarray(K_crop, np.float64) * [[zoom], [zoom], [1]]
     K[:2, 2] += (zoom - 1) / 2
     keypoints = _zoomed(found.keypoints_2d, zoom)
