@@ -1,22 +1,30 @@
 """A contact sheet of samples, to look at what a network is trained on: python -m handmesh.synthesis.sheet OUT.png
 
-Knows: the generator and how many pictures go in a row. Does not know: anything of what is in them.
+With a checkpoint, also at what the network sees in them. Knows: the generator and how many pictures go in a row. Does
+not know: anything of what is in them.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from handmesh.errors import HandMeshError, run_door
 from handmesh.geometry.camera import project_points
+from handmesh.geometry.crop import box_around, roll_of
+from handmesh.hand import Detection
 from handmesh.images import write_image
 from handmesh.mano.arrays import load_mano
 from handmesh.rendering.contact_sheet import contact_sheet
+from handmesh.rendering.overlay import draw_hands
 from handmesh.synthesis.generator import Sample, SampleGenerator
+
+if TYPE_CHECKING:
+    from handmesh.predictor import HandMeshPredictor
 
 
 def with_labels(sample: Sample) -> np.ndarray:
@@ -30,6 +38,14 @@ def with_labels(sample: Sample) -> np.ndarray:
     return picture
 
 
+def with_mesh(sample: Sample, predictor: HandMeshPredictor) -> np.ndarray:
+    """The sample's picture (S, S, 3) uint8 under the mesh that the predictor sees in the true hand's place."""
+    points = project_points(sample["joints"], sample["K"])
+    places = [Detection(box_around(points), bool(sample["is_right"]), 1.0, roll_of(points))]
+    estimates = predictor.predict_places(sample["image"], sample["K"], places)
+    return draw_hands(sample["image"], [estimate.hand for estimate in estimates])
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Render the samples and write the sheet."""
     parser = argparse.ArgumentParser(prog="python -m handmesh.synthesis.sheet", description="A sheet of samples.")
@@ -41,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--backgrounds", metavar="DIR", help="photos and .hdr maps to put behind the hands")
     parser.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
     parser.add_argument("--labels", action="store_true", help="draw joints and boxes")
+    parser.add_argument("--checkpoint", help="beside each, the mesh that this network sees; 'default', file or folder")
     options = parser.parse_args(argv)
     if min(options.count, options.columns) < 1 or not 32 <= options.size <= 1024:
         raise HandMeshError(
@@ -48,10 +65,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"--columns {options.columns} --size {options.size}"
         )
     generator = SampleGenerator(load_mano(options.mano), options.seed, options.size, options.backgrounds)
-    samples = (generator.sample(index) for index in range(options.count))
-    images = [with_labels(s) if options.labels else s["image"] for s in samples]
+    images = []
+    predictor = _predictor(options) if options.checkpoint else None
+    for index in range(options.count):
+        sample = generator.sample(index)
+        images.append(with_labels(sample) if options.labels else sample["image"])
+        if predictor:
+            images.append(with_mesh(sample, predictor))
     write_image(options.out, contact_sheet(images, options.columns, options.size))
     return 0
+
+
+def _predictor(options: argparse.Namespace) -> HandMeshPredictor:
+    from handmesh.predictor import HandMeshPredictor
+
+    return HandMeshPredictor.from_pretrained(options.checkpoint, mano=options.mano)
 
 
 if __name__ == "__main__":
