@@ -115,7 +115,7 @@ def _add_predict(commands: argparse._SubParsersAction[CommandParser]) -> None:
     add_camera_options(command)
     command.add_argument("--checkpoint", default="default", help="weights: a file, a run's folder, or 'default'")
     command.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
-    command.add_argument("--engine", default="auto", help="auto, torch or openvino")
+    command.add_argument("--engine", default="auto", help="auto, openvino, onnx, torch[-half|-compile] or a file")
     command.set_defaults(run=_predict)
 
 

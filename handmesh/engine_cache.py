@@ -1,4 +1,4 @@
-"""Networks as OpenVINO models, converted once and kept: converting takes seconds, reading takes a tenth of one.
+"""Networks as OpenVINO models and ONNX graphs, converted once and kept: that takes seconds, reading a tenth of one.
 
 Knows how a conversion is named so that no stale one is ever read. Does not run models.
 """
@@ -16,8 +16,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from handmesh.files import cache_dir
+from handmesh.errors import HandMeshError
+from handmesh.files import atomic_path, cache_dir
 from handmesh.openvino_loader import load_openvino
+from handmesh.runtime import EngineOutput
+from handmesh.runtime_onnx import INPUT, write_onnx
 
 #: Conversions kept; the least recently used go.
 MAX_KEPT = 4
@@ -49,14 +52,40 @@ def openvino_model(net: nn.Module, image_size: int, keep: bool) -> Any:
     return model
 
 
+def onnx_bytes(net: nn.Module, image_size: int, keep: bool) -> bytes:
+    """The network as an ONNX graph: uint8 (B, S, S, 3) in, its fields by name out, batch free; kept as the other."""
+    file = cache_dir() / "engines" / f"{_key(net, image_size)}.onnx"
+    if keep and file.is_file():
+        try:
+            os.utime(file)
+            return file.read_bytes()
+        except OSError:
+            pass
+    with tempfile.TemporaryDirectory() as folder:
+        part = Path(folder) / "net.onnx"
+        write_onnx(net, [_example(image_size)], [INPUT], EngineOutput._fields, part)
+        content = part.read_bytes()
+    if keep:
+        try:
+            with atomic_path(file) as temporary:
+                temporary.write_bytes(content)
+            _drop_old(file.parent, "*.onnx")
+        except (OSError, HandMeshError):
+            pass
+    return content
+
+
+def _example(image_size: int) -> torch.Tensor:
+    return torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
+
+
 def _convert(net: nn.Module, image_size: int) -> Any:
     ov = load_openvino()
 
-    example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer warns of its own coming retirement, which is OpenVINO's to handle.
         warnings.simplefilter("ignore")
-        return ov.convert_model(net.eval(), example_input=example)
+        return ov.convert_model(net.eval(), example_input=_example(image_size))
 
 
 def _save(model: Any, file: Path) -> None:
@@ -69,7 +98,11 @@ def _save(model: Any, file: Path) -> None:
         ov.save_model(model, part, compress_to_fp16=False)
         os.replace(part.with_suffix(".bin"), file.with_suffix(".bin"))
         os.replace(part, file)
-    kept = sorted(file.parent.glob("*.xml"), key=lambda each: each.stat().st_mtime, reverse=True)
+    _drop_old(file.parent, "*.xml")
+
+
+def _drop_old(folder: Path, pattern: str) -> None:
+    kept = sorted(folder.glob(pattern), key=lambda each: each.stat().st_mtime, reverse=True)
     for old in kept[MAX_KEPT:]:
         old.unlink(missing_ok=True)
         old.with_suffix(".bin").unlink(missing_ok=True)

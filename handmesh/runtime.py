@@ -1,13 +1,15 @@
 """One way to run the network, whatever runs it: crops (uint8) in, numpy arrays out.
 
-Knows engines (PyTorch, OpenVINO) and how a network gets into them: re-parameterized first, normalisation and hand
-model inside, one graph from pixels to vertices. Does not know full pictures, boxes or hands.
+Knows what an engine gives, which engines there are, and what happens when one cannot run. How a network gets into one
+is in runtime_torch.py, runtime_openvino.py and runtime_onnx.py: re-parameterized first, normalisation and hand model
+inside, one graph from pixels to vertices. Does not know full pictures, boxes or hands.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,12 +17,21 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from handmesh.engine_cache import openvino_model
 from handmesh.errors import HandMeshError
-from handmesh.openvino_loader import load_openvino
 
-ENGINES = ("auto", "torch", "openvino")
+#: What each runs, for the screen. "auto" is the first that can run of: PyTorch on CUDA, OpenVINO, PyTorch on the CPU.
+ENGINES = {
+    "auto": "the fastest that runs here",
+    "torch": "PyTorch",
+    "torch-half": "PyTorch, half precision",
+    "torch-compile": "PyTorch, compiled",
+    "openvino": "OpenVINO",
+    "onnx": "ONNX Runtime",
+}
+#: Files of ``handmesh export`` that can be named in an engine's place.
+FILES = (".xml", ".onnx", ".pt")
 Float32 = NDArray[np.float32]
+Report = Callable[[str], None]
 
 
 class EngineOutput(NamedTuple):
@@ -48,53 +59,10 @@ class Engine(Protocol):
         ...
 
 
-class TorchEngine:
-    """PyTorch on any device; the reference the others are held against."""
-
-    def __init__(self, net: nn.Module, device: str = "cpu") -> None:
-        self._device = torch.device(device)
-        self._net = net.eval().to(self._device)
-        self.name = f"PyTorch {device.upper()}"
-
-    def __call__(self, images: NDArray[np.uint8]) -> EngineOutput:
-        with torch.inference_mode():
-            output = self._net(torch.from_numpy(np.ascontiguousarray(images)).to(self._device))
-        return EngineOutput(*(part.float().cpu().numpy() for part in output))
-
-
-class OpenVinoEngine:
-    """OpenVINO on the CPU, compiled for latency: one request, one graph for one crop and one for two."""
-
-    def __init__(self, net: nn.Module, image_size: int, threads: int = 0, keep: bool = False) -> None:
-        """Convert (or take from the cache) and compile; see :func:`make_engine`."""
-        ov = load_openvino()
-
-        self._core = ov.Core()
-        self._options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        if threads:
-            self._options["INFERENCE_NUM_THREADS"] = threads
-        self._model = openvino_model(net, image_size, keep)
-        self._requests: dict[int, Any] = {}
-        self._request_for(1)
-        self.name = "OpenVINO CPU"
-
-    def __call__(self, images: NDArray[np.uint8]) -> EngineOutput:
-        # Static shapes run faster than a dynamic batch; pairs serve both hands, and any number is made of pairs.
-        parts = [self._run(images[start : start + 2]) for start in range(0, len(images), 2)]
-        if len(parts) == 1:
-            return parts[0]
-        return EngineOutput(*(np.concatenate(rows) for rows in zip(*parts, strict=True)))
-
-    def _run(self, images: NDArray[np.uint8]) -> EngineOutput:
-        results = self._request_for(len(images)).infer({0: np.ascontiguousarray(images)}, share_inputs=True)
-        return EngineOutput(*(results[i] for i in range(len(EngineOutput._fields))))
-
-    def _request_for(self, batch: int) -> Any:
-        if batch not in self._requests:
-            model = self._model.clone()
-            model.reshape([batch, *model.inputs[0].partial_shape[1:]])
-            self._requests[batch] = self._core.compile_model(model, "CPU", self._options).create_infer_request()
-        return self._requests[batch]
+def in_pairs(run: Callable[[NDArray[np.uint8]], EngineOutput], images: NDArray[np.uint8]) -> EngineOutput:
+    """Any number of crops as runs of two and one: fixed sizes run faster than a free one, and two serve both hands."""
+    parts = [run(images[start : start + 2]) for start in range(0, len(images), 2)]
+    return parts[0] if len(parts) == 1 else EngineOutput(*(np.concatenate(rows) for rows in zip(*parts, strict=True)))
 
 
 def make_engine(
@@ -104,38 +72,82 @@ def make_engine(
     *,
     threads: int = 0,
     keep: bool = False,
-    report: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+    report: Report = lambda line: print(line, file=sys.stderr),
 ) -> Engine:
-    """An engine for a network with ``reparameterize()`` and ``config.image_size``.
+    """An engine for a network with ``reparameterize()`` and ``config.image_size``. It has run once when it is returned.
 
     Args:
-        name: "auto" (CUDA if there, else OpenVINO, else PyTorch on the CPU), "torch" or "openvino".
-        device: "auto", "cpu", "cuda" or "mps"; for PyTorch. OpenVINO runs on the CPU.
-        threads: for OpenVINO; 0 = its own choice.
+        name: a key of :data:`ENGINES`, or a file that ``handmesh export`` made of this network.
+        device: "auto", "cpu", "cuda" or "mps"; for PyTorch, and CUDA for ONNX Runtime. OpenVINO runs on the CPU.
+        threads: for OpenVINO and ONNX Runtime; 0 = their own choice.
         keep: keep the converted network in the cache folder for a faster start. The hand model is inside it, so this
             is for hands that may be copied.
-        report: where a fallback is said, in one line.
+        report: where it is said, in one line, that an engine cannot run and PyTorch does instead.
 
     Raises:
-        HandMeshError: an unknown name, or an engine asked for by name that cannot run the network.
+        HandMeshError: an unknown name or device, or a file that is not of this network.
     """
-    if name not in ENGINES:
-        raise HandMeshError(f"expected an engine among {', '.join(ENGINES)}, got {name!r}; choose one of them")
+    if name not in ENGINES and Path(name).suffix not in FILES:
+        raise HandMeshError(
+            f"expected an engine among {', '.join(ENGINES)}, or a file that handmesh export made "
+            f"({', '.join(FILES)}), got {name!r}; choose one of them"
+        )
     device = choose_device(device)
     folded: Any = net
     folded.reparameterize()
-    if name == "torch" or (name == "auto" and device != "cpu"):
-        return TorchEngine(net, device)
+    if name not in ENGINES:
+        return _tried(_from_file(Path(name), folded, threads), folded)
+    if name == "auto":
+        name = "openvino" if device == "cpu" else "torch"
     try:
-        return OpenVinoEngine(net, folded.config.image_size, threads, keep)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:120]
-        if name == "openvino":
+        return _tried(_build(name, folded, device, threads, keep, report), folded)
+    except Exception as error:  # engines let errors of every kind through
+        if name == "torch" and device == "cpu":
+            raise
+        reason = " ".join(str(error).split())[:160]
+        report(f"{ENGINES[name]} cannot run the network ({reason}); using PyTorch on the CPU, which is slower")
+        return _build("torch", folded, "cpu", threads, keep, report)
+
+
+def _build(name: str, net: Any, device: str, threads: int, keep: bool, report: Report) -> Engine:
+    size = net.config.image_size
+    if name == "openvino":
+        from handmesh.engine_cache import openvino_model
+        from handmesh.runtime_openvino import OpenVinoEngine
+
+        return OpenVinoEngine(openvino_model(net, size, keep), threads)
+    if name == "onnx":
+        from handmesh.engine_cache import onnx_bytes
+        from handmesh.runtime_onnx import OnnxEngine
+
+        return OnnxEngine(onnx_bytes(net, size, keep), threads, device)
+    from handmesh.runtime_torch import TorchEngine
+
+    return TorchEngine(net, device, half=name == "torch-half", compiled=name == "torch-compile", report=report)
+
+
+def _tried(engine: Engine, net: Any) -> Engine:
+    """The engine, after a first run whose numbers are numbers."""
+    size = net.config.image_size
+    output = engine(np.zeros((1, size, size, 3), np.uint8))
+    if not all(np.isfinite(part).all() for part in output):
+        raise RuntimeError("its answer to a black picture is not finite")
+    return engine
+
+
+def _from_file(file: Path, net: Any, threads: int) -> Engine:
+    """The engine of an exported file, after a look at what the file says of itself."""
+    from handmesh.runtime_files import open_engine
+
+    engine, said = open_engine(file, threads)
+    wanted = {"hand_fingerprint": net.hand_fingerprint, "image_size": str(net.config.image_size)}
+    for key, value in wanted.items():
+        if said.get(key) != value:
             raise HandMeshError(
-                f"expected OpenVINO to run the network, got: {reason}; use --engine torch, or run handmesh doctor"
-            ) from error
-        report(f"OpenVINO cannot run the network ({reason}); using PyTorch on the CPU, which is slower")
-        return TorchEngine(net, "cpu")
+                f"{file}: expected an exported network with {key} {value}, got {said.get(key, 'none')}; "
+                "export it again from this checkpoint with handmesh export"
+            )
+    return engine
 
 
 def choose_device(device: str) -> str:

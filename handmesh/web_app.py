@@ -225,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 shows the page to the whole network")
     parser.add_argument("--checkpoint", default="default", help="weights: a file, or 'default'")
     parser.add_argument("--mano", default="open", help="hand model: MANO_RIGHT.pkl, an .npz, or 'open'")
-    parser.add_argument("--engine", default="auto", help="auto, torch or openvino")
+    parser.add_argument("--engine", default="auto", help="auto, openvino, onnx, torch[-half|-compile] or a file")
     args = parser.parse_args(argv)
     check_port(args.host, args.port)
     from handmesh.predictor import HandMeshPredictor

@@ -59,6 +59,7 @@ class Backbone(nn.Module):
         self.pooled_channels: int = self.net.num_features if with_final else 0
         if not with_final:
             self.net.final_conv = nn.Identity()
+        self.is_half = False
         if layer_scale is not None and not pretrained:
             _start_awake(self.net, layer_scale)
 
@@ -67,12 +68,21 @@ class Backbone(nn.Module):
 
         The pooled feature is (B, pooled_channels), or the pooled last map when the last convolution is left out.
         """
-        x = self.net.stem(x)
+        x = self.net.stem(x.half() if self.is_half else x)
         maps = []
         for stage in self.net.stages:
             x = stage(x)
             maps.append(x)
-        return maps, self.net.final_conv(x).mean((2, 3))
+        pooled = self.net.final_conv(x).mean((2, 3))
+        if self.is_half:
+            return [each.float() for each in maps], pooled.float()
+        return maps, pooled
+
+    def to_half(self) -> Backbone:
+        """Compute in float16, in place; maps go in and come out as float32. For a GPU, and not for training."""
+        self.half()
+        self.is_half = True
+        return self
 
     def reparameterize(self) -> Backbone:
         """Fold branches, BatchNorms and layer scales into single convolutions, in place; asking twice is safe.
