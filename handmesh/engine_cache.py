@@ -36,7 +36,7 @@ def openvino_model(net: nn.Module, image_size: int, keep: bool) -> Any:
 
     if not keep:
         return _convert(net, image_size)
-    file = cache_dir() / "engines" / f"{_key(net, image_size)}.xml"
+    file = openvino_file(net, image_size)
     if file.is_file():
         try:
             os.utime(file)
@@ -50,6 +50,11 @@ def openvino_model(net: nn.Module, image_size: int, keep: bool) -> Any:
     except OSError:
         pass
     return model
+
+
+def openvino_file(net: nn.Module, image_size: int) -> Path:
+    """Where :func:`openvino_model` keeps the network, whether it is there or not."""
+    return cache_dir() / "engines" / f"{_key(net, image_size)}.xml"
 
 
 def onnx_bytes(net: nn.Module, image_size: int, keep: bool) -> bytes:

@@ -21,6 +21,7 @@ from handmesh.hand import Detection, Hand
 from handmesh.hand_model import HandModel
 from handmesh.lifting import Estimate, lift_hand, resize_hand
 from handmesh.mano.arrays import ManoArrays, load_mano
+from handmesh.quick_start import may_start_quickly, remember, start_quickly
 from handmesh.stage_clock import StageClock
 
 if TYPE_CHECKING:
@@ -70,15 +71,23 @@ class HandMeshPredictor:
         Raises:
             HandMeshError: a missing or damaged file, weights of another hand model, an engine that cannot run.
         """
+        arrays = load_mano(mano)
+        # A licensed hand stays out of every file we write; the open one may be copied.
+        keep = str(mano) == "open"
+        is_quick = keep and may_start_quickly(engine, device)
+        if is_quick:
+            started = start_quickly(checkpoint, arrays, threads)
+            if started is not None:
+                return cls(started[0], arrays, CropSettings(*started[1]), HandDetector(threads=threads))
         from handmesh.models.checkpoint import load_checkpoint
         from handmesh.runtime import make_engine
 
-        arrays = load_mano(mano)
         net, description = load_checkpoint(checkpoint, arrays)
         data = description["config"]["data"]
         crop = CropSettings(net.config.image_size, float(data["crop_padding"]), bool(data["perspective"]))
-        # A licensed hand stays out of every file we write; the open one may be copied.
-        runner = make_engine(net, engine, device, threads=threads, keep=str(mano) == "open")
+        runner = make_engine(net, engine, device, threads=threads, keep=keep)
+        if is_quick:
+            remember(checkpoint, arrays, net, (crop.image_size, crop.padding, crop.perspective))
         return cls(runner, arrays, crop, HandDetector(threads=threads))
 
     def __call__(

@@ -10,14 +10,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from handmesh.errors import HandMeshError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 #: What each runs, for the screen. "auto" is the first that can run of: PyTorch on CUDA, OpenVINO, PyTorch on the CPU.
 ENGINES = {
@@ -152,6 +153,8 @@ def _from_file(file: Path, net: Any, threads: int) -> Engine:
 
 def choose_device(device: str) -> str:
     """ "auto" becomes cuda, mps or cpu, what is there; anything else is checked (HandMeshError)."""
+    import torch
+
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
         return "cuda" if available["cuda"] else "cpu"
