@@ -74,7 +74,7 @@ def cut_out(
     cv2.setRNGSeed(0)
     cv2.grabCut(image, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), _ROUNDS, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
     hand = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
-    hand = _pieces_with(cv2.morphologyEx(hand, cv2.MORPH_OPEN, _disc(1)), inside)
+    hand = _pieces_with(np.asarray(cv2.morphologyEx(hand, cv2.MORPH_OPEN, _disc(1)), np.uint8), inside)
     area = float(mesh.sum())
     if (hand * mesh).sum() < _LEAST_INSIDE * area or (hand * (1 - mesh)).sum() > _MOST_OUTSIDE * area:
         return None

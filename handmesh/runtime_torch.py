@@ -6,6 +6,7 @@ the reference that every other engine is held against. Does not know which engin
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,8 @@ class TorchEngine:
         self._device = torch.device(device)
         self._net: Any = net.eval().to(self._device)
         if half:
+            # A copy: the caller's network stays as it is.
+            self._net = copy.deepcopy(self._net)
             self._net.backbone.to_half()
         self._in_pairs = compiled
         self._forward: Callable[[Tensor], Tensor] = self._flat
