@@ -65,10 +65,12 @@ def check_data(root: str | Path, mano: ManoArrays, images: bool = True, with_bar
         )
     for split in there:
         arrays = _check_annotations(report, split)
-        counts = {len(array) for array in arrays.values()}
-        if len(counts) == 1 and counts != {0}:
-            _check_images(report, split, counts.pop(), images, with_bar)
-            _check_geometry(report, split, arrays, mano)
+        counts = [len(array) for array in arrays.values() if len(array)]
+        if counts:
+            # Where files are of several lengths, the rest is checked against the one that most of them have.
+            usual = max(sorted(set(counts), reverse=True), key=counts.count)
+            _check_images(report, split, usual, images, with_bar)
+            _check_geometry(report, split, {key: a for key, a in arrays.items() if len(a) == usual}, mano)
     return report
 
 

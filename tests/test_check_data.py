@@ -76,6 +76,21 @@ def test_all_faults_are_named_together(freihand_root, fake_mano, make_sample, tm
         assert word in problems
 
 
+def test_several_faults_of_one_file_and_files_of_several_lengths(freihand_root, fake_mano):
+    change(freihand_root / "training_xyz.json", 1, lambda e: e[:20])
+    change(freihand_root / "training_xyz.json", 2, None)
+    change(freihand_root / "training_xyz.json", 4, lambda e: [[float("nan")] * 3] * 21)
+    (freihand_root / "evaluation_scale.json").write_text("[0.03]")
+    image_path(freihand_root, "evaluation", 3).unlink()
+    change(freihand_root / "evaluation_verts.json", 2, lambda e: [[x + 0.01, y, z] for x, y, z in e])
+    problems = "\n".join(check_data(freihand_root, fake_mano).problems)
+    for words in (
+        "shape (20, 3) in entry 1", "shape () in entry 2", "NaN or infinity in entry 4", "files of one length",
+        "missing images", "more than 1 mm off: entry 2",
+    ):  # fmt: skip
+        assert words in problems, problems
+
+
 def test_another_hand_model_is_suspected(freihand_root, open_mano):
     assert any("another hand model" in problem for problem in check_data(freihand_root, open_mano).problems)
 

@@ -31,13 +31,17 @@ def read_json_array(path: str | Path, shape: tuple[int, ...]) -> np.ndarray:
     path = Path(path)
     if not path.is_file():
         raise HandMeshError(f"expected {path}, found no such file; check the folder's name and its download")
-    array = _parse_fast(path, shape)
+    array, faults = _parse_fast(path, shape), {}
     if array is None:
-        array = _parse_slow(path, shape)
-    bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
-    if bad.size:
+        array, faults = _parse_slow(path, shape)
+    infinite = set(np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1)).tolist())
+    infinite -= {index for ids in faults.values() for index in ids}
+    if infinite:
+        faults["NaN or infinity"] = sorted(infinite)
+    if faults:
+        listed = ", ".join(f"{fault} in {name_ids(ids)}" for fault, ids in faults.items())
         raise HandMeshError(
-            f"expected finite numbers in {path}, got NaN or infinity in {name_ids(bad)}; repair or re-download it"
+            f"expected entries of shape {shape} and finite numbers in {path}, got {listed}; repair or re-download it"
         )
     return array
 
@@ -85,7 +89,8 @@ def _numbers(text: bytes) -> np.ndarray:
     return np.fromstring(text.translate(_BRACKETS_TO_SPACES).decode("ascii"), sep=",")
 
 
-def _parse_slow(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def _parse_slow(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, dict[str, list[int]]]:
+    """The entries, NaN where they do not fit, and the faults of those with their places."""
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -95,20 +100,15 @@ def _parse_slow(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     if not isinstance(content, list):
         raise HandMeshError(f"expected a JSON list in {path}, got {type(content).__name__}; download it again")
     array = np.full((len(content), *shape), np.nan)
-    bad: dict[int, str] = {}
+    faults: dict[str, list[int]] = {}
     for index, entry in enumerate(content):
         try:
             value = np.asarray(entry, dtype=np.float64)
         except (TypeError, ValueError):
-            bad[index] = "something that is no array of numbers"
+            faults.setdefault("something that is no array of numbers", []).append(index)
             continue
         if value.shape != shape and value.shape != (1, *shape):
-            bad[index] = f"shape {value.shape}"
+            faults.setdefault(f"shape {value.shape}", []).append(index)
         else:
             array[index] = value.reshape(shape)
-    if bad:
-        raise HandMeshError(
-            f"expected entries of shape {shape} in {path}, got {next(iter(bad.values()))} in "
-            f"{name_ids(bad)}; repair or re-download it"
-        )
-    return array
+    return array, faults
