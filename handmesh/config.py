@@ -58,6 +58,9 @@ class AugmentConfig:
     colour: float = 1.0
     #: Probability of each of blur, noise, low resolution, and a pasted occluder.
     degrade: float = 0.15
+    #: Whether the network's device cuts out and changes whole batches, rather than the loader's workers one by one:
+    #: for a GPU that workers cannot feed. The same settings (no JPEG), other random numbers.
+    on_device: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from handmesh.config import Config, config_from_dict, config_to_dict
+from handmesh.data.device_augment import finish
 from handmesh.data.loading import HandDataset, StepBatches, iterate, make_loader
 from handmesh.errors import HandMeshError
 from handmesh.losses import weighted_sum
@@ -62,6 +63,7 @@ class Trainer:
         self.ema = ModelEmaV3(net, decay=train.ema, use_warmup=True, device=self.accelerator.device)
         net = self._for_device(net)
         self.teacher = Teacher(config, self.mano, self.accelerator.device) if train.teacher else None
+        self.crop_size = self.teacher.crop_size if self.teacher else config.model.image_size
         self.losses = LossNet(net, train, self.teacher)
         self.optimizer = make_optimizer(net, config, self.losses.branches)
         self.scheduler = make_scheduler(self.optimizer, config)
@@ -134,10 +136,8 @@ class Trainer:
             self.source, train.batch_size, steps, config.seed, accelerator.process_index, accelerator.num_processes
         )
         is_gpu = accelerator.device.type == "cuda"
-        crop_size = self.teacher.crop_size if self.teacher else 0
-        loader = make_loader(
-            HandDataset(self.source, config, train=True, size=crop_size), order, config.data.workers, pin_memory=is_gpu
-        )
+        data = HandDataset(self.source, config, train=True, size=self.crop_size)
+        loader = make_loader(data, order, config.data.workers, pin_memory=is_gpu)
         log = Log(self.folder, config, self.progress) if self.is_main else None
         scores: dict[str, float] = {}
         batches = iterate(loader)
@@ -193,6 +193,7 @@ class Trainer:
             # loader that starts draws a number of its own.
             place = (self.config.seed * 1_000_003 + self.progress.step) * train.accumulate + micro
             torch.manual_seed(place * self.accelerator.num_processes + self.accelerator.process_index)
+            batch = finish(batch, self.crop_size)
             if self.teacher:
                 with self.accelerator.autocast():
                     batch = self.teacher.label(batch)

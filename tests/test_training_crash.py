@@ -1,4 +1,4 @@
-"""A run and the worst that can happen to it: killed outright, a disk that is full, a batch in pieces."""
+"""A run under odd conditions: killed outright, a full disk, a batch in pieces, crops left to the device."""
 
 from __future__ import annotations
 
@@ -112,6 +112,19 @@ def test_a_batch_in_pieces_is_the_batch(config: Config) -> None:
         weights.append({name: value for name, value in _state(run).items() if name.startswith("net.")})
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, atol=1e-6, rtol=1e-4, msg=name)
+
+
+def test_crops_made_on_the_device_train_and_repeat(config: Config) -> None:
+    augment = dataclasses.replace(config.data.augment, on_device=True, degrade=0.5)
+    states = []
+    for name in ("a", "b"):
+        run = dataclasses.replace(
+            config, data=dataclasses.replace(config.data, augment=augment), output=config.output + name,
+            train=dataclasses.replace(config.train, steps=2),
+        )  # fmt: skip
+        assert Trainer(run).run()["pa_mpjpe"] > 0
+        states.append(_state(run))
+    assert not [name for name in states[0] if not torch.equal(states[0][name], states[1][name])]
 
 
 def test_the_scale_of_half_precision_is_kept(tmp_path: Path) -> None:

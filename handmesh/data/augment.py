@@ -19,17 +19,22 @@ def jitter_colour(image: np.ndarray, rng: np.random.Generator, strength: float =
     nothing."""
     if strength <= 0:
         return image
+    matrix, contrast, gamma = draw_colour(rng, strength)
+    offset = (1 - contrast) * float(image[::8, ::8].mean())
+    affine = np.concatenate([matrix, np.full((3, 1), offset)], axis=1)
+    table = 255 * (np.arange(256) / 255) ** gamma
+    return cv2.LUT(cv2.transform(image, affine), np.round(table).astype(np.uint8))
+
+
+def draw_colour(rng: np.random.Generator, strength: float) -> tuple[np.ndarray, float, float]:
+    """A random change of colour: the matrix (3, 3) that pixels are multiplied by, the contrast in it, and a gamma."""
     gains = 1 + strength * rng.uniform(-0.25, 0.25, 3)
     exposure, gamma = np.exp(strength * rng.uniform(-0.35, 0.35, 2))
     contrast, saturation = 1 + strength * rng.uniform(-0.35, 0.35, 2)
     if rng.random() < 0.05 * strength:
         saturation = 0.0
     mixing = saturation * np.eye(3) + (1 - saturation) * _LUMA
-    matrix = (exposure * contrast * gains)[:, None] * mixing
-    offset = (1 - contrast) * float(image[::8, ::8].mean())
-    affine = np.concatenate([matrix, np.full((3, 1), offset)], axis=1)
-    table = 255 * (np.arange(256) / 255) ** gamma
-    return cv2.LUT(cv2.transform(image, affine), np.round(table).astype(np.uint8))
+    return (exposure * contrast * gains)[:, None] * mixing, float(contrast), float(gamma)
 
 
 def occlude(image: np.ndarray, keypoints_2d: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +89,7 @@ def motion_blur(image: np.ndarray, length_px: float, angle_deg: float) -> np.nda
 
 
 @lru_cache(maxsize=1)
-def _noise_bank() -> np.ndarray:
+def noise_bank() -> np.ndarray:
     """(768, 768, 3) standard normal, drawn once: a window of it costs a tenth of fresh numbers."""
     return np.random.default_rng(20190).standard_normal((768, 768, 3), np.float32)
 
@@ -92,7 +97,7 @@ def _noise_bank() -> np.ndarray:
 def add_noise(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
     """Sensor noise of standard deviation sigma (in 0..255), fully coloured to fully grey."""
     height, width = image.shape[:2]
-    bank = _noise_bank()
+    bank = noise_bank()
     if height > bank.shape[0] or width > bank.shape[1]:
         window = rng.standard_normal(image.shape, np.float32)
     else:

@@ -144,7 +144,16 @@ class MixtureSource:
 
 
 def collate(samples: Sequence[Sample]) -> dict[str, Tensor]:
-    """Stack samples' arrays along a new first axis, as tensors."""
+    """Stack samples' arrays along a new first axis, as tensors.
+
+    Raises HandMeshError for whole pictures of several sizes, which no batch can hold.
+    """
+    sizes = {s["image"].shape for s in samples if "image" in s}
+    if len(sizes) > 1:
+        raise HandMeshError(
+            f"expected pictures of one size with data.augment.on_device=true, got {' and '.join(map(str, sizes))}; "
+            "set it to false, or render at the size of the folders' pictures (data.render_size)"
+        )
     return {key: torch.from_numpy(np.stack([s[key] for s in samples])) for key in samples[0]}
 
 

@@ -14,11 +14,13 @@ import numpy as np
 
 from handmesh.config import AugmentConfig
 from handmesh.data.augment import degrade, jitter_colour, occlude
+from handmesh.data.device_augment import draw_look
 from handmesh.geometry.camera import project_points
 from handmesh.geometry.crop import CropTransform, box_around, mirror_pose, roll_of
 
 Sample = dict[str, Any]
 
+#: In the order of device_augment.BORDERS.
 _BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)
 
 
@@ -38,12 +40,15 @@ def sample_box(sample: Sample, padding: float, rotation_deg: float = 0.0) -> np.
     return np.array([width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half])
 
 
-def crop_sample(sample: Sample, crop: CropTransform, border: int = cv2.BORDER_CONSTANT) -> Sample:
+def crop_sample(
+    sample: Sample, crop: CropTransform, border: int = cv2.BORDER_CONSTANT, with_image: bool = True
+) -> Sample:
     """Cut a sample out: float32 labels in the crop's (virtual, perhaps mirrored) camera frame.
 
     image (S, S, 3) uint8 RGB; K_crop (3, 3); joints (21, 3), vertices (778, 3) m; keypoints_2d (21, 2) crop
     pixels; global_orient (3, 3), hand_pose (15, 3, 3), betas (10,), meaningful when has_mano; visibility
     (21,); has_mano, presence, is_right (as shown in the crop) float32 0 or 1; index int64.
+    with_image: cut the picture out too; else the whole picture stands under image.
     """
     present = bool(sample["presence"])
     joints = crop.apply_points_3d(sample["joints"])
@@ -63,7 +68,8 @@ def crop_sample(sample: Sample, crop: CropTransform, border: int = cv2.BORDER_CO
         "is_right": bool(sample["is_right"]) != crop.is_mirrored,
     }
     numbers = {key: np.asarray(value, np.float32) for key, value in labels.items()}
-    return {"image": crop.apply_image(sample["image"], border=border), **numbers, "index": np.int64(sample["index"])}
+    image = crop.apply_image(sample["image"], border=border) if with_image else np.asarray(sample["image"])
+    return {"image": image, **numbers, "index": np.int64(sample["index"])}
 
 
 def plain_crop(sample: Sample, size: int, padding: float, perspective: bool = True, upright: bool = False) -> Sample:
@@ -101,7 +107,10 @@ def random_crop(
         perspective=perspective,
     )
     # Rendered and packed pictures end near the hand; a real frame goes on. No one border must become a cue.
-    result = crop_sample(sample, crop, border=_BORDERS[rng.integers(len(_BORDERS))])
+    border = int(rng.integers(len(_BORDERS)))
+    result = crop_sample(sample, crop, _BORDERS[border], with_image=not augment.on_device)
+    if augment.on_device:
+        return {**result, **draw_look(rng, augment, crop, border, result["keypoints_2d"], present=sample["presence"])}
     image = result["image"]
     if sample["presence"] and rng.random() < augment.degrade:
         image, hidden = occlude(image, result["keypoints_2d"], rng)

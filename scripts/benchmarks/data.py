@@ -50,9 +50,9 @@ def main(argv: Sequence[str]) -> int:
         step = _step_rate(config, options.steps)
         where = "GPU" if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
         print(f"  {f'training step of {options.backbone}, {where}':48} {step:8.1f} images a second")
-        for name, source in _sources(Path(config.data.root), mano):
+        for name, source, settings in _sources(config, mano):
             for workers in sorted({1, options.workers}):
-                rate = _loader_rate(source, config, workers, options.batches)
+                rate = _loader_rate(source, settings, workers, options.batches)
                 verdict = "enough" if rate >= ENOUGH * step else f"less than {ENOUGH:g}"
                 label = f"loader alone, {name}, {workers} worker{'s' * (workers > 1)}"
                 print(f"  {label:48} {rate:8.1f} images a second: {rate / step:6.1f} times the step ({verdict})")
@@ -100,12 +100,16 @@ def _finish() -> None:
         torch.cuda.synchronize()
 
 
-def _sources(root: Path, mano: ManoArrays) -> list[tuple[str, SampleSource]]:
-    """The folder's files, and its pack: the folder's own when it has one, else one that lasts as long as this."""
+def _sources(config: Config, mano: ManoArrays) -> list[tuple[str, SampleSource, Config]]:
+    """The folder's files, its pack (made where there is none), and the pack with the crops left to the device."""
+    root = Path(config.data.root)
     files = FreiHandDataset(root, "training", mano.hands_mean)
     if not pack_path(root, "training").is_file():
         pack_split(root, "training")
-    return [("from files", files), ("packed", PackedDataset(root, "training", mano.hands_mean))]
+    packed = PackedDataset(root, "training", mano.hands_mean)
+    augment = replace(config.data.augment, on_device=True)
+    later = replace(config, data=replace(config.data, augment=augment))
+    return [("from files", files, config), ("packed", packed, config), ("packed, crops by the device", packed, later)]
 
 
 def _loader_rate(source: SampleSource, config: Config, workers: int, batches: int) -> float:
