@@ -31,7 +31,8 @@ def read_json_array(path: str | Path, shape: tuple[int, ...]) -> np.ndarray:
     path = Path(path)
     if not path.is_file():
         raise HandMeshError(f"expected {path}, found no such file; check the folder's name and its download")
-    array, faults = _parse_fast(path, shape), {}
+    array = _parse_fast(path, shape)
+    faults: dict[str, list[int]] = {}
     if array is None:
         array, faults = _parse_slow(path, shape)
     infinite = set(np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1)).tolist())
