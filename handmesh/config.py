@@ -87,6 +87,8 @@ class DataConfig:
     render_size: int = 224
     #: Folder of photos and environment maps for rendered backgrounds; procedural ones when empty.
     backgrounds: str = ""
+    #: Rendered hands only: plain pictures (one lamp, one skin, a plain wall), to measure what all the rest is worth.
+    plain_pictures: bool = False
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 

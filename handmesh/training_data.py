@@ -97,8 +97,9 @@ def fingerprint(source: SampleSource) -> str:
 def _rendered(config: Config, mano: ManoArrays, seed: int, negatives: float, left_hands: float) -> SampleSource:
     # Imported here: a run on photos compiles no renderer.
     from handmesh.synthesis.generator import SampleGenerator
+    from handmesh.synthesis.plain import PlainGenerator
 
     data = config.data
-    return SampleGenerator(
+    return (PlainGenerator if data.plain_pictures else SampleGenerator)(
         mano, seed, data.render_size, data.backgrounds or None, negatives=negatives, left_hands=left_hands
     )

@@ -115,7 +115,7 @@ class SampleGenerator:
         if not has_hand:
             labels["visibility"][:] = 0
         if rng.random() < self.left_hands:
-            _mirror(labels)
+            mirror_sample(labels)
         return labels
 
     def _lighting(self, rng: np.random.Generator) -> Lighting:
@@ -167,13 +167,13 @@ class SampleGenerator:
         self._draw_hand(picture, rng, {**other, "K": K}, lighting)
 
     def _at_joints(self, labels: Sample, picture: np.ndarray) -> np.ndarray:
-        column, row = np.clip(np.rint(_project(labels)), 0, self.size - 1).astype(int).T
+        column, row = np.clip(np.rint(project_joints(labels)), 0, self.size - 1).astype(int).T
         return picture[row, column]
 
     def _visibility(self, labels: Sample, shaded: Shaded) -> np.ndarray:
         """1 for joints inside the picture that lie right under the skin one sees there: the nearest surface, within a
         pixel, belongs to one of the bones that meet in the joint, and is not the far side of a thick hand away."""
-        uv = _project(labels)
+        uv = project_joints(labels)
         inside = ((uv >= -0.5) & (uv < self.size - 0.5)).all(1)
         centre = np.clip(np.rint(uv), 0, self.size - 1).astype(int)
         around = np.clip(centre[:, None] + _NEIGHBOURS, 0, self.size - 1)
@@ -185,7 +185,8 @@ class SampleGenerator:
         return (inside & shown.any(1)).astype(np.float32)
 
 
-def _project(labels: Sample) -> np.ndarray:
+def project_joints(labels: Sample) -> np.ndarray:
+    """Pixels (21, 2) of a sample's joints."""
     joints, K = labels["joints"], labels["K"]
     return joints[:, :2] / joints[:, 2:] * [K[0, 0], K[1, 1]] + K[:2, 2]
 
@@ -217,7 +218,7 @@ def _lay_over(picture: np.ndarray, shaded: Shaded, rng: np.random.Generator) -> 
     compose(color, alpha, curve, gains.astype(np.float32), picture)
 
 
-def _mirror(labels: Sample) -> None:
+def mirror_sample(labels: Sample) -> None:
     """Turn a right hand's sample into the left hand's, in place; parameters are the mirrored model's."""
     width = labels["image"].shape[1]
     flip = np.array([-1.0, 1.0, 1.0], np.float32)
