@@ -177,9 +177,10 @@ def report(result: Adaptation) -> str:
     ):
         lines.append(f"{label:44}{scale * getattr(result.before, key):8.2f}{scale * getattr(result.after, key):8.2f}")
     if result.checkpoint is None:
+        forgets = result.after.rendered_pa_mm > result.before.rendered_pa_mm * (1 + MAX_RENDERED_LOSS)
+        why = "worse on rendered hands" if forgets else "not better on the held-out frames"
         lines.append(
-            "not better on the held-out frames: the old weights are kept and nothing is written; "
-            "give more varied footage, or more --minutes"
+            f"{why}: the old weights are kept and nothing is written; give more varied footage, or more --minutes"
         )
     else:
         written = result.checkpoint / FILE_NAME

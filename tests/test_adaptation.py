@@ -98,6 +98,9 @@ def test_no_better_weights_are_not_written(
     result = run(monkeypatch, footage, start, tmp_path / "adapted", False)
     assert result.checkpoint is None and not (tmp_path / "adapted").exists()
     assert "old weights are kept" in report(result)
+    assert "not better" in report(replace(result, after=result.before))
+    forgetful = replace(result.before, rendered_pa_mm=2 * result.before.rendered_pa_mm)
+    assert "worse on rendered hands" in report(replace(result, after=forgetful))
 
 
 def test_too_little_footage_is_said_before_any_work(

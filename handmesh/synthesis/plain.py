@@ -63,5 +63,6 @@ class PlainGenerator(SampleGenerator):
 
 def _wall(rng: np.random.Generator, size: int) -> np.ndarray:
     """(size, size, 3) float64 linear: one colour, brighter or darker downwards."""
-    ramp = np.linspace(*rng.uniform(0.6, 1.4, 2), size)[:, None, None]
+    above, below = (float(x) for x in rng.uniform(0.6, 1.4, 2))
+    ramp = np.linspace(above, below, size)[:, None, None]
     return rng.uniform(0.03, 0.8, 3) * ramp * np.ones((1, size, 1))
