@@ -46,6 +46,9 @@ VOTE_MEMORY_S = 2.0
 VOTE_MARGIN = 2.0
 VOTE_RATE = 2.0
 VOTE_OF_LOOK = 2.0
+#: Two hands in view are a left and a right one far more often than not: of two tracks on one side, the one with the
+#: weaker vote gets so many votes a second for the other side. Two people's right hands still are two right hands.
+VOTE_FOR_A_PAIR = 1.5
 #: Smallest side of a box that still is a hand, pixels.
 MIN_SIDE_PX = 12.0
 
@@ -109,15 +112,15 @@ class _Track:
         if seen.is_right is not None:
             self.vote += VOTE_OF_LOOK if seen.is_right else -VOTE_OF_LOOK
 
-    def follow(self, estimate: Estimate, timestamp_s: float, smoothing: bool) -> None:
-        """Take in this frame's estimate."""
+    def follow(self, estimate: Estimate, timestamp_s: float, smoothing: bool, lean: float = 0.0) -> None:
+        """Take in this frame's estimate; ``lean`` are votes a second for a right hand (negative: left) besides."""
         hand, step_s = estimate.hand, timestamp_s - self.timestamp_s
         if step_s > 0:
             moved = hand.keypoints_2d.mean(axis=0) - self.hand.keypoints_2d.mean(axis=0)
             self.velocity = 0.5 * self.velocity + 0.5 * moved / step_s
             self.vote *= float(np.exp(-step_s / VOTE_MEMORY_S))
         # A second of frames counts the same at any frame rate.
-        self.vote += (2 * estimate.right - 1) * VOTE_RATE * min(max(step_s, 0.0), 0.1)
+        self.vote += ((2 * estimate.right - 1) * VOTE_RATE + lean) * min(max(step_s, 0.0), 0.1)
         self.hand, self.timestamp_s, self.misses = hand, timestamp_s, 0
         if (self.vote > 0) != self.is_right and abs(self.vote) > VOTE_MARGIN:
             # From the next frame on it is cropped and filtered as the other hand.
@@ -255,10 +258,17 @@ class HandTracker:
     def _follow(self, estimates: list[Estimate], timestamp_s: float, shape: tuple[int, ...]) -> None:
         for track, estimate in zip(self._tracks, estimates, strict=True):
             if estimate.presence >= KEEP_PRESENCE and _is_in_view(estimate.hand, shape):
-                track.follow(estimate, timestamp_s, self.smoothing)
+                track.follow(estimate, timestamp_s, self.smoothing, self._lean(track))
             else:
                 track.misses += 1
         self._tracks = [track for track in self._tracks if track.misses <= MAX_MISSES]
+
+    def _lean(self, track: _Track) -> float:
+        """Votes a second for a right hand because of the other hands in view."""
+        rivals = [each for each in self._tracks if each is not track and each.is_right == track.is_right]
+        if not any(abs(rival.vote) > abs(track.vote) for rival in rivals):
+            return 0.0
+        return -VOTE_FOR_A_PAIR if track.is_right else VOTE_FOR_A_PAIR
 
     def _welcome(self, estimates: list[Estimate], timestamp_s: float) -> None:
         for estimate in estimates:

@@ -44,7 +44,7 @@ class World(HandMeshPredictor):
         self.hands, self.noise, self.rng = hands, noise, np.random.default_rng(0)
         self.crops: list[CropTransform] = []
         self.searches = self.calls = self.looks = self.offered = 0
-        self.sees = True
+        self.sees = self.names_sides = True
         super().__init__(self._answer, mano, CropSettings(128, 1.5), self)  # type: ignore[arg-type]
 
     def detect_quick(
@@ -66,7 +66,7 @@ class World(HandMeshPredictor):
         if not hand.is_visible or not self.sees:
             return None
         side = hand.is_right if hand.says_right is None else hand.says_right > 0.5
-        return Detection(place.box_xyxy, side, 0.9)
+        return Detection(place.box_xyxy, side if self.names_sides else None, 0.9)
 
     def make_crop(self, place: Detection, K: np.ndarray) -> CropTransform:
         self.crops.append(super().make_crop(place, K))
@@ -180,6 +180,18 @@ def test_the_side_is_a_vote_over_time(open_mano: ManoArrays) -> None:
     move(tracker, world, 150, 33)
     (hand,) = tracker.step(IMAGE, 183 / RATE)
     assert not hand.is_right and tracker.ids == [0]
+
+
+def test_two_hands_in_doubt_become_a_left_and_a_right_one(open_mano: ManoArrays) -> None:
+    world = World(open_mano, [WorldHand(True, [-0.25, 0, 0.5]), WorldHand(True, [0.05, 0, 0.5])])
+    tracker = HandTracker(world, K=K)
+    # Sure of both: two people's right hands stay what they are.
+    assert [hand.is_right for hand in move(tracker, world, 120)[-1]] == [True, True]
+    world.hands[1].says_right = 0.55
+    world.names_sides = False
+    sides = [[hand.is_right for hand in hands] for hands in move(tracker, world, 300, 120)]
+    assert sides[0] == [True, True] and sides[-1] == [True, False] and tracker.ids == [0, 1]
+    assert sum(one != other for one, other in zip(sides, sides[1:], strict=False)) == 1
 
 
 def test_what_the_landmark_model_does_not_see_is_no_hand(open_mano: ManoArrays) -> None:
