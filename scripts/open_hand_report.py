@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the open hand measures and how it looks: the tables and the picture of docs/open-hand.md.
 
-    scripts/open_hand_report.py [--picture docs/images/open-hand.png] [--hand open|FILE]
+    scripts/open_hand_report.py [--picture docs/images/open-hand.png] [--poses poses.png] [--hand open|FILE]
 """
 
 from __future__ import annotations
@@ -32,8 +32,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hand", default="open")
     parser.add_argument("--picture", help="write the picture grid here")
+    parser.add_argument("--poses", help="write only a sheet of 64 draws from the pose prior, palm and side, here")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws")
     arguments = parser.parse_args()
     hand = load_mano(arguments.hand)
+    if arguments.poses:
+        write_image(arguments.poses, prior_picture(hand, arguments.seed))
+        print(f"wrote {arguments.poses}")
+        return
     print_measures(hand)
     print_bends(hand)
     print_surface(hand)
@@ -76,6 +82,13 @@ def picture(hand: ManoArrays) -> np.ndarray:
     for sign in (-2.5, 2.5):
         tiles += [tile(hand, flat, sign * np.eye(10)[k], 0) for k in range(8)]
     return contact_sheet(tiles, columns=8, size=TILE)
+
+
+def prior_picture(hand: ManoArrays, seed: int, count: int = 64) -> np.ndarray:
+    """(H,W,3) uint8: draws from the pose prior, each from the palm and beside it from the side."""
+    poses = PosePrior(hand).sample(np.random.default_rng(seed), count)
+    tiles = [tile(hand, pose, np.zeros(10), turn) for pose in poses for turn in (180, 100)]
+    return contact_sheet(tiles, columns=16, size=TILE)
 
 
 def tile(hand: ManoArrays, pose: np.ndarray, betas: np.ndarray, turn_deg: float) -> np.ndarray:

@@ -12,6 +12,7 @@ import pytest
 
 from handmesh.data.freihand import FreiHandDataset
 from handmesh.errors import HandMeshError
+from handmesh.geometry.camera import project_points
 from handmesh.mano.numpy_lbs import pose_vertices
 from handmesh.synthesis import factory
 from handmesh.synthesis.factory import FIRST_EVALUATION, write_dataset
@@ -32,13 +33,18 @@ def test_read_by_freihands_conventions(small_set, open_mano) -> None:
     training = FreiHandDataset(small_set, "training", open_mano.hands_mean)
     assert len(training) == 40 and len(FreiHandDataset(small_set, "evaluation")) == 6
     generator = SampleGenerator(open_mano, 5, 64)
-    for index in (0, 39):
+    for index in (0, 17, 39):
         wanted, got = generator.sample(index), training.sample(index, with_mask=True)
         for key in ("K", "joints", "vertices", "betas", "global_orient", "hand_pose"):
             np.testing.assert_allclose(got[key], wanted[key], atol=1e-5, err_msg=key)
         assert np.abs(got["image"].astype(int) - wanted["image"]).mean() < 8  # JPEG
         vertices, joints = pose_vertices(open_mano, got["global_orient"], got["hand_pose"], got["betas"])
         np.testing.assert_allclose(vertices - joints[9] + got["joints"][9], got["vertices"], atol=1e-5)
+        points = np.rint(project_points(got["joints"], got["K"])).astype(int)
+        seen = (wanted["visibility"] > 0) & (points >= 0).all(1) & (points < 64).all(1)
+        # Fingertips are points of the surface: at times they lie on the silhouette, hence the pixel around.
+        around = cv2.dilate(got["mask"].astype(np.uint8), np.ones((3, 3), np.uint8))
+        assert seen.any() and around[points[seen, 1], points[seen, 0]].mean() > 0.9
     held_out = FreiHandDataset(small_set, "evaluation").sample(2)
     np.testing.assert_allclose(held_out["joints"], generator.sample(FIRST_EVALUATION + 2)["joints"], atol=1e-6)
 
