@@ -153,8 +153,10 @@ class AlignedHead(nn.Module):
         nn.init.normal_(self.from_place.weight, std=0.2)
         small_start(self.is_hand, self.scale, self.betas_out, self.keypoint_out)
 
-    def forward(self, maps: list[Tensor], pooled: Tensor) -> HeadOutput:
-        """maps: the backbone's, finest first. pooled (B, last channels)."""
+    def forward(self, maps: list[Tensor], pooled: Tensor, *of_the_hand: Tensor) -> HeadOutput:
+        """maps: the backbone's, finest first. pooled (B, last channels). of_the_hand: mean_6d and rest_frame, where
+        they are not to be the head's own."""
+        mean_6d, rest_frame = of_the_hand or (self.mean_6d, self.rest_frame)
         joined = self.up(maps[self.first :]).flatten(2)
         features = joined.transpose(1, 2)
         # The linear layer from the left: its outputs are wanted as maps, and so nothing is transposed.
@@ -167,7 +169,7 @@ class AlignedHead(nn.Module):
         scale = START_SCALE * torch.exp(self.scale(overall).float()).unsqueeze(-1)
         lifted = self._lift(points, z, scale)
         tokens, frame = self._tokens(features, heat, points, lifted, overall)
-        rotations, betas, offsets = self._decode(tokens, frame, overall)
+        rotations, betas, offsets = self._decode(tokens, frame @ rest_frame.transpose(0, 1), mean_6d, overall)
         presence, is_right = self.is_hand(pooled).float().unbind(-1)
         # Soft-argmax cannot leave the picture; the offset can, and mends the rest.
         keypoints = points + 0.1 * offsets[..., :2]
@@ -200,12 +202,17 @@ class AlignedHead(nn.Module):
             tokens = block(tokens)
         return self.norm(tokens), frame
 
-    def _decode(self, tokens: Tensor, frame: Tensor, overall: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotations (B, 16, 3, 3), betas (B, 10), and each keypoint's offset and confidence (B, 21, 3)."""
+    def _decode(
+        self, tokens: Tensor, palm: Tensor, mean_6d: Tensor, overall: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotations (B, 16, 3, 3), betas (B, 10), and each keypoint's offset and confidence (B, 21, 3).
+
+        palm (B, 3, 3): how the palm is turned from its rest. mean_6d (16, 6): the pose that residuals are added to.
+        """
         pairs = torch.cat([tokens[:, list(OWN)], tokens[:, list(CHILD)]], dim=-1)
         d6 = self.rotation_out(self.rotation_hidden(pairs)).float()
-        turns = rotation_6d_to_matrix(self.mean_6d + d6)
-        orient = frame @ self.rest_frame.transpose(0, 1) @ turns[:, :1].squeeze(1)
+        turns = rotation_6d_to_matrix(mean_6d + d6)
+        orient = palm @ turns[:, :1].squeeze(1)
         rotations = torch.cat([orient.unsqueeze(1), turns[:, 1:]], dim=1)
         betas = self.betas_out(torch.cat([tokens.mean(1), overall], dim=-1)).float()
         return rotations, betas, self.keypoint_out(tokens).float()

@@ -115,6 +115,10 @@ class HandMeshNet(nn.Module):
         )  # fmt: skip
         return output, said
 
+    def normalise(self, images: Tensor) -> Tensor:
+        """(B, S, S, 3) uint8 RGB -> (B, 3, S, S) as the backbone was trained to see it."""
+        return (images.permute(0, 3, 1, 2).float() - self.pixel_mean) / self.pixel_std
+
     def _pose(self, rotations: Tensor, betas: Tensor, said: HeadOutput) -> tuple[Tensor, Tensor, Tensor]:
         """Vertices (B, 778, 3), joints (B, 21, 3), and the camera (B, 3): the head's, or fitted to its keypoints."""
         vertices, joints = self.mano(rotations[:, 0], rotations[:, 1:], betas)

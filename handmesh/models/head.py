@@ -45,10 +45,11 @@ class PooledHead(nn.Module):
         self.is_hand = nn.Linear(channels, 2)
         small_start(self.parameters_out, self.is_hand)
 
-    def forward(self, maps: list[Tensor], pooled: Tensor) -> HeadOutput:
-        """maps are not looked at; pooled (B, channels)."""
+    def forward(self, maps: list[Tensor], pooled: Tensor, *of_the_hand: Tensor) -> HeadOutput:
+        """maps are not looked at; pooled (B, channels). of_the_hand: mean_6d, where it is not to be the head's own."""
+        (mean_6d,) = of_the_hand or (self.mean_6d,)
         d6, betas, camera = self.parameters_out(self.hidden(pooled)).split([96, 10, 3], dim=-1)
-        rotations = rotation_6d_to_matrix(self.mean_6d + d6.unflatten(-1, (16, 6)))
+        rotations = rotation_6d_to_matrix(mean_6d + d6.unflatten(-1, (16, 6)))
         scale = START_SCALE * torch.exp(camera[:, :1])
         presence, is_right = self.is_hand(pooled).unbind(-1)
         camera = torch.cat([scale, camera[:, 1:] * 0.1], dim=-1)
