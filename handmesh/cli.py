@@ -36,6 +36,7 @@ examples:
   handmesh synth --out data/synth --train 2000 --eval 400 --seed 0
   handmesh train configs/smoke.yaml data.root=data/synth output=runs/smoke
   handmesh adapt my_clip.mp4 --output adapted/     better weights for your own camera, from your own footage
+  handmesh export --format onnx                    a file for another runtime, tried before it is kept
   handmesh check-data FREIHAND_ROOT
   handmesh convert-mano MANO_RIGHT.pkl --output mano_right.npz
 """
@@ -98,6 +99,7 @@ _WHOLE_DOORS = {
     ),
     "video": _Door("handmesh.live_app", "a clip in, the clip with its hands drawn on every frame out", "video"),
     "evaluate": _Door("handmesh.evaluation_door", "score a checkpoint on FreiHAND, or a set in its layout"),
+    "export": _Door("handmesh.export_door", "a checkpoint as a file for ONNX Runtime, OpenVINO, Core ML, TorchScript"),
     "app": _Door("handmesh.web_app", "a web page: a photo or the browser's camera in, overlay, mesh, GLB and JSON out"),
 }
 

@@ -51,7 +51,7 @@ def openvino_description(model: Any) -> dict[str, str]:
     """What an exported ov.Model says of itself; {} for a foreign one."""
     if not model.has_rt_info([SECTION]):
         return {}
-    return {key: str(value.value) for key, value in model.get_rt_info([SECTION]).value.items()}
+    return {key: str(value) for key, value in model.get_rt_info([SECTION]).value.items()}
 
 
 def _onnx(file: Path, threads: int) -> tuple[Engine, dict[str, str]]:

@@ -26,12 +26,12 @@ class _Request(NamedTuple):
 class OpenVinoEngine:
     """Runs an ov.Model whose input is uint8 (B, S, S, 3) and whose outputs are EngineOutput's fields in order."""
 
-    def __init__(self, model: Any, threads: int = 0) -> None:
-        """threads: 0 = OpenVINO's own choice."""
+    def __init__(self, model: Any, threads: int = 0, precision: str = "f32") -> None:
+        """threads: 0 = OpenVINO's own choice. precision: of the arithmetic, "f32", "bf16" or "f16"."""
         ov = load_openvino()
 
         self._core = ov.Core()
-        self._options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        self._options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
         if threads:
             self._options["INFERENCE_NUM_THREADS"] = threads
         self._model = model
