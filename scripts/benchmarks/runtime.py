@@ -32,6 +32,7 @@ from benchmarks import _runtime_repmixer, _runtime_report
 from handmesh.config import ModelConfig
 from handmesh.engine_cache import onnx_bytes, openvino_model
 from handmesh.errors import CommandParser, HandMeshError
+from handmesh.files import atomic_path
 from handmesh.mano.arrays import load_mano
 from handmesh.models.backbone import BACKBONES
 from handmesh.models.checkpoint import load_checkpoint
@@ -84,7 +85,8 @@ def main(argv: Sequence[str]) -> int:
     print(text)
     if options.json:
         content = {"facts": facts, "cases": [asdict(case) for case in cases], "repmixer": repmixer}
-        Path(options.json).write_text(json.dumps(content, indent=1))
+        with atomic_path(options.json) as temporary:
+            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
     if options.output:
         words = " ".join(["scripts/benchmark.py", "runtime", *argv])
         _runtime_report.write(Path(options.output), words, facts, [asdict(case) for case in cases], repmixer, text)
