@@ -69,7 +69,7 @@ def export_checkpoint(
     bound_mm: float | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Exported:
-    """Write ``output`` (its suffix is made the format's), whole and tried, or not at all.
+    """Write ``output`` (with the format's suffix, which may be left out), whole and tried, or not at all.
 
     Args:
         checkpoint: as load_checkpoint takes it.
@@ -90,6 +90,7 @@ def export_checkpoint(
     if int8 and format_name != "openvino":
         raise HandMeshError(f"expected --format openvino with --int8, got {format_name}; leave one of them out")
     kind = FORMATS[format_name]
+    target = _named(Path(output), kind.suffix)
     arrays = load_mano(mano)
     net, header = load_checkpoint(checkpoint, arrays)
     config: Config = config_from_dict(header["config"])
@@ -102,7 +103,6 @@ def export_checkpoint(
     net.reparameterize()
     description = describe(net, arrays, config, contains_hand, "int8" if int8 else "float32")
     graph = _graph(net, contains_hand, description)
-    target = Path(output).with_suffix(kind.suffix)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new-") as folder:
         part = Path(folder) / target.name
@@ -125,6 +125,16 @@ def export_checkpoint(
         _move_in(Path(folder), target)
     largest, mean, after_ms = result or (None, None, None)
     return Exported(target, kind.runtime, contains_hand, size / 1e6, bound, largest, mean, after_ms, before_ms)
+
+
+def _named(output: Path, suffix: str) -> Path:
+    if output.suffix == suffix:
+        return output
+    if output.suffix in {kind.suffix for kind in FORMATS.values()}:
+        raise HandMeshError(
+            f"expected --output to end in {suffix} for this format, got {output.name}; or leave the suffix out"
+        )
+    return output.with_name(output.name + suffix)
 
 
 def describe(

@@ -113,7 +113,8 @@ def check_the_example(file: Path, folder: Path) -> None:
 @pytest.mark.slow
 def test_a_licensed_hand_stays_out_unless_asked_for(licensed: tuple[Path, Path], tmp_path: Path) -> None:
     checkpoint, file = licensed
-    alone = export_checkpoint(checkpoint, "torchscript", tmp_path / "alone", mano=file)
+    alone = export_checkpoint(checkpoint, "torchscript", tmp_path / "alone.v1", mano=file)
+    assert alone.file.name == "alone.v1.pt"
     assert not alone.contains_hand and alone.largest_mm is not None and alone.largest_mm < 0.1
     net, _ = load_checkpoint(checkpoint, load_mano(file))
     module = torch.jit.load(str(alone.file))
@@ -188,6 +189,7 @@ def test_int8_is_measured_against_float(
         (["--format", "tflite"], "torchscript"),
         (["--format", "onnx", "--int8"], "--format openvino"),
         (["--format", "onnx", "--bound", "0"], "--bound"),
+        (["--format", "onnx", "--output", "hand.xml"], "end in .onnx"),
         (["--format", "onnx", "--checkpoint", "nowhere"], "no file nowhere"),
     ],
 )
