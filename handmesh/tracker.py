@@ -34,8 +34,9 @@ from handmesh.video import CameraCalibration, Source, open_source
 KEEP_PRESENCE = 0.35
 #: Frames that a hand may be missing before its slot is free; it is looked for around its last place meanwhile.
 MAX_MISSES = 3
-#: With a hand in view, the search for another one takes a step only this often, seconds.
-SEARCH_PERIOD_S = 0.25
+#: With a hand in view, the search for another one takes a step of one window only this often, seconds: no frame then
+#: waits for more than one pass of the detector.
+SEARCH_PERIOD_S = 0.2
 #: Every hand in view is looked at by the detector's landmark model this often, seconds: the network alone cannot know
 #: what it was never shown. So many looks in a row that see no hand end the track; a failed look is repeated at once.
 CONFIRM_PERIOD_S = 0.5
@@ -166,6 +167,7 @@ class HandTracker:
         self._round = 0
         self._size = (0, 0)
         self._search: list[list[Window]] = []
+        self._calm_search: list[list[Window]] = []
 
     @property
     def ids(self) -> list[int]:
@@ -179,6 +181,7 @@ class HandTracker:
             self.reset()
             self._size = image.shape[:2]
             self._search = search_rounds(image.shape[1], image.shape[0])
+            self._calm_search = search_rounds(image.shape[1], image.shape[0], tiles_per_round=1)
         found = self._look_for_hands(image, timestamp_s)
         self._confirm_one(image, timestamp_s)
         places = [track.place(timestamp_s) for track in self._tracks] + found
@@ -236,7 +239,8 @@ class HandTracker:
             return []
         self._last_search_s = timestamp_s
         with self.clock("detect"):
-            windows = self._search[self._round % len(self._search)]
+            rounds = self._calm_search if self._tracks else self._search
+            windows = rounds[self._round % len(rounds)]
             self._round += 1
             # The hands that are followed already are seen too, and need no second look.
             return self.predictor.detector.detect_quick(image, windows, self._is_news)[:free]

@@ -44,6 +44,7 @@ class World(HandMeshPredictor):
         self.hands, self.noise, self.rng = hands, noise, np.random.default_rng(0)
         self.crops: list[CropTransform] = []
         self.searches = self.calls = self.looks = self.offered = 0
+        self.windows: list[int] = []
         self.sees = self.names_sides = True
         super().__init__(self._answer, mano, CropSettings(128, 1.5), self)  # type: ignore[arg-type]
 
@@ -51,6 +52,7 @@ class World(HandMeshPredictor):
         self, image: np.ndarray, windows: Sequence[Window], is_wanted: Callable[[Detection], bool]
     ) -> list[Detection]:
         self.searches += 1
+        self.windows.append(len(windows))
         places = []
         for hand in self.hands:
             if hand.is_visible:
@@ -168,7 +170,7 @@ def test_one_missed_frame_keeps_the_track(open_mano: ManoArrays) -> None:
 def test_a_free_slot_is_searched_now_and_then_only(open_mano: ManoArrays) -> None:
     world = World(open_mano, [WorldHand(True, [0, 0, 0.5])])
     move(HandTracker(world, max_hands=2, K=K), world, 60)
-    assert 4 <= world.searches <= 10
+    assert 4 <= world.searches <= 10 and set(world.windows) == {1}
 
 
 def test_the_side_is_a_vote_over_time(open_mano: ManoArrays) -> None:
