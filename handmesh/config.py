@@ -240,7 +240,8 @@ def without_folders(config: Config) -> Config:
         backgrounds=Path(config.data.backgrounds).name,
         mixture={Path(name).name: weight for name, weight in config.data.mixture.items()},
     )
-    train = dataclasses.replace(config.train, start_from=Path(config.train.start_from).name)
+    starts = {"start_from": Path(config.train.start_from).name, "teacher": Path(config.train.teacher).name}
+    train = dataclasses.replace(config.train, **starts)
     return dataclasses.replace(config, data=data, train=train, output=Path(config.output).name, resume=False)
 
 

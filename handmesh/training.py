@@ -10,7 +10,6 @@ best by validation), ``log.jsonl`` (losses and scores by step).
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import time
 from pathlib import Path
@@ -25,7 +24,7 @@ from handmesh.data.loading import HandDataset, StepBatches, iterate, make_loader
 from handmesh.errors import HandMeshError
 from handmesh.losses import weighted_sum
 from handmesh.mano.arrays import load_mano
-from handmesh.models.checkpoint import load_checkpoint, save_checkpoint
+from handmesh.models.checkpoint import save_checkpoint
 from handmesh.models.cpu_training import accelerate as accelerate_on_cpu
 from handmesh.models.hand_mesh_net import HandMeshNet
 from handmesh.training_data import fingerprint, make_sources
@@ -33,6 +32,7 @@ from handmesh.training_log import Log
 from handmesh.training_net import LossNet, gradient_shares
 from handmesh.training_optimizer import make_optimizer, make_scheduler, set_training
 from handmesh.training_pictures import prediction_sheet
+from handmesh.training_start import start_network
 from handmesh.training_state import Progress, load_state, save_state
 from handmesh.training_teacher import Teacher
 from handmesh.validation import validate
@@ -59,7 +59,7 @@ class Trainer:
         self.data_fingerprint = fingerprint(self.source)
         self.val_data = HandDataset(val_source, config, train=False)
         torch.manual_seed(config.seed)
-        net = self._network()
+        net = start_network(config, self.mano)
         self.ema = ModelEmaV3(net, decay=train.ema, use_warmup=True, device=self.accelerator.device)
         net = self._for_device(net)
         self.teacher = Teacher(config, self.mano, self.accelerator.device) if train.teacher else None
@@ -78,26 +78,6 @@ class Trainer:
         self.net = net
         self.shares: dict[str, float] = {}
         self.model, self.optimizer = self.accelerator.prepare(self.losses, self.optimizer)
-
-    def _network(self) -> HandMeshNet:
-        config = self.config
-        if not config.train.start_from:
-            return HandMeshNet(config.model, self.mano)
-        start, header = load_checkpoint(config.train.start_from, self.mano)
-        if start.is_folded:
-            raise HandMeshError(
-                f"expected a checkpoint in its training form to start from, got {config.train.start_from}, "
-                "whose branches are folded; start from the run's own folder"
-            )
-        net = HandMeshNet(dataclasses.replace(config.model, pretrained=False), self.mano)
-        try:
-            net.load_state_dict(start.state_dict())
-        except RuntimeError as error:
-            raise HandMeshError(
-                f"expected a checkpoint of this config's network, got {config.train.start_from} "
-                f"({header['config']['model']['backbone']}); give the same model settings"
-            ) from error
-        return net
 
     def _for_device(self, net: HandMeshNet) -> HandMeshNet:
         train, is_cpu = self.config.train, self.accelerator.device.type == "cpu"

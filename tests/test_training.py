@@ -19,7 +19,8 @@ from handmesh.config import Config, DataConfig, ModelConfig, TrainConfig, config
 from handmesh.errors import HandMeshError
 from handmesh.images import read_image
 from handmesh.mano.arrays import ManoArrays
-from handmesh.models.checkpoint import load_checkpoint
+from handmesh.models.checkpoint import load_checkpoint, save_checkpoint
+from handmesh.models.hand_mesh_net import HandMeshNet
 from handmesh.training import STATE_FILE, Trainer
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -83,6 +84,22 @@ def test_a_clock_ends_a_run_with_its_checkpoints(config: Config) -> None:
     assert trainer.optimizer.param_groups[0]["lr"] < train.learning_rate * 0.6
     for name in ("best", "last"):
         assert load_checkpoint(Path(config.output) / name)[1]["step"] == trainer.progress.step
+
+
+def test_a_run_starts_from_weights_learned_with_another_hand(config: Config, open_mano: ManoArrays) -> None:
+    torch.manual_seed(7)
+    other = dataclasses.replace(config, mano="open")
+    learned = HandMeshNet(config.model, open_mano)
+    path = Path(config.output + "_learned")
+    save_checkpoint(path, learned, other)
+    train = dataclasses.replace(config.train, start_from=str(path))
+    trainer = Trainer(dataclasses.replace(config, train=train))
+    assert trainer.net.hand_fingerprint == trainer.mano.fingerprint() != learned.hand_fingerprint
+    for (name, mine), theirs in zip(trainer.net.named_parameters(), learned.parameters(), strict=True):
+        assert torch.equal(mine, theirs), name
+    wider = dataclasses.replace(config, train=train, model=dataclasses.replace(config.model, width=32))
+    with pytest.raises(HandMeshError, match="same model settings"):
+        Trainer(wider)
 
 
 def test_norms_biases_and_scales_do_not_decay(config: Config) -> None:

@@ -103,6 +103,11 @@ def load_checkpoint(path: str | Path = "default", mano: ManoArrays | None = None
     return net.eval(), header
 
 
+def hand_fingerprint_of(path: str | Path) -> str:
+    """Which hand model a checkpoint was made with; HandMeshError as :func:`load_checkpoint`."""
+    return str(_read(find_checkpoint(path))[0].get("hand_fingerprint", ""))
+
+
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     try:
         with safe_open(file, framework="pt") as opened:
