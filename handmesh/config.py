@@ -240,8 +240,8 @@ def without_folders(config: Config) -> Config:
         backgrounds=Path(config.data.backgrounds).name,
         mixture={Path(name).name: weight for name, weight in config.data.mixture.items()},
     )
-    starts = {"start_from": Path(config.train.start_from).name, "teacher": Path(config.train.teacher).name}
-    train = dataclasses.replace(config.train, **starts)
+    start, teacher = Path(config.train.start_from).name, Path(config.train.teacher).name
+    train = dataclasses.replace(config.train, start_from=start, teacher=teacher)
     return dataclasses.replace(config, data=data, train=train, output=Path(config.output).name, resume=False)
 
 
