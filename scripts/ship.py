@@ -8,6 +8,7 @@ Folders of the run are written by their names only: where they lay says nothing 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
     parser.add_argument("--output", type=Path, default=DEFAULT)
+    parser.add_argument("--crop-padding", type=float, help="side of the crop over the hand's box; default: as trained")
     args = parser.parse_args()
     net, header = load_checkpoint(args.checkpoint)
     config: Config = config_from_dict(header["config"])
+    if args.crop_padding is not None:
+        config = replace(config, data=replace(config.data, crop_padding=args.crop_padding))
     kept = ("step", "minutes", "data_fingerprint", "git_revision", "torch")
     save_checkpoint(
         args.output, net, without_folders(config), header["metrics"], half=True,
