@@ -7,6 +7,7 @@ the skip connection and the second branch. Everything else is folded in both. Kn
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,7 +71,9 @@ class _Tensors(nn.Module):
 def _compiled(net: Backbone, side: int, threads: int) -> Any:
     ov = load_openvino()
 
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # The tracer warns of its own coming retirement, which is OpenVINO's to handle.
+        warnings.simplefilter("ignore")
         model = ov.convert_model(_Tensors(net), example_input=torch.zeros(1, 3, side, side))
     model.reshape([1, 3, side, side])
     options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
