@@ -82,7 +82,7 @@ def _plot(file: Path, facts: Row, cases: list[Row], repmixer: Row) -> None:
 
     measured = [case for case in cases if case["milliseconds"]]
     figure, axes = pyplot.subplots(
-        1, 2 if repmixer else 1, figsize=(13 if repmixer else 8, 1.2 + 0.42 * max(len(measured), 6)), squeeze=False
+        1, 2 if repmixer else 1, figsize=(13 if repmixer else 8, 1.2 + 0.4 * max(len(measured), 6)), squeeze=False
     )
     bars = axes[0][0]
     names = [
@@ -93,12 +93,14 @@ def _plot(file: Path, facts: Row, cases: list[Row], repmixer: Row) -> None:
     ]
     low, middle, high = np.percentile([case["milliseconds"] for case in measured], [25, 50, 75], axis=1)
     places = np.arange(len(names))[::-1]
-    bars.barh(places, middle, xerr=[middle - low, high - middle], color="#4477aa", ecolor="#222222", capsize=2)
-    for place, value, case in zip(places, middle, measured, strict=True):
+    spread = [middle - low, high - middle]
+    bars.barh(places, middle, xerr=spread, height=0.6, color="#4477aa", ecolor="#222222", capsize=2)
+    for place, value, end, case in zip(places, middle, high, measured, strict=True):
         share = 100 * np.median(case["gemm_share"])
-        bars.text(value, place, f"  {value:.1f} ms, {share:.0f} %", va="center", fontsize=8)
+        bars.text(end, place, f"  {value:.1f} ms, {share:.0f} %", va="center", fontsize=8)
     bars.set_yticks(places, names, fontsize=8)
-    bars.set_xlim(0, 1.35 * float(high.max()))
+    bars.set_xlim(0, 1.4 * float(high.max()))
+    bars.set_ylim(-1, len(names))
     bars.set_xlabel(f"ms a call, quartiles; % of the float32 matrix product's rate, {facts['threads']} threads")
     if repmixer:
         lines = axes[0][1]
@@ -106,7 +108,9 @@ def _plot(file: Path, facts: Row, cases: list[Row], repmixer: Row) -> None:
         lines.plot(sides, [100 * gain(row) for row in repmixer["rows"]], "o-", color="#228833", label="RepMixer folded")
         whole = [100 * (1 - row["folded"] / row["as trained"]) for row in repmixer["rows"]]
         lines.plot(sides, whole, "s--", color="#ccbb44", label="everything folded")
-        lines.set(xlabel="side of the picture, px", ylabel="time saved, %", xticks=sides)
+        lines.set(xlabel="side of the picture, px", ylabel="time saved, %", xscale="log")
+        lines.set_xticks(sides, [str(side) for side in sides])
+        lines.minorticks_off()
         lines.axhline(0, color="#888888", linewidth=0.8)
         lines.legend(frameon=False)
         lines.set_title(f"{repmixer['variant']}'s backbone, OpenVINO", fontsize=10)
