@@ -156,7 +156,7 @@ def fine_tuning(
     )  # fmt: skip
     # The clock ends the run; one validation then, by which nothing is chosen.
     train = TrainConfig(
-        steps=20_000, max_minutes=minutes, batch_size=32, learning_rate=3e-4, warmup_steps=500, ema=0.99,
+        steps=20_000, max_minutes=minutes, batch_size=32, learning_rate=1.5e-4, warmup_steps=500, ema=0.99,
         weight_decay=0.0, start_from=checkpoint, validate_every=1_000_000, save_every=1_000_000, tensorboard=False,
         loss=start.train.loss,
     )  # fmt: skip
