@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from handmesh import __version__
 from handmesh.config import Config, config_from_dict
 from handmesh.errors import HandMeshError
 from handmesh.export_formats import FORMATS, Format, Graph, Run, openvino_graph, save_openvino
@@ -143,7 +143,7 @@ def describe(
     """What a file says of itself, every value a string."""
     size = config.model.image_size
     said = {
-        "handmesh_version": metadata.version("handmesh"),
+        "handmesh_version": __version__,
         "backbone": config.model.backbone,
         "precision": precision,
         "image_size": str(size),
