@@ -63,7 +63,7 @@ def finger_errors_mm(result: Evaluation) -> dict[str, float]:
 
 def format_results(results: Sequence[Evaluation], mean_pose_pa_mpjpe: float, method: str, backbone: str) -> str:
     """The console's answer: figures a protocol, error a finger, and our rows in the published table."""
-    lines = [f"{'':14}" + "".join(f"{r.protocol:>12}" for r in results)]
+    lines = [f"{'':14}" + "".join(f"{r.protocol:>14}" for r in results)]
     for label, key, digits in (
         ("PA-MPJPE mm", "pa_mpjpe", 2),
         ("PA-MPVPE mm", "pa_mpvpe", 2),
@@ -75,12 +75,13 @@ def format_results(results: Sequence[Evaluation], mean_pose_pa_mpjpe: float, met
         ("  root-rel.", "root_mpjpe", 1),
         ("reflected", "reflected", 0),
     ):
-        lines.append(f"{label:14}" + "".join(f"{getattr(r.scores, key):12.{digits}f}" for r in results))
+        lines.append(f"{label:14}" + "".join(f"{getattr(r.scores, key):14.{digits}f}" for r in results))
     first = results[0]
     fingers = ", ".join(f"{name} {value:.1f}" for name, value in finger_errors_mm(first).items())
     share = first.scores.pa_mpjpe / mean_pose_pa_mpjpe
+    views = ", ".join(f"{r.protocol} {r.views}" for r in results if r.views > 1) or "none"
     lines += [
-        f"samples: {first.scores.samples}; rounds of cropping: {first.rounds}; views averaged: {first.views}",
+        f"samples: {first.scores.samples}; rounds of cropping: {first.rounds}; views averaged: {views}",
         f"by finger ({first.protocol}), mm: {fingers}",
         f"the mean pose scores {mean_pose_pa_mpjpe:.2f} mm PA-MPJPE here; {first.protocol} is {share:.0%} of that",
         "",

@@ -7,10 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from handmesh.config import Config, ModelConfig
 from handmesh.errors import HandMeshError
 from handmesh.evaluation_door import main
 from handmesh.images import write_image
+from handmesh.mano.arrays import ManoArrays
+from handmesh.models.checkpoint import save_checkpoint
+from handmesh.models.hand_mesh_net import HandMeshNet
 
 
 def annotated_set(root: Path) -> Path:
@@ -47,6 +52,22 @@ def test_annotated_photos_alone_are_scored(tmp_path: Path, capsys: pytest.Captur
 def test_contradictions_are_named(words: list[str], message: str) -> None:
     with pytest.raises(HandMeshError, match=message):
         main(words)
+
+
+def test_averaged_views_stand_beside_the_plain_ones(
+    freihand_root: Path, fake_mano: ManoArrays, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_mano.save_npz(tmp_path / "fake.npz")
+    config = Config(model=ModelConfig(image_size=32, width=16, heatmap_stride=4), mano=str(tmp_path / "fake.npz"))
+    torch.manual_seed(0)
+    save_checkpoint(tmp_path / "net", HandMeshNet(config.model, fake_mano), config)
+    words = ["--checkpoint", str(tmp_path / "net"), "--data", str(freihand_root), "--protocol", "box", "--tta", "3"]
+    assert main([*words, "--json", str(tmp_path / "out.json"), "--pred", str(tmp_path / "pred.json")]) == 0
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert {name: part["views"] for name, part in found["protocols"].items()} == {"box": 1, "box x3": 3}
+    assert found["pa_mpjpe"] == found["protocols"]["box"]["pa_mpjpe"] != found["protocols"]["box x3"]["pa_mpjpe"]
+    assert "views averaged: box x3 3" in capsys.readouterr().out
+    assert len(json.loads((tmp_path / "pred.json").read_text())[0]) == 4
 
 
 def test_a_folder_with_nothing_to_score_is_named(tmp_path: Path) -> None:
