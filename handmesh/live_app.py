@@ -90,7 +90,7 @@ def _parse(argv: Sequence[str] | None, command: str) -> argparse.Namespace:
     parser.add_argument("--checkpoint", default="default", help="weights: a file, a run's folder, or 'default'")
     parser.add_argument("--mano", default="open", help="hand model: MANO_RIGHT.pkl, an .npz, or 'open'")
     add_camera_options(parser)
-    parser.add_argument("--engine", default="auto", help="auto, torch or openvino")
+    parser.add_argument("--engine", default="auto", help="auto, openvino, onnx, torch[-half|-compile] or a file")
     parser.add_argument("--max-hands", type=int, default=2)
     parser.add_argument("--no-smoothing", action="store_true", help="each frame as the network says it")
     args = parser.parse_args(argv)
