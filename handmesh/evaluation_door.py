@@ -101,7 +101,7 @@ def score_checkpoint(args: argparse.Namespace, dataset: Any) -> Outcome:
         results.append(evaluate(found, dataset, name, protocol.about, not args.proper_rotations, **details))
     facts = {
         "checkpoint": str(args.checkpoint),
-        "handmesh_version": description.get("handmesh_version"),
+        "handmesh_version": description.get("version"),
         "hand_fingerprint": net.hand_fingerprint,
         "engine": engine.name,
         "seconds": round(time.perf_counter() - start, 1),

@@ -41,7 +41,8 @@ def with_labels(sample: Sample) -> np.ndarray:
 def with_mesh(sample: Sample, predictor: HandMeshPredictor) -> np.ndarray:
     """The sample's picture (S, S, 3) uint8 under the mesh that the predictor sees in the true hand's place."""
     points = project_points(sample["joints"], sample["K"])
-    places = [Detection(box_around(points), bool(sample["is_right"]), 1.0, roll_of(points))]
+    roll = roll_of(points)
+    places = [Detection(box_around(points, rotation_deg=roll), bool(sample["is_right"]), 1.0, roll)]
     estimates = predictor.predict_places(sample["image"], sample["K"], places)
     return draw_hands(sample["image"], [estimate.hand for estimate in estimates])
 
