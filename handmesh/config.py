@@ -196,23 +196,25 @@ def load_config(path: str | Path | None = None, overrides: list[str] | None = No
 
     config = OmegaConf.structured(Config)
     layers: list[tuple[str, Any]] = []
+    where: str | Path | None = path
     try:
         if path is not None:
             if not Path(path).is_file():
                 raise HandMeshError(f"expected a config file, got {path}: no such file; see the configs/ folder")
             layers.append((str(path), OmegaConf.load(path)))
         for word in overrides or []:
+            where = word
             if "=" not in word:
                 raise HandMeshError(f"expected key=value, got {word!r}; for example train.steps=1000")
             layers.append((word, OmegaConf.from_dotlist([word])))
         for name, layer in layers:
+            where = name
             if not OmegaConf.is_dict(layer):
                 raise HandMeshError(f"expected {name} to hold key: value lines, got a list or text")
             _check_keys(OmegaConf.to_container(layer), dataclasses.asdict(Config()), name)
             config = OmegaConf.merge(config, layer)
         return _build(Config, OmegaConf.to_container(config, resolve=True))
     except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
-        where = layers[-1][0] if layers else path
         raise HandMeshError(f"{where}: {' '.join(str(error).split())}") from error
 
 

@@ -40,6 +40,11 @@ def test_a_wrong_word_is_named(word: str, message: str) -> None:
         load_config(None, [word])
 
 
+def test_of_several_words_the_wrong_one_is_named() -> None:
+    with pytest.raises(HandMeshError, match="^train.steps=many: "):
+        load_config(None, ["seed=1", "train.steps=many", "data.workers=0"])
+
+
 def test_a_wrong_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(HandMeshError, match="no such file"):
         load_config(tmp_path / "absent.yaml")
