@@ -12,10 +12,8 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from handmesh.config import Config, TrainConfig, config_from_dict, without_folders
 from handmesh.data.loading import HandDataset, make_loader
@@ -25,7 +23,7 @@ from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.models.checkpoint import FILE_NAME, load_checkpoint, save_checkpoint
 from handmesh.models.hand_mesh_net import HandMeshNet
 from handmesh.pseudo_labels import write_pseudo_labelled
-from handmesh.real_evaluation import evaluate_real
+from handmesh.real_evaluation import evaluate_real, network_of
 from handmesh.real_photos import LabelledPhoto
 from handmesh.training_data import RENDERED, VALIDATION_SEED, First
 
@@ -231,12 +229,7 @@ class _Measure:
         from handmesh.validation import validate
 
         scores = validate(net, make_loader(self.rendered, 32))
-        engine = make_engine(net, "torch", "cpu")
-
-        def network(crops: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
-            output = engine(crops)
-            return output.joints, output.keypoints_2d
-
+        network = network_of(make_engine(net, "torch", "cpu"))
         results = evaluate_real(network, self.held_out, net.config.image_size, self.config.data.crop_padding)
         return Figures(
             float(np.mean([result.pa_mm for result in results])),

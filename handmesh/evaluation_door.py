@@ -181,7 +181,14 @@ def report_real(args: argparse.Namespace) -> dict[str, Any]:
     from handmesh.models.checkpoint import load_checkpoint
     from handmesh.predictor import HandMeshPredictor
     from handmesh.real_causes import by_cause, format_causes
-    from handmesh.real_evaluation import evaluate_found, evaluate_real, format_rows, summarize, summarize_found
+    from handmesh.real_evaluation import (
+        evaluate_found,
+        evaluate_real,
+        format_rows,
+        network_of,
+        summarize,
+        summarize_found,
+    )
     from handmesh.real_photos import annotated_photos, list_unlabelled, teacher_photos
     from handmesh.runtime import make_engine
 
@@ -193,14 +200,9 @@ def report_real(args: argparse.Namespace) -> dict[str, Any]:
         raise HandMeshError(
             f"expected sign-digits/, webcam-crops/ or annotated/ in {args.real}, got none of them; give their folder"
         )
-
-    def network(crops: Any) -> tuple[Any, Any]:
-        output = engine(crops)
-        return output.joints, output.keypoints_2d
-
     data = description["config"]["data"]
     padding, perspective = float(data["crop_padding"]), bool(data["perspective"])
-    results = evaluate_real(network, photos, net.config.image_size, padding, args.batch, perspective)
+    results = evaluate_real(network_of(engine), photos, net.config.image_size, padding, args.batch, perspective)
     rows, causes = summarize(results), by_cause(results)
     print(f"crops made from the labels:\n{format_rows(rows)}")
     if causes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from handmesh.hand import Hand
 from handmesh.images import read_image
 from handmesh.metrics import auc, point_errors
 from handmesh.real_photos import LabelledPhoto
+
+if TYPE_CHECKING:
+    from handmesh.runtime import Engine
 
 #: (B, S, S, 3) uint8 crops -> joints (B, 21, 3) metres in the crop's frame and keypoints_2d (B, 21, 2) crop pixels.
 Network = Callable[[NDArray[np.uint8]], tuple[NDArray[Any], NDArray[Any]]]
@@ -54,6 +57,16 @@ class RealResult:
     joint_errors: NDArray[np.float64] | None
     keypoints_px_256: float
     has_side_right: bool | None = None
+
+
+def network_of(engine: Engine) -> Network:
+    """What :func:`evaluate_real` wants of an engine's answer."""
+
+    def network(crops: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
+        output = engine(crops)
+        return output.joints, output.keypoints_2d
+
+    return network
 
 
 def crop_for(

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from handmesh.config import Config, DataConfig, ModelConfig, TrainConfig
 from handmesh.data.freihand_writer import FreiHandWriter
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
 from handmesh.mano.arrays import OPEN_HAND_PATH, ManoArrays, load_mano
@@ -104,3 +105,40 @@ def freihand_root(tmp_path: Path, make_sample: Callable[[int], dict[str, Any]], 
             for index in indices:
                 writer.add(make_sample(index))
     return root
+
+
+@pytest.fixture
+def tiny_run(freihand_root: Path, fake_mano: ManoArrays, tmp_path: Path) -> Config:
+    """Four training steps of a tiny network on six samples."""
+    fake_mano.save_npz(tmp_path / "fake.npz")
+    train = TrainConfig(
+        steps=4, batch_size=4, warmup_steps=1, validate_every=2, save_every=2, log_every=1, device="cpu",
+        tensorboard=False,
+    )  # fmt: skip
+    return Config(
+        model=ModelConfig(image_size=32, width=16, heatmap_stride=4, drop_path=0.2),
+        data=DataConfig(root=str(freihand_root), workers=0),
+        train=train, mano=str(tmp_path / "fake.npz"), output=str(tmp_path / "run"),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def trained_looking() -> Callable[[ModelConfig, ManoArrays], Any]:
+    """Makes a HandMeshNet of random weights, with statistics and scales at which a mistake in folding shows."""
+    import torch
+    from torch import nn
+
+    from handmesh.models.hand_mesh_net import HandMeshNet
+
+    def make(config: ModelConfig, arrays: ManoArrays) -> HandMeshNet:
+        torch.manual_seed(0)
+        net = HandMeshNet(config, arrays).eval()
+        for module in net.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                nn.init.uniform_(module.running_var, 0.5, 1.5)
+                nn.init.normal_(module.running_mean, 0, 0.2)
+            if hasattr(module, "gamma"):
+                nn.init.uniform_(module.gamma, 0.1, 0.5)
+        return net
+
+    return make

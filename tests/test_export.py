@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from handmesh import cli, export
 from handmesh.config import Config, ModelConfig
@@ -32,28 +32,30 @@ def pictures(count: int) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
 
 
-def save_network(folder: Path, arrays: ManoArrays, mano: str, **model: Any) -> Path:
-    """A checkpoint of random weights, with statistics and scales at which a mistake in folding shows."""
-    torch.manual_seed(0)
-    config = Config(model=ModelConfig(image_size=SIZE, width=32, **model), mano=mano)
-    net = HandMeshNet(config.model, arrays).eval()
-    for module in net.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-            nn.init.normal_(module.running_mean, 0, 0.2)
-        if hasattr(module, "gamma"):
-            nn.init.uniform_(module.gamma, 0.1, 0.5)
-    save_checkpoint(folder, net, config)
-    return folder
+Save = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory, open_mano: ManoArrays) -> Path:
+def save_network(trained_looking: Callable[[ModelConfig, ManoArrays], HandMeshNet]) -> Save:
+    """Writes a checkpoint of a small trained-looking network and gives its folder."""
+
+    def save(folder: Path, arrays: ManoArrays, mano: str, **model: Any) -> Path:
+        config = Config(model=ModelConfig(image_size=SIZE, width=32, **model), mano=mano)
+        save_checkpoint(folder, trained_looking(config.model, arrays), config)
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, open_mano: ManoArrays, save_network: Save) -> Path:
     return save_network(tmp_path_factory.mktemp("run"), open_mano, "open")
 
 
 @pytest.fixture(scope="module")
-def licensed(tmp_path_factory: pytest.TempPathFactory, fake_mano: ManoArrays) -> tuple[Path, Path]:
+def licensed(
+    tmp_path_factory: pytest.TempPathFactory, fake_mano: ManoArrays, save_network: Save
+) -> tuple[Path, Path]:
     """A checkpoint of another hand than the open one, and that hand's file."""
     folder = tmp_path_factory.mktemp("licensed")
     file = fake_mano.save_npz(folder / "mano.npz")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -205,25 +206,13 @@ def test_the_cache_serves_the_same_network_only(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "other").exists()
 
 
-def trained_looking(open_mano: ManoArrays) -> HandMeshNet:
-    """Random weights, with statistics and scales at which a mistake in folding shows."""
-    torch.manual_seed(0)
-    net = HandMeshNet(ModelConfig(image_size=64, width=32), open_mano).eval()
-    for module in net.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-            nn.init.normal_(module.running_mean, 0, 0.2)
-        if hasattr(module, "gamma"):
-            nn.init.uniform_(module.gamma, 0.1, 0.5)
-    return net
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", ["random", "default"])
 def test_every_engine_agrees_with_the_training_form_within_a_tenth_of_a_millimetre(
-    weights: str, open_mano: ManoArrays
+    weights: str, open_mano: ManoArrays, trained_looking: Callable[[ModelConfig, ManoArrays], HandMeshNet]
 ) -> None:
-    net = trained_looking(open_mano) if weights == "random" else load_checkpoint("default", open_mano)[0]
+    small = ModelConfig(image_size=64, width=32)
+    net = trained_looking(small, open_mano) if weights == "random" else load_checkpoint("default", open_mano)[0]
     crops = pictures(3, net.config.image_size)
     before = TorchEngine(net)(crops)
     names = [name for name in ("torch", "openvino", "onnx") if name != "onnx" or find_spec("onnxscript")]

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from handmesh.config import Config, DataConfig, ModelConfig, TrainConfig, config_to_dict, load_config
+from handmesh.config import Config, config_to_dict, load_config
 from handmesh.errors import HandMeshError
 from handmesh.images import read_image
 from handmesh.mano.arrays import ManoArrays
@@ -27,18 +27,8 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 @pytest.fixture
-def config(freihand_root: Path, fake_mano: ManoArrays, tmp_path: Path) -> Config:
-    """Four steps of a tiny network on six samples."""
-    fake_mano.save_npz(tmp_path / "fake.npz")
-    train = TrainConfig(
-        steps=4, batch_size=4, warmup_steps=1, validate_every=2, save_every=2, log_every=1, device="cpu",
-        tensorboard=False,
-    )  # fmt: skip
-    return Config(
-        model=ModelConfig(image_size=32, width=16, heatmap_stride=4, drop_path=0.2),
-        data=DataConfig(root=str(freihand_root), workers=0),
-        train=train, mano=str(tmp_path / "fake.npz"), output=str(tmp_path / "run"),
-    )  # fmt: skip
+def config(tiny_run: Config) -> Config:
+    return tiny_run
 
 
 def _state(folder: str | Path) -> dict[str, torch.Tensor]:

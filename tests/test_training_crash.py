@@ -18,9 +18,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from handmesh.config import Config, DataConfig, ModelConfig, TrainConfig, config_to_dict
+from handmesh.config import Config, config_to_dict
 from handmesh.errors import HandMeshError
-from handmesh.mano.arrays import ManoArrays
 from handmesh.models.checkpoint import load_checkpoint
 from handmesh.training import STATE_FILE, Trainer
 from handmesh.training_state import Progress, load_state, save_state
@@ -29,18 +28,10 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def config(freihand_root: Path, fake_mano: ManoArrays, tmp_path: Path) -> Config:
+def config(tiny_run: Config) -> Config:
     """Six steps of a tiny network on six samples."""
-    fake_mano.save_npz(tmp_path / "fake.npz")
-    train = TrainConfig(
-        steps=6, batch_size=4, warmup_steps=1, validate_every=3, save_every=2, log_every=1, device="cpu",
-        tensorboard=False, pictures=0,
-    )  # fmt: skip
-    return Config(
-        model=ModelConfig(image_size=32, width=16, heatmap_stride=4, drop_path=0.2),
-        data=DataConfig(root=str(freihand_root), workers=0),
-        train=train, mano=str(tmp_path / "fake.npz"), output=str(tmp_path / "run"),
-    )  # fmt: skip
+    train = dataclasses.replace(tiny_run.train, steps=6, validate_every=3, pictures=0)
+    return dataclasses.replace(tiny_run, train=train)
 
 
 def _state(config: Config) -> dict[str, torch.Tensor]:
