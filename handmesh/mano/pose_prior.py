@@ -27,6 +27,8 @@ from handmesh.skeleton import FINGERTIP_VERTICES
 Array = NDArray[np.float64]
 
 _SHARES = (0.45, 0.45, 0.10)  # gestures and their mixtures, fingers on their own, anything within the limits
+#: The same for pictures to learn from: what people show to a camera is mostly a gesture, held for a while.
+SHOWN_SHARES = (0.60, 0.33, 0.07)
 _TOLERANCE = 0.0035  # how deep soft flesh may press, metres
 
 
@@ -40,20 +42,24 @@ class PosePrior:
         self.capsules = HandCapsules(arrays, joints, tips)
         self.names, self._gestures, self._often = gesture_angles()
 
-    def sample(self, rng: np.random.Generator, n: int) -> Array:
-        """(n,15,3,3) rotation matrices of the fifteen joints, the flat rest hand being the identity."""
-        return angles_to_rotations(self.sample_angles(rng, n), self.axes)
+    def sample(self, rng: np.random.Generator, n: int, shares: tuple[float, float, float] = _SHARES) -> Array:
+        """(n,15,3,3) rotation matrices of the fifteen joints, the flat rest hand being the identity.
+
+        shares: of gestures and their mixtures, fingers on their own, anything within the limits."""
+        return angles_to_rotations(self.sample_angles(rng, n, shares), self.axes)
 
     def gesture(self, name: str) -> Array:
         """(15,3,3) rotations of one gesture without noise; names are in .names."""
         return angles_to_rotations(clamp(self._gestures[self.names.index(name)]), self.axes)
 
-    def sample_angles(self, rng: np.random.Generator, n: int) -> Array:
+    def sample_angles(
+        self, rng: np.random.Generator, n: int, shares: tuple[float, float, float] = _SHARES
+    ) -> Array:
         """(n,15,3) angles; poses whose fingers pass through one another are refused and drawn again."""
         angles = np.empty((n, 15, 3))
         missing = np.arange(n)
         for _ in range(12):
-            angles[missing] = self._draw(rng, len(missing))
+            angles[missing] = self._draw(rng, len(missing), shares)
             missing = missing[self._part(angles, missing) > _TOLERANCE]
             if not len(missing):
                 return angles
@@ -83,8 +89,8 @@ class PosePrior:
             depth[hard[better]] = now[better]
         return depth
 
-    def _draw(self, rng: np.random.Generator, n: int) -> Array:
-        kind = rng.choice(3, size=n, p=_SHARES)
+    def _draw(self, rng: np.random.Generator, n: int, shares: tuple[float, float, float]) -> Array:
+        kind = rng.choice(3, size=n, p=shares)
         angles = np.empty((n, 15, 3))
         for k, draw in enumerate((self._mixed_gestures, self._independent_fingers, self._anything)):
             rows = np.flatnonzero(kind == k)

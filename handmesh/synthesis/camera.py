@@ -47,11 +47,13 @@ def random_turn(rng: np.random.Generator) -> np.ndarray:
 def sample_orientation(rng: np.random.Generator, upright: np.ndarray) -> np.ndarray:
     """(3, 3): `upright` (fingers up, palm to the camera) turned as hands are seen.
 
-    Half of the views are near palm or back with a lean, the other half any point of the sphere; half of the rolls
-    are near upright, the other half anywhere on the circle."""
-    if rng.random() < 0.55:
-        yaw = (0.0 if rng.random() < 0.6 else 180.0) + rng.normal(0, 38)
-        pitch = rng.normal(0, 26)
+    A quarter are held up to a camera on a screen: palm or back square to it, fingers up. Three tenths are near palm or
+    back with more lean, the rest any point of the sphere, and of these half are rolled anywhere on the circle."""
+    kind = rng.random()
+    held_up = kind < 0.25
+    if kind < 0.55:
+        yaw = (0.0 if rng.random() < 0.6 else 180.0) + rng.normal(0, 24 if held_up else 42)
+        pitch = rng.normal(0, 16 if held_up else 28)
         turn = turn_about(0, np.radians(pitch)) @ turn_about(1, np.radians(yaw))
     else:
         turn = random_turn(rng)
@@ -60,7 +62,8 @@ def sample_orientation(rng: np.random.Generator, upright: np.ndarray) -> np.ndar
         if np.hypot(fingers[0], fingers[1]) > 0.25:
             angle = np.arctan2(fingers[0], -fingers[1])
             turn = turn_about(2, -angle) @ turn
-    roll = rng.uniform(-180, 180) if rng.random() < 0.5 else rng.normal(0, 28)
+    anywhere = rng.random() < 0.5 and not held_up
+    roll = rng.uniform(-180, 180) if anywhere else rng.normal(0, 24)
     return turn_about(2, np.radians(roll)) @ turn @ upright
 
 

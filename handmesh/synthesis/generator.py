@@ -14,7 +14,7 @@ import numpy as np
 
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.numpy_lbs import NumpyHand
-from handmesh.mano.pose_prior import PosePrior
+from handmesh.mano.pose_prior import SHOWN_SHARES, PosePrior
 from handmesh.skeleton import FINGERTIPS, MANO_PARENTS
 from handmesh.synthesis.background import Backgrounds
 from handmesh.synthesis.camera import crop_intrinsics, random_turn, sample_view
@@ -30,7 +30,7 @@ from handmesh.synthesis.surface import RING_DISTANCE_M, ForearmShape
 Sample = dict[str, Any]
 
 #: Changes when the same (seed, index) gives another picture than before.
-RECIPE = 4
+RECIPE = 5
 _POSE_BLOCK = 64  # poses are drawn together: the prior refuses self-penetrating ones in bulk
 _SKIN_TINT = np.array([1.60, 0.84, 0.74])  # linear RGB of skin in balanced light, over its luminance
 _THICKEST_M = 0.05  # a joint lies at most this deep under skin that shows it
@@ -87,7 +87,7 @@ class SampleGenerator:
             if len(self._pose_blocks) >= 16:
                 self._pose_blocks.pop(next(iter(self._pose_blocks)))
             rng = np.random.default_rng([self.seed, 3, block])
-            self._pose_blocks[block] = self.poses.sample(rng, _POSE_BLOCK).astype(np.float32)
+            self._pose_blocks[block] = self.poses.sample(rng, _POSE_BLOCK, SHOWN_SHARES).astype(np.float32)
         return self._pose_blocks[block][index % _POSE_BLOCK]
 
     def sample(self, index: int) -> Sample:
