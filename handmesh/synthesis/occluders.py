@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from handmesh.synthesis.background import Backgrounds
+from handmesh.synthesis.crowd import lay_figure, rounded
 
 
 def draw_occluder(picture: np.ndarray, rng: np.random.Generator, backgrounds: Backgrounds) -> np.ndarray:
@@ -44,6 +45,9 @@ def draw_occluder(picture: np.ndarray, rng: np.random.Generator, backgrounds: Ba
     if rng.random() < 0.5:
         tint = texture.reshape(-1, 3).mean(0)
         texture = cv2.addWeighted(texture, 0.25, np.full_like(texture, tint.astype(np.uint8)), 0.75, 0)
+    if kind in (0, 2) and rng.random() < 0.8:  # round things catch the light
+        lay_figure(rounded(mask, texture, rng), picture)
+        return mask > 127
     if rng.random() < 0.4:
         mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), float(rng.uniform(0.5, 2.5))), np.uint8)
     weight = mask[..., None].astype(np.uint16)
