@@ -101,8 +101,8 @@ def _plaid(rng: np.random.Generator) -> np.ndarray:
     period = rng.uniform(24, 64)
     for _ in range(int(rng.integers(2, 5))):
         place, wide = rng.random(), rng.choice([rng.uniform(0.02, 0.07), rng.uniform(0.15, 0.4)])
-        band = ((x / period + place) % 1 < wide).astype(np.float32) * rng.uniform(0.3, 0.7)
-        color = any_color(rng, 0.5)
+        band = ((x / period + place) % 1 < wide).astype(np.float32) * np.float32(rng.uniform(0.3, 0.7))
+        color = any_color(rng, 0.5).astype(np.float32)
         for axis in (0, 1):
             picture += (color - picture) * np.expand_dims(band, axis)[..., None]
     return picture
