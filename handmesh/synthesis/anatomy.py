@@ -225,8 +225,8 @@ def _finger_masks(
     pip, dip, end = frame.starts[1], frame.starts[2], frame.starts[3]
     base = 0.52 * frame.lengths[0] if index else 0.25 * frame.lengths[0]
     for at, strength, width in (
-        (pip - 0.0014, 0.9, 0.0007), (pip + 0.0016, 0.8, 0.0007), (dip, 0.85, 0.0008),
-        (base, 0.9, 0.0009), (base + 0.003, 0.4, 0.0006),
+        (pip - 0.0014, 0.95, 0.0009), (pip + 0.0016, 0.85, 0.0009), (dip, 0.95, 0.0010),
+        (base, 0.95, 0.0011), (base + 0.003, 0.4, 0.0008),
     ):
         m["crease"] = np.maximum(m["crease"], strength * _bump(s - at, width) * palmar * inside)
     for at, reach, strength in ((pip, 0.0065, 1.0), (dip, 0.004, 0.75)):

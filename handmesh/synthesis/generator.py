@@ -18,7 +18,7 @@ from handmesh.mano.pose_prior import SHOWN_SHARES, PosePrior
 from handmesh.skeleton import FINGERTIPS, MANO_PARENTS
 from handmesh.synthesis.background import Backgrounds
 from handmesh.synthesis.camera import crop_intrinsics, random_turn, sample_view
-from handmesh.synthesis.effects import blur, camera_effects, compose, mean_color, noise_bank, tone_curve
+from handmesh.synthesis.effects import blur, camera_effects, compose, mean_color, noise_bank, skin_balance, tone_curve
 from handmesh.synthesis.light import Lighting, map_lighting, sample_lighting
 from handmesh.synthesis.occluders import draw_occluder
 from handmesh.synthesis.props import sample_prop
@@ -32,7 +32,6 @@ Sample = dict[str, Any]
 #: Changes when the same (seed, index) gives another picture than before.
 RECIPE = 5
 _POSE_BLOCK = 64  # poses are drawn together: the prior refuses self-penetrating ones in bulk
-_SKIN_TINT = np.array([1.60, 0.84, 0.74])  # linear RGB of skin in balanced light, over its luminance
 _THICKEST_M = 0.05  # a joint lies at most this deep under skin that shows it
 _NEIGHBOURS = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1]), -1).reshape(-1, 2)
 #: The MANO joints whose skin shows each of the 21 joints: its own bone's and the one before; tips have one only.
@@ -155,8 +154,8 @@ class SampleGenerator:
             float(rng.uniform(0.3, 0.65)), prop,
         )
         width = float(labels["box_xyxy"][2:].max() - labels["box_xyxy"][:2].min())
-        darken_crevices(shaded, float(rng.uniform(0.1, 0.65)), max(1.0, width * float(rng.uniform(0.012, 0.03))))
-        _lay_over(picture, shaded, rng)
+        darken_crevices(shaded, float(rng.uniform(0.4, 0.95)), max(1.0, width * float(rng.uniform(0.012, 0.03))))
+        _lay_over(picture, shaded, rng, look.gloved)
         return shaded
 
     def _second_hand(self, picture: np.ndarray, rng: np.random.Generator, index: int, lighting: Lighting) -> None:
@@ -200,22 +199,24 @@ def _sample_arm(rng: np.random.Generator, look: Look) -> ForearmShape:
     )
 
 
-def _lay_over(picture: np.ndarray, shaded: Shaded, rng: np.random.Generator) -> None:
+def _lay_over(picture: np.ndarray, shaded: Shaded, rng: np.random.Generator, gloved: bool) -> None:
     """Expose the hand and lay it over the picture, in place."""
-    mean = mean_color(shaded.color, shaded.alpha)
+    # The hand alone decides how it is exposed: a blue sleeve must not turn the skin orange.
+    mean = mean_color(shaded.color, np.where(shaded.hand > 0.99 * shaded.alpha, shaded.alpha, np.float32(0)))
+    if not mean.any():
+        mean = mean_color(shaded.color, shaded.alpha)
     level = float(mean @ [0.25, 0.6, 0.15]) + 1e-4
     # Cameras expose for the middle of the picture: dark and pale hands come out nearer to each other than they are.
     wanted = np.exp(rng.normal(np.log(0.21), 0.45)) * (level / 0.26) ** 0.35
-    # Automatic white balance takes most of a lamp's colour away: skin comes out near the same hue everywhere.
-    tint = _SKIN_TINT * np.exp(rng.normal(0, 0.08, 3) + np.array([1, 0, -1]) * rng.normal(0, 0.12))
-    gains = (tint / (mean / level + 1e-3)) ** rng.uniform(0.5, 1.0)
     curve = tone_curve(float(np.clip(wanted, 0.03, 0.75)) / level, float(rng.normal(0.35, 0.25)))
+    balance = skin_balance(mean, curve, rng)
+    gains = np.ones(3, np.float32) if gloved else balance  # cloth has a colour of its own
     alpha = shaded.alpha
     color = shaded.color
     if rng.random() < 0.5:
         sigma = float(rng.uniform(0.35, 0.8))
         alpha, color = cv2.GaussianBlur(alpha, (3, 3), sigma), cv2.GaussianBlur(color, (3, 3), sigma)
-    compose(color, alpha, curve, gains.astype(np.float32), picture)
+    compose(color, alpha, curve, gains, picture)
 
 
 def mirror_sample(labels: Sample) -> None:

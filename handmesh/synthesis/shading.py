@@ -15,7 +15,9 @@ from numba import njit
 from handmesh.synthesis.anatomy import GRID
 
 SAMPLES = 2  # z-buffer samples along each side of a pixel
-_HALF_FINGER_M = 0.008
+_CREVICE_M = 0.004  # a step down this far is as dark as any: about a quarter of a finger
+_TOUCHING_M, _APART_M = 0.020, 0.045  # a gap wider than the first is ever less a crevice, than the second none
+_TURN_M = 0.012  # how much deeper than its surroundings a hand is at its silhouette
 _FARTHEST_M = np.float32(1e6)  # an empty pixel's depth is infinite
 _SAME_SURFACE = np.float32(0.012)  # relative depth step that still counts as one surface
 
@@ -36,41 +38,57 @@ def darken_crevices(shaded: Shaded, strength: float, reach_px: float) -> None:
     """Darken, in place, what lies deeper than its surroundings: the gaps between fingers that touch, too narrow for
     light.py's directions (unsharp masking of the depth buffer, Luft, Colditz and Deussen 2006).
 
-    strength: part of the light taken where the step is a finger's half thickness or more; reach_px: blur's sigma."""
+    strength: part of the light taken where the step down is _CREVICE_M or more; none is taken from what lies _APART_M
+    behind, for that touches nothing here. reach_px: blur's sigma."""
     height, width = shaded.alpha.shape
-    cover, depth = _halve(shaded.alpha, shaded.depth)
+    origin = np.float32(shaded.depth.min())  # squares of small numbers keep their digits
+    if not np.isfinite(origin):
+        return
+    cover, depth, square = _halve(shaded.alpha, shaded.depth, origin)
     size = 2 * max(1, round(0.9 * reach_px / 2)) + 1  # two boxes of this side spread about as a Gaussian does
     for _ in range(2):
-        cover, depth = cv2.blur(cover, (size, size)), cv2.blur(depth, (size, size))
-    around = cv2.resize(depth / (cover + np.float32(1e-6)), (width, height), interpolation=cv2.INTER_LINEAR)
+        cover, depth, square = (cv2.blur(x, (size, size)) for x in (cover, depth, square))
+    # Round a silhouette the hand turns away by itself: what lies beside nothing counts as beside something deeper.
+    mean = depth / (cover + np.float32(1e-6))
+    variance = square / (cover + np.float32(1e-6)) - mean * mean
+    around = np.dstack([mean + origin + np.float32(_TURN_M) * (np.float32(1.0) - cover), variance])
+    around = cv2.resize(around, (width, height), interpolation=cv2.INTER_LINEAR)
     _darken(shaded.color, shaded.depth, around, strength)
 
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _halve(alpha: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every other pixel of coverage and of depth times coverage, zero where nothing was drawn."""
+def _halve(alpha: np.ndarray, depth: np.ndarray, origin: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every other pixel of coverage, and of depth past origin and its square times coverage; zero where empty."""
     height, width = (alpha.shape[0] + 1) // 2, (alpha.shape[1] + 1) // 2
     cover, weighted = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+    square = np.zeros((height, width), np.float32)
     for v in range(height):
         for u in range(width):
             a = alpha[2 * v, 2 * u]
             if a > 0:
                 cover[v, u] = a
-                weighted[v, u] = a * depth[2 * v, 2 * u]
-    return cover, weighted
+                past = depth[2 * v, 2 * u] - origin
+                weighted[v, u] = a * past
+                square[v, u] = a * past * past
+    return cover, weighted, square
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _darken(color: np.ndarray, depth: np.ndarray, around: np.ndarray, strength: float) -> None:
+    """around (H, W, 2): mean depth and its variance. Of two surfaces, one in front of the other, a pixel of the deeper
+    lies `step` below the mean, and the gap between them is step + variance / step, however far the edge is."""
     one = np.float32(1.0)
     most = np.float32(strength)
     for v in range(color.shape[0]):
         for u in range(color.shape[1]):
-            step = (depth[v, u] - around[v, u]) * np.float32(1.0 / _HALF_FINGER_M)
-            if step > 0 and depth[v, u] < _FARTHEST_M:
-                light = one - most * min(step, one)
+            step = depth[v, u] - around[v, u, 0]
+            if step > np.float32(1e-5) and depth[v, u] < _FARTHEST_M:
+                gap = step + around[v, u, 1] / step
+                near = (np.float32(_APART_M) - gap) * np.float32(1.0 / (_APART_M - _TOUCHING_M))
+                near = min(max(near, np.float32(0.0)), one)
+                light = one - most * near * min(step * np.float32(1.0 / _CREVICE_M), one)
                 # Flesh passes red on: crevices are dark red, not grey.
-                color[v, u, 0] *= np.sqrt(light)
+                color[v, u, 0] *= np.sqrt(light * np.sqrt(light))
                 color[v, u, 1] *= light
                 color[v, u, 2] *= light
 

@@ -53,6 +53,11 @@ class Look:
     sleeve_from_m: float = 9.0
     sleeve_thickness_m: float = 0.0
 
+    @property
+    def gloved(self) -> bool:
+        """Whether cloth covers the palm."""
+        return any(band.finger == -1 for band in self.bands)
+
 
 def sample_tone(rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """A skin albedo (3,) linear, and how dark it is, 0..1. Between neighbours of the Monk scale, hue jittered."""
@@ -83,28 +88,28 @@ def sample_look(rng: np.random.Generator) -> Look:
     red = 1.0 - 0.5 * dark
     put("knuckle", (-0.03 * red - 0.16 * dark, -0.13 * red - 0.18 * dark, -0.12 * red - 0.18 * dark), 0.6)
     put("fingertip", (0.05 * red, -0.12 * red, -0.09 * red), 0.7)
-    put("crease", (-0.38, -0.50, -0.50), 0.4)
-    put("palm_line", (-0.28, -0.40, -0.40), 0.45)
+    put("crease", (-0.35, -0.46, -0.46), 0.35)
+    put("palm_line", (-0.26, -0.37, -0.37), 0.4)
     put("wrinkle", (-0.19, -0.24, -0.24), 0.7)
-    put("nail", (0.16, 0.05, 0.08), 0.6)
+    put("nail", (0.20, 0.06, 0.09), 0.5)
     put("nail_rim", (-0.22, -0.28, -0.28), 0.5)
     put("nail_tip", (0.25, 0.30, 0.28), 0.7)
     put("lunula", (0.10, 0.13, 0.13), 0.7)
     put("vein", (-0.09, -0.02, 0.0), 0.9)
-    if rng.random() < 0.3:
-        put("hair", (-0.2, -0.24, -0.24), 0.7)
-    if rng.random() < 0.25:
-        put("freckle", (-0.07, -0.12, -0.14), 0.7)
-    for name, size in (("blotch_a", 0.14), ("blotch_b", 0.12), ("blotch_c", 0.09)):
-        gain[_NUMBER[name]] = rng.normal(0, size) * np.array([0.45, 1.0, 0.95]) + rng.normal(0, 0.03, 3)
-    for name, size in (("grain_a", 0.10), ("grain_b", 0.10), ("pore", 0.10)):
+    if rng.random() < 0.15:
+        put("hair", (-0.11, -0.13, -0.13), 0.4)
+    if rng.random() < 0.12:
+        put("freckle", (-0.04, -0.07, -0.08), 0.5)
+    for name, size in (("blotch_a", 0.11), ("blotch_b", 0.08), ("blotch_c", 0.05)):
+        gain[_NUMBER[name]] = rng.normal(0, size) * np.array([0.45, 1.0, 0.95]) + rng.normal(0, 0.02, 3)
+    for name, size in (("grain_a", 0.045), ("grain_b", 0.045), ("pore", 0.05)):
         gain[_NUMBER[name]] = rng.normal(0, size) * np.array([0.8, 1.0, 1.0])
     gain[_NUMBER["side"]] = rng.normal(0, 0.06) * np.array([0.6, 1, 1])
     gain[_NUMBER["arm"]] = rng.normal(-0.03, 0.08) * np.array([0.8, 1, 1])
     # Masks of noise average one half; keep the mean tone where it was drawn.
     noise = [_NUMBER[n] for n in ("blotch_a", "blotch_b", "blotch_c", "grain_a", "grain_b", "pore")]
     tone = tone * (1 - 0.5 * gain[noise].sum(0)).clip(0.7, 1.3)
-    gloss[_NUMBER["nail"]] = rng.uniform(0.2, 2.0)
+    gloss[_NUMBER["nail"]] = rng.uniform(0.6, 2.5)
     gloss[_NUMBER["crease"]] = -0.5
     gloss[_NUMBER["pore"]] = -0.4
     gloss[_NUMBER["grain_b"]] = -0.5

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from handmesh.synthesis.effects import (
+    SKIN_CHROMA,
+    SKIN_HUE,
     camera_effects,
     channel_tables,
     compose,
+    linear_from_lab,
     mean_color,
     motion_kernel,
     noise_bank,
+    skin_balance,
     tone_curve,
 )
 
@@ -62,3 +67,33 @@ def test_effects_keep_shape_and_are_repeatable() -> None:
         one, two = (camera_effects(picture.copy(), np.random.default_rng(seed), bank) for _ in range(2))
         assert one.shape == picture.shape and one.dtype == np.uint8
         np.testing.assert_array_equal(one, two)
+
+
+def _lab(linear: np.ndarray) -> np.ndarray:
+    srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
+    return cv2.cvtColor(srgb.astype(np.float32)[None, None], cv2.COLOR_RGB2LAB)[0, 0]
+
+
+def test_lab_and_back() -> None:
+    for color in np.random.default_rng(0).uniform(0, 1, (50, 3)):
+        np.testing.assert_allclose(linear_from_lab(*_lab(color).astype(float)), color, atol=5e-3)
+
+
+def test_skin_comes_out_in_the_band_of_real_skin_whatever_the_lamp() -> None:
+    """Pale to dark skin under candle to sky: hue and chroma of what leaves the curve stay near what was measured."""
+    rng = np.random.default_rng(2)
+    hue, chroma = [], []
+    for tone in ([0.60, 0.42, 0.33], [0.24, 0.13, 0.08], [0.05, 0.03, 0.025]):
+        for lamp in ([1.8, 1.0, 0.3], [1.0, 1.0, 1.0], [0.8, 1.0, 1.4]):
+            mean = np.array(tone) * lamp
+            for _ in range(30):
+                curve = tone_curve(0.2 / float(mean[1]), float(rng.uniform(-0.1, 0.6)))
+                gains = skin_balance(mean, curve, rng)
+                assert gains.dtype == np.float32 and (gains > 0).all()
+                steps = np.linspace(0, 1, len(curve)) ** 2 * 4
+                shown = np.interp(mean * gains, steps, curve) / 255
+                _, a, b = cv2.cvtColor(shown.astype(np.float32)[None, None], cv2.COLOR_RGB2LAB)[0, 0]
+                hue.append(np.degrees(np.arctan2(b, a)))
+                chroma.append(np.hypot(a, b))
+    assert np.abs(np.median(hue) - SKIN_HUE[0]) < 6 and np.std(hue) < 1.5 * SKIN_HUE[1]
+    assert np.abs(np.median(chroma) - SKIN_CHROMA[0]) < 4 and np.std(chroma) < 1.5 * SKIN_CHROMA[1]

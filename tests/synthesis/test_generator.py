@@ -12,7 +12,8 @@ import pytest
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import project_points
 from handmesh.mano.numpy_lbs import pose_vertices
-from handmesh.synthesis.generator import SampleGenerator
+from handmesh.synthesis.generator import SampleGenerator, _lay_over
+from handmesh.synthesis.shading import Shaded
 
 COUNT = 24
 
@@ -103,6 +104,21 @@ def test_views_cover_the_circle(generator) -> None:
     palm = (turns @ surface.palm_normal)[:, 2]
     assert (palm < -0.5).mean() > 0.2 and (palm > 0.5).mean() > 0.15 and (np.abs(fingers[:, 2]) > 0.7).mean() > 0.05
     np.testing.assert_allclose(np.linalg.det(turns), 1, atol=1e-6)
+
+
+def test_a_sleeve_does_not_change_the_skins_colour() -> None:
+    pictures = []
+    for sleeve in ([0.02, 0.03, 0.3], [0.7, 0.6, 0.1]):
+        color, hand = np.zeros((64, 64, 3), np.float32), np.zeros((64, 64), np.float32)
+        color[:32], color[32:] = [0.4, 0.25, 0.2], sleeve
+        hand[:32] = 1.0
+        alpha, depth = np.ones((64, 64), np.float32), np.full((64, 64), 0.5, np.float32)
+        picture = np.zeros((64, 64, 3), np.uint8)
+        shaded = Shaded(color, alpha, hand, depth, np.zeros((64, 64), np.int32))
+        _lay_over(picture, shaded, np.random.default_rng(4), False)
+        pictures.append(picture)
+    np.testing.assert_array_equal(pictures[0][:30], pictures[1][:30])
+    assert np.ptp(np.stack(pictures)[:, 40:].astype(int), axis=0).max() > 20
 
 
 def test_left_hands_are_mirrored_right_hands(open_mano, samples) -> None:

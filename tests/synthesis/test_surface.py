@@ -18,6 +18,7 @@ from handmesh.synthesis.light import (
 )
 from handmesh.synthesis.renderer import HandRenderer, hand_renderer
 from handmesh.synthesis.shading import Shaded, darken_crevices
+from handmesh.synthesis.skin import sample_look
 from handmesh.synthesis.surface import FOREARM_RINGS, SUBFACE_BARYCENTRICS, ForearmShape, rim_loop
 
 
@@ -161,3 +162,39 @@ def test_crevices_are_darkened_and_nothing_else() -> None:
     np.testing.assert_allclose(plate, 1.0, atol=0.03)
     np.testing.assert_array_equal(color[alpha == 0], before[alpha == 0])
     assert np.isfinite(color).all()
+
+
+def test_what_lies_far_behind_is_in_no_crevice() -> None:
+    """A finger over a palm: darker beside it where it touches, as bright as ever where it hovers a hand's width off."""
+    beside = []
+    for gap in (0.006, 0.08):
+        depth = np.full((96, 96), 0.5, np.float32)
+        depth[:, 40:56] -= gap
+        alpha = np.ones((96, 96), np.float32)
+        color = np.ones((96, 96, 3), np.float32)
+        darken_crevices(Shaded(color, alpha, alpha, depth, np.zeros((96, 96), np.int32)), 0.8, 3.0)
+        np.testing.assert_allclose(color[:, 44:52], 1.0, atol=1e-3)
+        beside.append(color[48, :, 1].min())
+    assert beside[0] < 0.7 and beside[1] > 0.95
+
+
+def test_a_rounded_silhouette_keeps_its_light() -> None:
+    """A lone finger, 16 mm thick, turns away at its edges without a dark outline."""
+    across = np.linspace(-1, 1, 40)
+    depth = np.full((96, 96), np.inf, np.float32)
+    depth[:, 28:68] = 0.5 - 0.008 * np.sqrt(1 - 0.99 * across**2)
+    alpha = np.isfinite(depth).astype(np.float32)
+    color = np.repeat(alpha[..., None], 3, 2)
+    darken_crevices(Shaded(color, alpha, alpha, depth, np.zeros((96, 96), np.int32)), 0.9, 4.0)
+    assert color[:, 28:68].min() > 0.8
+
+
+def test_mottling_stays_finer_than_the_lines() -> None:
+    """Skin without its lines and nails varies little over a patch; creases stand out from it."""
+    names = ("blotch_a", "blotch_b", "blotch_c", "grain_a", "grain_b", "pore", "hair", "freckle")
+    spread, crease = [], []
+    for seed in range(60):
+        look = sample_look(np.random.default_rng(seed))
+        spread.append(np.abs(look.gain[[MASKS.index(name) for name in names]]).sum(0).max())
+        crease.append(-look.gain[MASKS.index("crease"), 1])
+    assert np.median(spread) < np.median(crease) and np.percentile(spread, 90) < 0.75
