@@ -33,6 +33,7 @@ Sample = dict[str, Any]
 RECIPE = 5
 _POSE_BLOCK = 64  # poses are drawn together: the prior refuses self-penetrating ones in bulk
 _THICKEST_M = 0.05  # a joint lies at most this deep under skin that shows it
+_ARM_CLEARANCE_M = 0.20  # of the far end of a straight forearm; bent it may come nearer
 _NEIGHBOURS = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1]), -1).reshape(-1, 2)
 #: The MANO joints whose skin shows each of the 21 joints: its own bone's and the one before; tips have one only.
 _BONES_AT = np.array(
@@ -128,8 +129,10 @@ class SampleGenerator:
         vertices, joints = self.hand.pose(orient, pose, betas)
         middle = 0.5 * (vertices.min(0) + vertices.max(0))
         shift = view.centre.astype(np.float32) - middle
-        # Nothing of the hand nearer than 12 cm: no lens focuses there.
-        shift[2] = max(shift[2], 0.12 - vertices[:, 2].min())
+        # Nothing of the hand nearer than 12 cm: no lens focuses there; and no forearm passes through the camera.
+        along = joints[0] - joints[9]
+        elbow = joints[0, 2] + RING_DISTANCE_M[-1] * along[2] / np.linalg.norm(along)
+        shift[2] = max(shift[2], 0.12 - vertices[:, 2].min(), _ARM_CLEARANCE_M - elbow)
         vertices, joints = vertices + shift, joints + shift
         K = crop_intrinsics(vertices.astype(np.float64), view, self.size)
         uv = vertices[:, :2] / vertices[:, 2:] * [K[0, 0], K[1, 1]] + K[:2, 2]

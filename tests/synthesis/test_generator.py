@@ -183,3 +183,11 @@ def test_runs_without_torch() -> None:
         "assert SampleGenerator(load_mano('open')).sample(0)['image'].any()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_no_forearm_passes_through_the_camera(generator) -> None:
+    for index in range(150):
+        labels = generator._labels(np.random.default_rng([5, index]), index)
+        away = labels["joints"][0] - labels["joints"][9]
+        elbow = labels["joints"][0] + 0.32 * away / np.linalg.norm(away)
+        assert elbow[2] > 0.19 and labels["vertices"][:, 2].min() > 0.119
