@@ -33,6 +33,7 @@ Sample = dict[str, Any]
 RECIPE = 5
 _POSE_BLOCK = 64  # poses are drawn together: the prior refuses self-penetrating ones in bulk
 _THICKEST_M = 0.05  # a joint lies at most this deep under skin that shows it
+_ARM_RADIUS_M = 0.05
 _ARM_CLEARANCE_M = 0.20  # of the far end of a straight forearm; bent it may come nearer
 _NEIGHBOURS = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1]), -1).reshape(-1, 2)
 #: The MANO joints whose skin shows each of the 21 joints: its own bone's and the one before; tips have one only.
@@ -123,16 +124,22 @@ class SampleGenerator:
         return sample_lighting(rng) if environment is None else map_lighting(environment, rng)
 
     def _labels(self, rng: np.random.Generator, index: int) -> Sample:
-        view = sample_view(rng, self.renderer.upright)
+        """Camera and hand of a sample. Views along a forearm, into its cut end, are drawn again."""
         betas = np.clip(rng.standard_normal(10), -2.5, 2.5).astype(np.float32)
+        for _ in range(8):
+            labels = self._place(rng, index, betas)
+            if not _shows_cut_arm(labels, self.size):
+                break
+        return labels
+
+    def _place(self, rng: np.random.Generator, index: int, betas: np.ndarray) -> Sample:
+        view = sample_view(rng, self.renderer.upright)
         orient, pose = view.rotation.astype(np.float32), self.pose(index)
         vertices, joints = self.hand.pose(orient, pose, betas)
         middle = 0.5 * (vertices.min(0) + vertices.max(0))
         shift = view.centre.astype(np.float32) - middle
         # Nothing of the hand nearer than 12 cm: no lens focuses there; and no forearm passes through the camera.
-        along = joints[0] - joints[9]
-        elbow = joints[0, 2] + RING_DISTANCE_M[-1] * along[2] / np.linalg.norm(along)
-        shift[2] = max(shift[2], 0.12 - vertices[:, 2].min(), _ARM_CLEARANCE_M - elbow)
+        shift[2] = max(shift[2], 0.12 - vertices[:, 2].min(), _ARM_CLEARANCE_M - _arm(joints)[1][2])
         vertices, joints = vertices + shift, joints + shift
         K = crop_intrinsics(vertices.astype(np.float64), view, self.size)
         uv = vertices[:, :2] / vertices[:, 2:] * [K[0, 0], K[1, 1]] + K[:2, 2]
@@ -191,6 +198,23 @@ def project_joints(labels: Sample) -> np.ndarray:
     """Pixels (21, 2) of a sample's joints."""
     joints, K = labels["joints"], labels["K"]
     return joints[:, :2] / joints[:, 2:] * [K[0, 0], K[1, 1]] + K[:2, 2]
+
+
+def _arm(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Direction (3,) from the hand to the elbow and the far end (3,) metres of a forearm that is not bent."""
+    along = joints[0] - joints[9]
+    along = along / np.linalg.norm(along)
+    return along, joints[0] + RING_DISTANCE_M[-1] * along
+
+
+def _shows_cut_arm(labels: Sample, size: int) -> bool:
+    """Whether the camera looks onto the end of the forearm, where the model stops and an arm would go on."""
+    along, end = _arm(labels["joints"])
+    if end @ along > 0:  # the end faces away from the camera
+        return False
+    uv = labels["K"][:2, :2].diagonal() * end[:2] / end[2] + labels["K"][:2, 2]
+    radius = labels["K"][0, 0] * _ARM_RADIUS_M / end[2]
+    return bool((uv > -radius).all() and (uv < size + radius).all())
 
 
 def _sample_arm(rng: np.random.Generator, look: Look) -> ForearmShape:
