@@ -94,3 +94,19 @@ def test_lag_and_tremble_of_known_motions(monkeypatch: pytest.MonkeyPatch) -> No
     # Of a white spectrum, the part above the corner is left.
     assert smoothing.high_passed(noise, fps) == pytest.approx(np.sqrt(2 * (1 - 4 / 15)), rel=0.1)
     assert smoothing.high_passed(motion, fps) < 0.02
+
+
+def test_a_network_besides_sees_every_crop_in_its_size_and_answers_nothing(live: ModuleType) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    class Engine:
+        def __init__(self, name: str, answer: str) -> None:
+            self.name, self.answer = name, answer
+
+        def __call__(self, images: np.ndarray) -> str:
+            seen.append(images.shape)
+            return self.answer
+
+    own = live.Besides(Engine("own", "kept"), Engine("other", "dropped"), 64)
+    assert own(np.zeros((2, 32, 32, 3), np.uint8)) == "kept" and own.name == "own + other"
+    assert sorted(seen) == [(2, 32, 32, 3), (2, 64, 64, 3)]

@@ -3,6 +3,9 @@
 Drawn frames end in memory: nothing is encoded or shown. Latency is measured as on a camera: the clip's frames come at
 their own pace through the camera's slot, and a frame counts from its grab until it is drawn. Start-up is a new process
 with warm caches, from its start to its first mesh.
+
+A network of other size that nobody has trained yet is measured with --besides: it runs on every crop too, in the size
+it takes, and its answer is dropped. The pipeline with it in the shipped network's place is faster than that.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from handmesh.ahead import Ahead
 from handmesh.errors import HandMeshError
@@ -29,6 +33,7 @@ from handmesh.live_stats import LiveStats
 from handmesh.predictor import HandMeshPredictor
 from handmesh.rendering.hud import draw_hud
 from handmesh.rendering.overlay import draw_hands
+from handmesh.runtime import Engine, EngineOutput
 from handmesh.stage_clock import StageClock
 from handmesh.tracker import Frame, HandTracker
 from handmesh.video import CameraSource, ClipSource, SourceFrame, open_source
@@ -91,6 +96,29 @@ class ClipDevice:
         picture = self._pictures[self._count % len(self._pictures)]
         self._count += 1
         return True, picture
+
+
+class Besides:
+    """An engine that also runs another network on every crop, brought to its size, and drops that one's answer."""
+
+    def __init__(self, own: Engine, other: Engine, size: int) -> None:
+        self._own, self._other, self._size = own, other, size
+        self.name = f"{own.name} + {other.name}"
+
+    def __call__(self, images: NDArray[np.uint8]) -> EngineOutput:
+        self._other(np.stack([cv2.resize(image, (self._size, self._size)) for image in images]))
+        return self._own(images)
+
+
+def besides(own: Engine, variant: str, size: int, mano: str) -> Engine:
+    """``own`` with an untrained network of this variant and size besides; weights cost the same whatever they are."""
+    from handmesh.config import ModelConfig
+    from handmesh.mano.arrays import load_mano
+    from handmesh.models.hand_mesh_net import HandMeshNet
+    from handmesh.runtime import make_engine
+
+    net = HandMeshNet(ModelConfig(backbone=variant, image_size=size), load_mano(mano)).eval()
+    return Besides(own, make_engine(net), size)
 
 
 def draw(frame: Frame, stats: LiveStats) -> np.ndarray:
@@ -193,6 +221,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--mano", default="open")
     parser.add_argument("--max-hands", type=int, default=2, help="as the live page; a free slot is searched for")
+    parser.add_argument("--besides", metavar="VARIANT", help="also run this network on every crop: fastvit_sa12, ...")
+    parser.add_argument("--besides-size", type=int, default=256, metavar="PX", help="the side it takes (256)")
     args = parser.parse_args(argv)
     if min(args.frames, args.soak or 1) < 1:
         raise HandMeshError("expected at least one frame with --frames and --soak")
@@ -204,6 +234,8 @@ def main(argv: Sequence[str]) -> int:
     if not isinstance(clip, ClipSource):
         raise HandMeshError(f"expected a clip, got {args.source}; name a video file")
     predictor = HandMeshPredictor.from_pretrained(args.checkpoint, engine=args.engine, mano=args.mano)
+    if args.besides:
+        predictor.engine = besides(predictor.engine, args.besides, args.besides_size, args.mano)
     tracker = HandTracker(predictor, max_hands=args.max_hands)
     result = _soak(tracker, clip, args) if args.soak else _speed(tracker, clip, args)
     if args.json:
