@@ -266,9 +266,11 @@ sys.exit(live_app.main(["--source", "0", "--headless", "--output", "out.mp4", "-
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
 def test_a_running_program_ends_when_told_to(tmp_path: Path, told: signal.Signals) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(live_app.__file__).parents[1])}
+    # A suite that was itself started in the background hands on that Ctrl-C is to be ignored.
     program = subprocess.Popen(
-        [sys.executable, "-c", _ENDLESS], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-c", _ENDLESS], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert program.stderr is not None
     while "twenty frames" not in program.stderr.readline():
         assert program.poll() is None
