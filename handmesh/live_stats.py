@@ -9,6 +9,7 @@ import json
 import statistics
 import time
 from collections import deque
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from handmesh.files import atomic_path
 
 #: The screen shows what held over the last so many frames.
 _RECENT = 30
-#: Durations kept for each stage's median; a longer run keeps the latest, so that memory stays flat.
-_KEPT = 20_000
+#: Durations kept for each stage's median; a longer run keeps the latest, so that memory stays flat: two minutes' worth.
+_KEPT = 4096
 
 
 class LiveStats:
@@ -61,7 +62,8 @@ class LiveStats:
     @property
     def latency_ms(self) -> float:
         """Median time from a frame in hand to a frame finished, over the last frames."""
-        return statistics.median(list(self._latencies)[-_RECENT:]) if self._latencies else 0.0
+        latest = list(islice(reversed(self._latencies), _RECENT))
+        return statistics.median(latest) if latest else 0.0
 
     def durations_ms(self, stage: str) -> list[float]:
         """Of each of the latest frames that had this stage, oldest first."""
@@ -76,7 +78,7 @@ class LiveStats:
         return [f"{self.recent_fps:.0f} fps   latency {self.latency_ms:.0f} ms   {self.engine}", *rows]
 
     def summary(self) -> dict[str, Any]:
-        """The run in numbers: frames, frames_with_hands, fps, stages_ms (medians), engine, resolution."""
+        """The run in numbers: frames, frames_with_hands, fps, stages_ms (medians of the latest), engine, resolution."""
         duration_s = self._end_s - self._start_s
         return {
             "frames": self.frames,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import statistics
 import time
 from pathlib import Path
 
 import pytest
 
-from handmesh.live_stats import LiveStats
+from handmesh.live_stats import _KEPT, LiveStats
 from handmesh.stage_clock import StageClock
 
 
@@ -42,3 +43,12 @@ def test_a_clock_adds_up_also_when_a_stage_fails() -> None:
             time.sleep(0.002)
     clock.add("b", 5.0)
     assert clock.stages_ms["a"] >= 4 and clock.stages_ms["b"] == 5.0
+
+
+def test_a_long_run_keeps_the_latest_only() -> None:
+    stats = LiveStats("fake")
+    for index in range(_KEPT + 50):
+        stats.add({"network": float(index)}, True, 64, 48, grabbed_s=1e-9)
+    kept = stats.durations_ms("network")
+    assert len(kept) == _KEPT == len(stats._latencies) and kept[0] == 50.0 and stats.frames == _KEPT + 50
+    assert stats.latency_ms == pytest.approx(statistics.median(list(stats._latencies)[-30:]))
