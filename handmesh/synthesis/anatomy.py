@@ -63,6 +63,7 @@ def value_noise(points: np.ndarray, cell: float, octaves: int, seed: int) -> np.
 
 
 def smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
+    """x of any shape -> 0 at low, 1 at high (which may be the lower), a cubic without corners between."""
     t = np.clip((x - low) / (high - low), 0.0, 1.0)
     return t * t * (3 - 2 * t)
 

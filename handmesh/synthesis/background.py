@@ -16,7 +16,7 @@ import numpy as np
 
 from handmesh.errors import HandMeshError
 from handmesh.synthesis.crowd import PersonPool, draw_distractor
-from handmesh.synthesis.paint import cloth, clutter, gradient, mixture, noise_field
+from handmesh.synthesis.paint import cloth, clutter, color_mix, gradient, mixture, noise_field
 from handmesh.synthesis.rooms import draw_room
 
 TILE = 288
@@ -148,8 +148,7 @@ class Backgrounds:
         picture = cv2.warpAffine(tile, warp, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
         vivid = rng.uniform(0.2, 1.0)  # rooms are mostly grey, white and brown
         level = rng.uniform(0.1, 0.6) if rng.random() < 0.2 else rng.uniform(0.75, 1.15)
-        grey = np.tile([0.299, 0.587, 0.114], (3, 1))
-        picture = cv2.transform(picture, level * (vivid * np.eye(3) + (1 - vivid) * grey))
+        picture = cv2.transform(picture, color_mix(level, vivid))
         if rng.random() < 0.48:
             self.people.place(picture, rng)
         if rng.random() < 0.10:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numba import njit
 
-from handmesh.synthesis.paint import to_srgb
+from handmesh.synthesis.paint import color_mix, to_srgb
 from handmesh.synthesis.people import HEAD, HEIGHT, UNIT, WIDTH, draw_person
 from handmesh.synthesis.skin import sample_tone
 
@@ -79,8 +79,7 @@ class PersonPool:
             drawn = cv2.resize(drawn, (size, size), interpolation=cv2.INTER_LINEAR)
         level, vivid = float(np.exp(rng.normal(-0.1, 0.25))), float(rng.uniform(0.6, 1.0))
         mix = np.eye(4)
-        grey = np.tile([0.299, 0.587, 0.114], (3, 1))
-        mix[:3, :3] = level * (vivid * np.eye(3) + (1 - vivid) * grey)
+        mix[:3, :3] = color_mix(level, vivid)
         lay_figure(cv2.transform(drawn, mix), picture)
 
 

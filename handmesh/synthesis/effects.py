@@ -98,6 +98,7 @@ def channel_tables(gains: np.ndarray, gamma: float, lift: float) -> np.ndarray:
 
 
 def blur(picture: np.ndarray, sigma: float) -> np.ndarray:
+    """picture (H, W, 3) out of focus by sigma pixels; the picture itself below 0.3, where nothing would show."""
     return cv2.GaussianBlur(picture, (0, 0), sigma) if sigma > 0.3 else picture
 
 

@@ -18,6 +18,7 @@ def any_color(rng: np.random.Generator, muted: float = 0.85) -> np.ndarray:
 
 
 def to_srgb(linear: np.ndarray) -> np.ndarray:
+    """Linear 0..1, any shape, to camera values 0..255 by a plain gamma of 2.2."""
     return 255 * np.clip(linear, 0, 1) ** (1 / 2.2)
 
 
@@ -36,7 +37,14 @@ def noise_field(rng: np.random.Generator, size: int, cell: int, octaves: int = 4
     return total / norm
 
 
+def color_mix(level: float, vivid: float) -> np.ndarray:
+    """(3, 3) matrix on RGB: brighter by level, and as far from grey as vivid (1: as it was, 0: grey)."""
+    grey = np.tile([0.299, 0.587, 0.114], (3, 1))
+    return level * (vivid * np.eye(3) + (1 - vivid) * grey)
+
+
 def gradient(rng: np.random.Generator, size: int) -> np.ndarray:
+    """(size, size, 3) float32: four corners' colours, near one another, and what lies between."""
     corner = np.stack([np.stack([any_color(rng) for _ in range(2)]) for _ in range(2)]).astype(np.float32)
     mean = corner.mean((0, 1))
     corner = mean + (corner - mean) * rng.uniform(0.05, 0.7)
@@ -44,6 +52,7 @@ def gradient(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def mixture(rng: np.random.Generator, size: int, cell: int) -> np.ndarray:
+    """(size, size, 3) float: two colours that noise of `cell` cells a side mixes, or parts by a sharp edge."""
     field = noise_field(rng, size, cell)[..., None]
     low, high = field.min(), field.max()
     field = (field - low) / (high - low + 1e-6)
@@ -53,6 +62,7 @@ def mixture(rng: np.random.Generator, size: int, cell: int) -> np.ndarray:
 
 
 def cloth(rng: np.random.Generator, size: int) -> np.ndarray:
+    """(size, size, 3) float32: plain, striped or plaid cloth in folds."""
     base = any_color(rng, 0.75)
     picture = np.empty((size, size, 3), np.float32)
     picture[:] = base
@@ -69,6 +79,7 @@ def cloth(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def clutter(rng: np.random.Generator, picture: np.ndarray, count: int) -> None:
+    """Draw so many boxes, ovals, polygons, lines and words over picture (size, size, 3) uint8, in place."""
     size = picture.shape[0]
     for _ in range(count):
         color = tuple(float(c) for c in any_color(rng, 0.5))

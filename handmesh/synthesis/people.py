@@ -12,6 +12,7 @@ from functools import partial
 import cv2
 import numpy as np
 
+from handmesh.synthesis.anatomy import smoothstep
 from handmesh.synthesis.paint import any_color, cloth, noise_field, to_srgb
 from handmesh.synthesis.skin import sample_tone
 
@@ -41,11 +42,6 @@ def _oval(
     r = (np.abs((_X - np.float32(x)) / np.float32(a)) ** np.float32(power) + down) ** np.float32(1 / power)
     edge = np.float32(UNIT * min(float(np.min(a)), b))
     return np.clip((1 - r) * edge + 0.5, 0, 1).astype(np.float32)
-
-
-def _step(low: float, high: float, values: np.ndarray) -> np.ndarray:
-    t = np.clip((values - low) / (high - low), 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
 
 
 class _CutOut:
@@ -169,12 +165,12 @@ def _dress(figure: _CutOut, rng: np.random.Generator, skin: np.ndarray) -> None:
     folds = cv2.warpAffine(across, turn, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT)
     round_ = np.asarray(cv2.blur(cv2.blur(body, (61, 61)), (61, 61)), np.float32)
     gap = np.float32(0.70 * breadth)
-    armpit = _step(1.25, 1.7, _Y) * np.exp(-(((np.abs(_X) - gap - 0.06 * _Y) / np.float32(0.05)) ** 2))
+    armpit = smoothstep(1.25, 1.7, _Y) * np.exp(-(((np.abs(_X) - gap - 0.06 * _Y) / np.float32(0.05)) ** 2))
     light = figure.shade(0.9 * round_ + np.float32(rng.uniform(0.05, 0.3)) * folds) * (1 - 0.45 * armpit[..., None])
     figure.lay(_fabric(rng, folds) * light * np.float32(rng.uniform(0.8, 1.2)), body)
     if rng.random() < 0.3:  # short sleeves
         hem = rng.uniform(1.6, 2.0)
-        bare = _step(hem, hem + 0.02, _Y + 0 * _X) * _step(gap, gap + 0.02, np.abs(_X) - 0.06 * _Y) * body
+        bare = smoothstep(hem, hem + 0.02, _Y + 0 * _X) * smoothstep(gap, gap + 0.02, np.abs(_X) - 0.06 * _Y) * body
         figure.lay(skin * 0.85 * light, bare)
     style = rng.choice(4, p=[0.45, 0.2, 0.2, 0.15])
     deep, wide = rng.uniform(0.08, 0.2), rng.uniform(0.22, 0.32)
@@ -188,9 +184,9 @@ def _dress(figure: _CutOut, rng: np.random.Generator, skin: np.ndarray) -> None:
         rim = _oval(0, 0.68, wide + 0.05, deep + 0.05)
         figure.tint(np.full(3, rng.uniform(0.6, 0.9)) if rng.random() < 0.8 else np.full(3, 1.8), rim * body)
     if style in (1, 3):  # a row of buttons or a zip
-        figure.tint(np.full(3, 0.6), np.exp(-((_X / np.float32(0.018)) ** 2)) * _step(0.7 + deep, 0.75 + deep, _Y))
+        figure.tint(np.full(3, 0.6), np.exp(-((_X / np.float32(0.018)) ** 2)) * smoothstep(0.7 + deep, 0.75 + deep, _Y))
     thick = rng.uniform(0.19, 0.25)
-    neck = np.maximum(_oval(0, 0.5, thick, 0.42, 6.0) * (1 - _step(0.66, 0.72, _Y)), opening)
+    neck = np.maximum(_oval(0, 0.5, thick, 0.42, 6.0) * (1 - smoothstep(0.66, 0.72, _Y)), opening)
     shadow = 1 - 0.5 * _bump(0, 0.48, 0.4, 0.16)
     column = np.sqrt(np.clip(1 - (_X / 0.34) ** 2, 0, 1)) * 0.3 + 0 * _Y
     figure.lay(skin * figure.shade(column.astype(np.float32)) * shadow[..., None], neck)
@@ -202,7 +198,7 @@ def _face(figure: _CutOut, rng: np.random.Generator, skin: np.ndarray, hair: np.
     bump, oval = partial(_bump, rows=_FACE), partial(_oval, rows=_FACE)
     yaw = rng.normal(0, 0.09)
     jaw = rng.uniform(0.14, 0.34)
-    half = np.float32(rng.uniform(0.33, 0.39)) * (1 - np.float32(jaw) * _step(0.0, 0.55, y))
+    half = np.float32(rng.uniform(0.33, 0.39)) * (1 - np.float32(jaw) * smoothstep(0.0, 0.55, y))
     cover = oval(0, 0, half + 0 * _X, 0.5)
     for side in (-1, 1):
         if side * yaw < 0.1:
@@ -230,13 +226,13 @@ def _face(figure: _CutOut, rng: np.random.Generator, skin: np.ndarray, hair: np.
         figure.lay(hair * 0.4, oval(x, -0.055, 0.028, 0.028) * eye)
         figure.tint(np.full(3, 0.3), bump(x, -0.055 - opened, 0.07, 0.010))
         arch = np.float32(-0.13) + 0.6 * (_X - np.float32(x)) ** 2
-        reach = _step(0.1, 0.07, np.abs(_X - np.float32(x)))
+        reach = smoothstep(0.1, 0.07, np.abs(_X - np.float32(x)))
         figure.lay(hair, 0.8 * np.exp(-(((y - arch) / np.float32(brow)) ** 2)) * reach)
     if rng.random() < 0.3:
         full = rng.uniform(0.35, 0.95)
         edge = y + 0.55 * np.abs(_X - np.float32(yaw)) - np.float32(0.02) * noise_field(rng, WIDTH, 40, 2)[:_FACE]
         mouth = oval(yaw * 0.9, 0.25, 0.10, 0.03)
-        beard = np.maximum(_step(0.24, 0.32, edge), bump(yaw * 0.9, 0.20, 0.11, 0.025)) * cover * (1 - mouth)
+        beard = np.maximum(smoothstep(0.24, 0.32, edge), bump(yaw * 0.9, 0.20, 0.11, 0.025)) * cover * (1 - mouth)
         figure.lay(hair * light, full * beard)
     if rng.random() < 0.3:
         _glasses(figure, rng, yaw)
@@ -252,7 +248,7 @@ def _glasses(figure: _CutOut, rng: np.random.Generator, yaw: float) -> None:
         inner = _oval(x, -0.04, wide - 0.008, high - 0.008, power, _FACE)
         figure.lay(frame, np.clip(outer - 0.95 * inner, 0, 1))
     bridge = np.exp(-(((_Y[:_FACE] + 0.06) / np.float32(0.011)) ** 2))
-    figure.lay(frame, bridge * _step(0.06, 0.04, np.abs(_X - np.float32(yaw))))
+    figure.lay(frame, bridge * smoothstep(0.06, 0.04, np.abs(_X - np.float32(yaw))))
 
 
 def _strands(rng: np.random.Generator) -> np.ndarray:
@@ -285,11 +281,11 @@ def draw_person(rng: np.random.Generator) -> np.ndarray:
         crown = _oval(0, -0.06, rng.uniform(0.39, 0.45), rng.uniform(0.5, 0.58), rng.uniform(2.0, 2.4), _FACE)
         rough = 0.05 * noise_field(rng, WIDTH, 30, 2)[:_FACE]
         line = np.float32(-0.27) + np.float32(0.5) * np.abs(_X - np.float32(part)) ** 2 + rough
-        sides = _step(0.27, 0.31, np.abs(_X) + rough) * _step(low + 0.06, low, y)
-        top = _step(0.03, -0.02, y - line)
+        sides = smoothstep(0.27, 0.31, np.abs(_X) + rough) * smoothstep(low + 0.06, low, y)
+        top = smoothstep(0.03, -0.02, y - line)
         cover = crown * np.maximum(top, sides)
         if style == 3:
             lock = _garment_color(rng) ** 2.2 / 255**2.2 * head.shade(dome[:_FACE].astype(np.float32))
-            cover = crown * _step(-0.18, -0.21, y + 0.25 * _X**2)
+            cover = crown * smoothstep(-0.18, -0.21, y + 0.25 * _X**2)
         head.lay(lock[:_FACE], cv2.GaussianBlur(cover.astype(np.float32), (0, 0), 1.0))
     return figure.picture()

@@ -16,7 +16,7 @@ from typing import Any
 from handmesh.config import AugmentConfig, Config, DataConfig, ModelConfig, TrainConfig
 from handmesh.errors import HandMeshError
 from handmesh.models.checkpoint import load_checkpoint
-from handmesh.real_evaluation import RealResult, evaluate_real, format_rows, summarize
+from handmesh.real_evaluation import RealResult, evaluate_real, format_rows, network_of, summarize
 from handmesh.real_photos import LabelledPhoto, teacher_photos
 from handmesh.runtime import make_engine
 from handmesh.training import STATE_FILE, Trainer
@@ -50,12 +50,7 @@ def train_and_score(config: Config, photos: Sequence[LabelledPhoto]) -> list[Rea
     print(f"{config.output}: {trainer.progress.step * config.train.batch_size} pictures seen, "
           f"{(time.perf_counter() - start) / 60:.1f} minutes", flush=True)  # fmt: skip
     net, _ = load_checkpoint(trainer.folder / "last")
-    engine = make_engine(net, "torch")
-
-    def network(crops: Any) -> tuple[Any, Any]:
-        output = engine(crops)
-        return output.joints, output.keypoints_2d
-
+    network = network_of(make_engine(net, "torch"))
     return evaluate_real(network, photos, config.model.image_size, config.data.crop_padding)
 
 

@@ -110,15 +110,13 @@ class Besides:
         return self._own(images)
 
 
-def besides(own: Engine, variant: str, size: int, mano: str) -> Engine:
+def besides(own: Engine, variant: str, size: int) -> Engine:
     """``own`` with an untrained network of this variant and size besides; weights cost the same whatever they are."""
-    from handmesh.config import ModelConfig
-    from handmesh.mano.arrays import load_mano
-    from handmesh.models.hand_mesh_net import HandMeshNet
+    from benchmarks.runtime import make_network
+
     from handmesh.runtime import make_engine
 
-    net = HandMeshNet(ModelConfig(backbone=variant, image_size=size), load_mano(mano)).eval()
-    return Besides(own, make_engine(net), size)
+    return Besides(own, make_engine(make_network(variant, size)), size)
 
 
 def draw(frame: Frame, stats: LiveStats) -> np.ndarray:
@@ -235,7 +233,7 @@ def main(argv: Sequence[str]) -> int:
         raise HandMeshError(f"expected a clip, got {args.source}; name a video file")
     predictor = HandMeshPredictor.from_pretrained(args.checkpoint, engine=args.engine, mano=args.mano)
     if args.besides:
-        predictor.engine = besides(predictor.engine, args.besides, args.besides_size, args.mano)
+        predictor.engine = besides(predictor.engine, args.besides, args.besides_size)
     tracker = HandTracker(predictor, max_hands=args.max_hands)
     result = _soak(tracker, clip, args) if args.soak else _speed(tracker, clip, args)
     if args.json:
