@@ -155,6 +155,7 @@ def _add_synth(commands: argparse._SubParsersAction[CommandParser]) -> None:
     command.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
     command.add_argument("--backgrounds", metavar="DIR", help="photos and .hdr maps to put behind the hands")
     command.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
+    command.add_argument("--pictures", default="full", metavar="KIND", help="full, or simpler: plain, basic")
     command.set_defaults(run=_synth)
 
 
@@ -162,8 +163,9 @@ def _synth(args: argparse.Namespace) -> None:
     from handmesh.synthesis import write_dataset
 
     root = write_dataset(
-        args.out, args.train, args.eval, args.seed, args.size, args.workers, args.backgrounds, args.mano
-    )
+        args.out, args.train, args.eval, args.seed, args.size, args.workers, args.backgrounds, args.mano,
+        pictures=args.pictures,
+    )  # fmt: skip
     print(f"{root}: {args.train} training and {args.eval} evaluation samples; train on it with data.root={root}")
 
 

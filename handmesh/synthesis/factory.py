@@ -28,6 +28,7 @@ from handmesh.files import atomic_path
 from handmesh.mano.arrays import load_mano
 from handmesh.synthesis.background import folder_fingerprint
 from handmesh.synthesis.generator import RECIPE, SampleGenerator
+from handmesh.synthesis.plain import KINDS
 
 CHUNK = 32
 #: Evaluation samples have numbers that no training sample reaches, so the two splits share no pose and no picture.
@@ -47,17 +48,19 @@ class Plan:
     hand: str  # fingerprint of the hand model
     backgrounds: str  # fingerprint of the folder of backgrounds, "" for none
     recipe: int = RECIPE
+    pictures: str = "full"  # one of plain.KINDS
 
 
 def write_dataset(
     out: str | os.PathLike[str], train: int = 2000, evaluation: int = 400, seed: int = 0, size: int = 224,
     workers: int | None = None, backgrounds: str | os.PathLike[str] | None = None, mano: str = "open",
-    progress: bool = True,
+    progress: bool = True, pictures: str = "full",
 ) -> Path:
     """Render `train` and `evaluation` labelled right hands into the folder `out`; returns it.
 
     The same arguments give the same bytes, whatever `workers` (None: one per core). A stopped run is taken up again
     by the same call; a complete one returns at once. backgrounds: a folder of photos and .hdr maps.
+    pictures: "full", or simpler ones to begin with and to compare with: "plain", "basic" (plain.py).
 
     Raises HandMeshError: numbers out of range, a folder that holds something else, an unwritable folder, a full disk.
     """
@@ -65,13 +68,16 @@ def write_dataset(
         raise HandMeshError(f"expected a number of samples of 1 or more, got train={train}, eval={evaluation}")
     if not 32 <= size <= 1024:
         raise HandMeshError(f"expected a picture size between 32 and 1024 pixels, got {size}")
+    if pictures not in KINDS:
+        raise HandMeshError(f"expected pictures to be one of {', '.join(KINDS)}, got {pictures!r}")
     if seed < 0 or (workers is not None and workers < 1):
         raise HandMeshError(f"expected a seed of 0 or more and at least one worker, got {seed} and {workers}")
     root = Path(out).expanduser()
     folder = None if backgrounds is None else str(Path(backgrounds).expanduser().resolve())
     if folder is not None and not Path(folder).is_dir():
         raise HandMeshError(f"expected a folder of background photos, got {folder}: no such folder; check the path")
-    plan = Plan(train, evaluation, seed, size, load_mano(mano).fingerprint(), folder_fingerprint(folder))
+    hand = load_mano(mano).fingerprint()
+    plan = Plan(train, evaluation, seed, size, hand, folder_fingerprint(folder), pictures=pictures)
     if _begin(root, plan):
         return root
     chunks = [(split, first) for split, first in _chunks(plan) if not _shard(root, split, first).exists()]
@@ -92,12 +98,13 @@ def write_dataset(
 def _begin(root: Path, plan: Plan) -> bool:
     """Make the folder and its plan, or check an old one; True when the set is complete already."""
     path = root / _PLAN
-    content = json.dumps(asdict(plan), indent=1) + "\n"
+    facts = {key: value for key, value in asdict(plan).items() if (key, value) != ("pictures", "full")}
+    content = json.dumps(facts, indent=1) + "\n"
     if path.is_file():
         if path.read_text(encoding="utf-8") != content:
             raise HandMeshError(
-                f"expected {path} to describe the set asked for, found another (seed, counts, size, hand or "
-                "backgrounds differ); choose another folder or delete that one"
+                f"expected {path} to describe the set asked for, found another (seed, counts, size, hand, "
+                "backgrounds or kind of pictures differ); choose another folder or delete that one"
             )
         splits = [name for name, count in (("training", plan.train), ("evaluation", plan.evaluation)) if count]
         complete = all((root / f"{split}_K.json").is_file() for split in splits)
@@ -181,7 +188,7 @@ def _start_worker(root: str, plan: Plan, mano: str, folder: str | None) -> None:
     global _worker
     cv2.setNumThreads(1)
     arrays = load_mano(mano)
-    _worker = Path(root), plan, SampleGenerator(arrays, plan.seed, plan.size, folder), arrays.hands_mean
+    _worker = Path(root), plan, KINDS[plan.pictures](arrays, plan.seed, plan.size, folder), arrays.hands_mean
 
 
 def _render_chunk(split: str, first: int) -> int:

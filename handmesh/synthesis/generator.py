@@ -17,7 +17,7 @@ from handmesh.mano.numpy_lbs import NumpyHand
 from handmesh.mano.pose_prior import SHOWN_SHARES, PosePrior
 from handmesh.skeleton import FINGERTIPS, MANO_PARENTS
 from handmesh.synthesis.background import Backgrounds
-from handmesh.synthesis.camera import crop_intrinsics, random_turn, sample_view
+from handmesh.synthesis.camera import View, crop_intrinsics, random_turn, sample_view
 from handmesh.synthesis.effects import blur, camera_effects, compose, mean_color, noise_bank, skin_balance, tone_curve
 from handmesh.synthesis.light import Lighting, map_lighting, sample_lighting
 from handmesh.synthesis.occluders import draw_occluder
@@ -55,6 +55,8 @@ class SampleGenerator:
     """
 
     is_endless = True
+    #: Of the pose prior's three ways to draw a pose.
+    pose_shares = SHOWN_SHARES
 
     def __init__(
         self, mano: ManoArrays, seed: int = 0, size: int = 224, backgrounds: str | os.PathLike[str] | None = None,
@@ -88,7 +90,7 @@ class SampleGenerator:
             if len(self._pose_blocks) >= 16:
                 self._pose_blocks.pop(next(iter(self._pose_blocks)))
             rng = np.random.default_rng([self.seed, 3, block])
-            self._pose_blocks[block] = self.poses.sample(rng, _POSE_BLOCK, SHOWN_SHARES).astype(np.float32)
+            self._pose_blocks[block] = self.poses.sample(rng, _POSE_BLOCK, self.pose_shares).astype(np.float32)
         return self._pose_blocks[block][index % _POSE_BLOCK]
 
     def sample(self, index: int) -> Sample:
@@ -132,8 +134,11 @@ class SampleGenerator:
                 break
         return labels
 
+    def _view(self, rng: np.random.Generator) -> View:
+        return sample_view(rng, self.renderer.upright)
+
     def _place(self, rng: np.random.Generator, index: int, betas: np.ndarray) -> Sample:
-        view = sample_view(rng, self.renderer.upright)
+        view = self._view(rng)
         orient, pose = view.rotation.astype(np.float32), self.pose(index)
         vertices, joints = self.hand.pose(orient, pose, betas)
         middle = 0.5 * (vertices.min(0) + vertices.max(0))

@@ -2,22 +2,26 @@
 
 What hand renderers begin with, kept as the measure for the rest: trained on these pictures and on generator.py's, the
 same network shows what skin, light, backgrounds, things in the hand and a camera's faults are worth
-(``scripts/benchmark.py compare_data``). Poses, shapes and cameras are drawn as generator.py draws them.
+(``scripts/benchmark.py compare_data``), and beside BasicGenerator's, what likely poses and views are worth. A network
+also learns from plain pictures first: they show little but the hand.
 Knows how a plain picture is made. Does not know files or training.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from handmesh.rendering.rasterizer import rasterize, vertex_normals
+from handmesh.synthesis.camera import View, random_turn
 from handmesh.synthesis.generator import Sample, SampleGenerator, mirror_sample, project_joints
 from handmesh.synthesis.skin import sample_tone
 from handmesh.synthesis.surface import ForearmShape
 
 
 class PlainGenerator(SampleGenerator):
-    """As SampleGenerator, with plain pictures. Every joint inside the picture counts as visible."""
+    """Poses, shapes and cameras as SampleGenerator's, pictures plain. Joints in the picture count as visible."""
 
     def fingerprint(self) -> str:
         """What decides the samples, in one line."""
@@ -59,6 +63,25 @@ class PlainGenerator(SampleGenerator):
         tone, _ = sample_tone(rng)
         picture[drawn] = tone * (rng.uniform(0.2, 0.5) + rng.uniform(0.6, 1.2) * lit[:, None])
         return drawn & (found.face_index < self.renderer.surface.num_hand_faces)
+
+
+class BasicGenerator(PlainGenerator):
+    """Plain pictures of poses alike likely anywhere within the joints' limits, seen from anywhere alike."""
+
+    pose_shares = (0.0, 0.0, 1.0)
+
+    def fingerprint(self) -> str:
+        """What decides the samples, in one line."""
+        return f"basic, {super().fingerprint()}"
+
+    def _view(self, rng: np.random.Generator) -> View:
+        return replace(super()._view(rng), rotation=random_turn(rng))
+
+
+#: Kinds of rendered pictures by name.
+KINDS: dict[str, type[SampleGenerator]] = {
+    "full": SampleGenerator, "plain": PlainGenerator, "basic": BasicGenerator,
+}  # fmt: skip
 
 
 def _wall(rng: np.random.Generator, size: int) -> np.ndarray:

@@ -110,3 +110,14 @@ def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch) -> None:
         factory._render_chunk("training", 0)
     files = sorted(p for p in tmp_path.rglob("*") if p.is_file())
     assert sorted(done) == files and all(p.suffix == ".jpg" and cv2.imread(str(p)) is not None for p in files)
+
+
+def test_simpler_pictures_are_sets_of_their_own(small_set, tmp_path) -> None:
+    plain = write_dataset(tmp_path / "plain", 4, 0, 5, 64, workers=1, progress=False, pictures="plain")
+    full, simple = (FreiHandDataset(root, "training") for root in (small_set, plain))
+    assert len(simple) == 4 and (full.sample(0)["image"] != simple.sample(0)["image"]).any()
+    np.testing.assert_allclose(full.sample(0)["hand_pose"], simple.sample(0)["hand_pose"], atol=1e-6)
+    with pytest.raises(HandMeshError, match="kind of pictures"):
+        write_dataset(plain, 4, 0, 5, 64, workers=1, progress=False, pictures="basic")
+    with pytest.raises(HandMeshError, match="one of full, plain, basic"):
+        write_dataset(tmp_path / "other", 4, 0, 5, 64, workers=1, progress=False, pictures="best")

@@ -9,7 +9,7 @@ from handmesh.config import Config, DataConfig
 from handmesh.geometry.camera import project_points
 from handmesh.mano.numpy_lbs import pose_vertices
 from handmesh.synthesis.generator import SampleGenerator
-from handmesh.synthesis.plain import PlainGenerator
+from handmesh.synthesis.plain import KINDS, PlainGenerator
 from handmesh.training_data import make_sources
 
 
@@ -60,3 +60,15 @@ def test_a_run_may_ask_for_them(open_mano) -> None:
     config = Config(data=DataConfig(source="synthetic", plain_pictures=True, render_size=64))
     train, _ = make_sources(config, open_mano)
     assert isinstance(train, PlainGenerator)
+
+
+def test_basic_pictures_show_unlikely_poses_from_everywhere(open_mano) -> None:
+    basic, plain = (KINDS[kind](open_mano, 0, 48) for kind in ("basic", "plain"))
+    # Half of all views show the back of the hand where every view is alike; gestures hold fingers straight together.
+    normal = basic.renderer.surface.palm_normal
+    away = [np.mean([(g.sample(i)["global_orient"] @ normal)[2] > 0 for i in range(128)]) for g in (basic, plain)]
+    assert 0.35 < away[0] < 0.65
+    traces = [np.trace([g.pose(i)[:12] for i in range(512)], axis1=2, axis2=3) for g in (basic, plain)]
+    flat = [(trace > 2.5).all(1).mean() for trace in traces]  # no joint bent by more than 41 degrees
+    assert flat[0] < 0.02 and flat[1] > 0.05
+    assert basic.fingerprint() != plain.fingerprint()
