@@ -1,4 +1,4 @@
-"""The comparison of data: the same run twice but for the pictures, and a table that says what is gained."""
+"""The comparison of data: the same run for every kind of pictures, and a table that says what is gained."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from handmesh.errors import HandMeshError
 from handmesh.images import write_image
 from handmesh.real_photos import LabelledPhoto
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
-WORDS = "--real photos --steps 2 --batch 4 --size 32 --width 16 --render-size 48 --workers 0".split()
+WORDS = (
+    "--real photos --kinds basic,full --train 8 --eval 4 --steps 2 --batch 4 --size 32 --width 16 --render-size 48 "
+    "--jobs 2"
+).split()
 
 
 @pytest.fixture
@@ -25,14 +29,22 @@ def compare(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("benchmarks.compare_data")
 
 
-def test_the_table_states_the_fall(compare: ModuleType) -> None:
+def test_the_table_states_the_change(compare: ModuleType) -> None:
     row = {"photos": "sign-digits", "samples": 7, "pa_mm": 20.0, "error_2d": 0.2}
-    text = compare.table([row], [{**row, "pa_mm": 14.0, "error_2d": 0.05}])
-    assert "30%" in text and "75%" in text and "14.00" in text
+    text = compare.table({"basic": [row], "full": [{**row, "pa_mm": 14.0, "error_2d": 0.05}]})
+    assert "14.00 (-30%)" in text and "5.00 (-75%)" in text and "20.00 ( +0%)" in text
+
+
+def test_runs_differ_in_their_pictures_alone(compare: ModuleType) -> None:
+    options = compare.parse([*WORDS, "--output", "runs/x"])
+    one, other = (compare.settings(options, kind) for kind in ("basic", "full"))
+    assert {key for key in one if one[key] != other[key]} == {"data.root", "output"}
+    with pytest.raises(HandMeshError, match="kinds of full, plain, basic"):
+        compare.parse(["--real", "x", "--kinds", "best"])
 
 
 @pytest.mark.slow
-def test_both_runs_differ_in_their_pictures_alone(
+def test_trains_and_measures_each_kind(
     compare: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rng = np.random.default_rng(0)
@@ -40,20 +52,12 @@ def test_both_runs_differ_in_their_pictures_alone(
     points, joints = rng.uniform(10, 50, (21, 2)), rng.normal(size=(21, 3)) * 0.04
     label = LabelledPhoto(tmp_path / "a.png", "sign-digits", False, points, joints, True)
     monkeypatch.setattr(compare, "teacher_photos", lambda _: [label, replace(label, disagreement=1.0)])
-    configs, train = [], compare.train_and_score
-
-    def remember(config, photos):
-        configs.append(config)
-        assert len(photos) == 1
-        return train(config, photos)
-
-    monkeypatch.setattr(compare, "train_and_score", remember)
-    assert compare.main([*WORDS, "--output", str(tmp_path / "runs")]) == 0
-    plain, factory = configs
-    assert plain.data.plain_pictures and not factory.data.plain_pictures
-    assert replace(plain, output="", data=factory.data) == replace(factory, output="")
-    assert "falls by" in capsys.readouterr().out
-    # Asked again, a run that is done is taken up and measured, not begun anew.
-    configs.clear()
-    compare.main([*WORDS, "--output", str(tmp_path / "runs")])
-    assert all(config.resume for config in configs) and "falls by" in capsys.readouterr().out
+    words = [*WORDS, "--output", str(tmp_path / "runs")]
+    assert compare.main(words) == 0
+    first = capsys.readouterr().out
+    assert "full is" in first and "below basic" in first and "8 pictures seen" in first
+    # Asked again, sets and runs that are done are taken up and measured, not begun anew.
+    trained = (tmp_path / "runs" / "full" / "last" / "state.safetensors").stat().st_mtime_ns
+    compare.main(words)
+    assert capsys.readouterr().out.splitlines()[-1] == first.splitlines()[-1]
+    assert (tmp_path / "runs" / "full" / "last" / "state.safetensors").stat().st_mtime_ns == trained
