@@ -11,18 +11,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks._side_by_side import side_by_side, synth, train
 
 from handmesh.errors import CommandParser, HandMeshError, run_door
 from handmesh.files import atomic_path
 
-ROOT = Path(__file__).resolve().parent.parent
 #: Row, its file's name, and what it changes beside the row above.
 PARTS: tuple[tuple[str, str, dict[str, object]], ...] = (
     ("the paper's head: one pooled feature", "paper", {"model.head": "pooled", "data.perspective": False}),
@@ -48,12 +46,7 @@ def main() -> None:
     rows = [row for row in PARTS if not args.only or row[1] in args.only.split(",")]
     wanted = [(part, seed) for seed in range(args.seeds) for _, part, _ in rows]
     print(f"{len(wanted)} runs of {args.steps * args.batch} images each, {args.jobs} at a time", flush=True)
-    with ThreadPoolExecutor(args.jobs) as pool:
-        try:
-            list(pool.map(lambda job: run(args, data, *job), wanted))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # what has not begun does not begin
-            raise
+    side_by_side(lambda job: run(args, data, *job), wanted, args.jobs)
     text = table(args, rows)
     with atomic_path(args.output / "table.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -64,14 +57,16 @@ def parse() -> argparse.Namespace:
     parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder of the runs and the table")
     parser.add_argument("--data", type=Path, help="a set in FreiHAND's layout; made under --output when not given")
-    parser.add_argument("--train", type=int, default=6000, help="pictures to render for training (default 6000)")
-    parser.add_argument("--eval", type=int, default=400, help="pictures to render for scoring (default 400)")
+    parser.add_argument("--train", type=int, default=32000, help="pictures to render for training (default 32000)")
+    parser.add_argument("--eval", type=int, default=800, help="pictures to render for scoring (default 800)")
     parser.add_argument("--data-seed", type=int, default=5, help="seed of the rendered set (default 5)")
+    parser.add_argument("--pictures", default="plain", help="kind of the set: plain (learnt from soonest), full, basic")
+    parser.add_argument("--render-size", type=int, default=128, help="side of the set's pictures")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each row (default 3)")
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--size", type=int, default=64, help="side of the crop in pixels")
-    parser.add_argument("--width", type=int, default=64, help="channels of the head's tokens")
+    parser.add_argument("--width", type=int, default=128, help="channels of the head's tokens")
     parser.add_argument("--stride", type=int, default=4, help="stride of the heatmaps")
     parser.add_argument("--backbone", default="fastvit_t8")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs side by side (default: all cores)")
@@ -85,13 +80,9 @@ def parse() -> argparse.Namespace:
 
 def make_data(args: argparse.Namespace) -> Path:
     """Render the set and pack it, unless that was done."""
-    folder: Path = args.output / "data"
-    if not (folder / "evaluation_K.json").is_file() or not (folder / "training_K.json").is_file():
-        words = ["synth", "--out", str(folder), "--train", str(args.train), "--eval", str(args.eval)]
-        call([sys.executable, "-m", "handmesh.cli", *words, "--seed", str(args.data_seed)], os.cpu_count() or 1)
-    if not (folder / "training.pack").is_file():
-        call([sys.executable, "-m", "handmesh.cli", "pack", str(folder)], os.cpu_count() or 1)
-    return folder
+    words = ["--train", str(args.train), "--eval", str(args.eval), "--seed", str(args.data_seed)]
+    words += ["--size", str(args.render_size), "--pictures", args.pictures]
+    return synth(args.output / "data", words)
 
 
 def settings(args: argparse.Namespace, part: str) -> dict[str, object]:
@@ -118,14 +109,7 @@ def run(args: argparse.Namespace, data: Path, part: str, seed: int) -> None:
         if json.loads(result.read_text())["settings"] != {key: str(value) for key, value in chosen.items()}:
             raise HandMeshError(f"expected {result} to be of these options, got others; give another --output")
         return
-    words = [f"{key}={value}" for key, value in chosen.items()]
-    is_begun = (folder / "last" / "state.safetensors").is_file()
-    # One thread a run: side by side they do more than one run on all cores.
-    call(
-        [sys.executable, str(ROOT / "scripts" / "train.py"), str(ROOT / "configs" / "smoke.yaml"), *words,
-         f"resume={str(is_begun).lower()}"],
-        max((os.cpu_count() or 1) // args.jobs, 1), folder.with_suffix(".log"),
-    )  # fmt: skip
+    train(chosen, args.jobs, folder.with_suffix(".log"))
     scores, facts = scores_of(folder)
     content = {"part": part, "seed": seed, **scores, **facts, "settings": {k: str(v) for k, v in chosen.items()}}
     with atomic_path(result) as temporary:
@@ -145,22 +129,6 @@ def scores_of(folder: Path) -> tuple[dict[str, float], dict[str, Any]]:
     net, header = load_checkpoint(folder / "last")
     facts = {"parameters": sum(p.numel() for p in net.parameters()), "revision": header["git_revision"]}
     return header["metrics"], {**facts, "data": header["data_fingerprint"]}
-
-
-def call(command: list[str], threads: int, log: Path | None = None) -> None:
-    """Run a command in this checkout with so many threads; its words go to a file when one is given."""
-    names = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    environment = {**os.environ, **dict.fromkeys(names, str(threads)), "PYTHONPATH": path}
-    if log is None:
-        done = subprocess.run(command, env=environment)
-    else:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with open(log, "a", encoding="utf-8") as file:
-            done = subprocess.run(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
-    if done.returncode:
-        what = " ".join(command[1:4])
-        raise HandMeshError(f"expected {what} ... to succeed, got exit code {done.returncode}; see {log or 'above'}")
 
 
 def table(args: argparse.Namespace, rows: list[tuple[str, str, dict[str, object]]]) -> str:
