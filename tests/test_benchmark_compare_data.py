@@ -18,7 +18,7 @@ from handmesh.real_photos import LabelledPhoto
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 WORDS = (
     "--real photos --kinds basic,full --train 8 --eval 4 --steps 2 --batch 4 --size 32 --width 16 --render-size 48 "
-    "--jobs 2"
+    "--jobs 2 --last-steps 1 --last-size 64"
 ).split()
 
 
@@ -37,8 +37,10 @@ def test_the_table_states_the_change(compare: ModuleType) -> None:
 
 def test_runs_differ_in_their_pictures_alone(compare: ModuleType) -> None:
     options = compare.parse([*WORDS, "--output", "runs/x"])
-    one, other = (compare.settings(options, kind) for kind in ("basic", "full"))
+    (one, end), (other, last) = (compare.legs(options, kind) for kind in ("basic", "full"))
     assert {key for key in one if one[key] != other[key]} == {"data.root", "output"}
+    assert {key for key in end if end[key] != last[key]} == {"data.root", "output", "train.start_from"}
+    assert end["train.start_from"] == f"{one['output']}/last" and end["model.image_size"] == 64
     with pytest.raises(HandMeshError, match="kinds of full, plain, basic"):
         compare.parse(["--real", "x", "--kinds", "best"])
 
@@ -55,7 +57,8 @@ def test_trains_and_measures_each_kind(
     words = [*WORDS, "--output", str(tmp_path / "runs")]
     assert compare.main(words) == 0
     first = capsys.readouterr().out
-    assert "full is" in first and "below basic" in first and "8 pictures seen" in first
+    assert "full is" in first and "below basic" in first
+    assert "8 pictures seen at 32 px" in first and "4 pictures seen at 64 px" in first
     # Asked again, sets and runs that are done are taken up and measured, not begun anew.
     trained = (tmp_path / "runs" / "full" / "last" / "state.safetensors").stat().st_mtime_ns
     compare.main(words)
