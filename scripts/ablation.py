@@ -57,7 +57,7 @@ def parse() -> argparse.Namespace:
     parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder of the runs and the table")
     parser.add_argument("--data", type=Path, help="a set in FreiHAND's layout; made under --output when not given")
-    parser.add_argument("--train", type=int, default=32000, help="pictures to render for training (default 32000)")
+    parser.add_argument("--train", type=int, default=44000, help="pictures to render for training (default 44000)")
     parser.add_argument("--eval", type=int, default=800, help="pictures to render for scoring (default 800)")
     parser.add_argument("--data-seed", type=int, default=5, help="seed of the rendered set (default 5)")
     parser.add_argument("--pictures", default="plain", help="kind of the set: plain (learnt from soonest), full, basic")
