@@ -33,6 +33,8 @@ THUMB = {
     "on index": (20, 0, 6, 29, 35), "on middle": (24, -20, -6, 18, 25), "oppose": (12, 24, 18, 14, 18), "grasp": (4, 30, 22, 8, 15),
     "phone": (16, 18, 10, 15, 20),
 }
+#: Where a thumb is when it meets no finger: what it does beside straight ones.
+FREE_THUMBS = ("out", "wide", "up", "side")
 
 # name: fingers (index to little), spread (-1 together, 0 rest, 1 wide), thumb, how often.
 GESTURES: dict[str, tuple[str, float, str, float]] = {

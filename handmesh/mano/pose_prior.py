@@ -15,6 +15,7 @@ from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_capsules import HandCapsules
 from handmesh.mano.pose_gestures import (
     DIP_OF_PIP,
+    FREE_THUMBS,
     THUMB,
     finger_abduction,
     gesture_angles,
@@ -29,6 +30,8 @@ Array = NDArray[np.float64]
 _SHARES = (0.45, 0.45, 0.10)  # gestures and their mixtures, fingers on their own, anything within the limits
 #: The same for pictures to learn from: what people show to a camera is mostly a gesture, held for a while.
 SHOWN_SHARES = (0.60, 0.33, 0.07)
+#: Degrees of flexion that the joints of an open finger keep on average, base to tip.
+SLACK = np.array([6.0, 8.0, 5.0])
 _TOLERANCE = 0.0035  # how deep soft flesh may press, metres
 
 
@@ -42,24 +45,30 @@ class PosePrior:
         self.capsules = HandCapsules(arrays, joints, tips)
         self.names, self._gestures, self._often = gesture_angles()
 
-    def sample(self, rng: np.random.Generator, n: int, shares: tuple[float, float, float] = _SHARES) -> Array:
+    def sample(
+        self, rng: np.random.Generator, n: int, shares: tuple[float, float, float] = _SHARES, shown: bool = False
+    ) -> Array:
         """(n,15,3,3) rotation matrices of the fifteen joints, the flat rest hand being the identity.
 
-        shares: of gestures and their mixtures, fingers on their own, anything within the limits."""
-        return angles_to_rotations(self.sample_angles(rng, n, shares), self.axes)
+        shares: of gestures and their mixtures, fingers on their own, anything within the limits.
+        shown: as people show hands to a camera, where a thumb goes with the fingers (sample_angles)."""
+        return angles_to_rotations(self.sample_angles(rng, n, shares, shown), self.axes)
 
     def gesture(self, name: str) -> Array:
         """(15,3,3) rotations of one gesture without noise; names are in .names."""
         return angles_to_rotations(clamp(self._gestures[self.names.index(name)]), self.axes)
 
     def sample_angles(
-        self, rng: np.random.Generator, n: int, shares: tuple[float, float, float] = _SHARES
+        self, rng: np.random.Generator, n: int, shares: tuple[float, float, float] = _SHARES, shown: bool = False
     ) -> Array:
-        """(n,15,3) angles; poses whose fingers pass through one another are refused and drawn again."""
+        """(n,15,3) angles; poses whose fingers pass through one another are refused and drawn again.
+
+        shown: a thumb lies over the palm or meets fingers where they are bent, and seldom where they are straight.
+        """
         angles = np.empty((n, 15, 3))
         missing = np.arange(n)
         for _ in range(12):
-            angles[missing] = self._draw(rng, len(missing), shares)
+            angles[missing] = self._draw(rng, len(missing), shares, shown)
             missing = missing[self._part(angles, missing) > _TOLERANCE]
             if not len(missing):
                 return angles
@@ -89,26 +98,30 @@ class PosePrior:
             depth[hard[better]] = now[better]
         return depth
 
-    def _draw(self, rng: np.random.Generator, n: int, shares: tuple[float, float, float]) -> Array:
+    def _draw(self, rng: np.random.Generator, n: int, shares: tuple[float, float, float], shown: bool) -> Array:
         kind = rng.choice(3, size=n, p=shares)
         angles = np.empty((n, 15, 3))
         for k, draw in enumerate((self._mixed_gestures, self._independent_fingers, self._anything)):
             rows = np.flatnonzero(kind == k)
-            angles[rows] = draw(rng, len(rows))
+            angles[rows] = draw(rng, len(rows), shown)
         return clamp(angles)
 
-    def _mixed_gestures(self, rng: np.random.Generator, n: int) -> Array:
+    def _mixed_gestures(self, rng: np.random.Generator, n: int, shown: bool) -> Array:
         """A gesture, or a point on the way between two, now and then finger by finger, with noise."""
         first, second = (self._gestures[rng.choice(len(self.names), size=n, p=self._often)] for _ in range(2))
         # Most near one end of the way, as hands dwell in gestures; some anywhere between.
         t = np.where(rng.random((n, 1)) < 0.35, 0.0, rng.beta(0.7, 0.7, (n, 1)))
         own = rng.beta(0.6, 0.6, (n, 5))
+        if shown:
+            own[:, 4] = own[:, 0]  # the thumb goes with the index finger, which it mostly acts with
         t = np.where(rng.random((n, 1)) < 0.3, own, np.broadcast_to(t, (n, 5)))
         t = np.repeat(t, 3, axis=1)[..., None]
         angles = (1 - t) * first + t * second
+        if shown:
+            angles[:, :12, 0] += _slack(rng, angles)
         return angles + self._noise(rng, n, rng.uniform(0.4, 1.4, (n, 1, 1)))
 
-    def _independent_fingers(self, rng: np.random.Generator, n: int) -> Array:
+    def _independent_fingers(self, rng: np.random.Generator, n: int, shown: bool) -> Array:
         """Every finger curls on its own; neighbours follow a little, the last joint follows the second."""
         curl = _bent(rng, (n, 4))
         neighbours = np.stack([curl[:, 1], curl[:, [0, 2]].mean(1), curl[:, [1, 3]].mean(1), curl[:, 2]], axis=1)
@@ -122,17 +135,28 @@ class PosePrior:
         for finger in range(4):
             place_finger(angles, finger, mcp[:, finger], pip[:, finger], dip[:, finger])
         place_abduction(angles, finger_abduction(rng.uniform(-1, 1.1, n)) + rng.normal(0, 4, (n, 4)))
-        place_thumb(angles, self._thumb(rng, n))
-        return np.radians(angles) + 0.3 * self._noise(rng, n, np.ones((n, 1, 1)))
+        bent = np.maximum(curl[:, 0], curl[:, 1])
+        place_thumb(angles, self._thumb(rng, n, 0.85 * (1 - bent) if shown else np.zeros(n)))
+        angles = np.radians(angles)
+        if shown:
+            angles[:, :12, 0] += _slack(rng, angles)
+        return angles + 0.3 * self._noise(rng, n, np.ones((n, 1, 1)))
 
-    def _thumb(self, rng: np.random.Generator, n: int) -> Array:
-        """(n,5) degrees: between two of the thumb's named places, with its joints loosened."""
+    def _thumb(self, rng: np.random.Generator, n: int, free: Array) -> Array:
+        """(n,5) degrees: between two of the thumb's named places, with its joints loosened.
+
+        free: (n,) how likely only those places come that no finger is met in."""
         places = np.array(list(THUMB.values()), float)
         first, second = places[rng.integers(len(places), size=(2, n))]
+        if free.any():
+            chosen = np.array([THUMB[name] for name in FREE_THUMBS], float)
+            alone = (rng.random(n) < free)[:, None]
+            other_first, other_second = chosen[rng.integers(len(chosen), size=(2, n))]
+            first, second = np.where(alone, other_first, first), np.where(alone, other_second, second)
         t = rng.random((n, 1))
         return (1 - t) * first + t * second + rng.normal(0, 1, (n, 5)) * np.array([6, 6, 5, 9, 12])
 
-    def _anything(self, rng: np.random.Generator, n: int) -> Array:
+    def _anything(self, rng: np.random.Generator, n: int, shown: bool) -> Array:
         """Uniform within generous bounds; the last joint stays coupled to the second."""
         angles = np.zeros((n, 15, 3))
         for finger in range(4):
@@ -161,6 +185,19 @@ class PosePrior:
         _, _, rows = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
         rows *= np.where(rows[np.arange(45), np.abs(rows).argmax(axis=1)] < 0, -1.0, 1.0)[:, None]
         return matrix_to_axis_angle_np(self.gesture("relaxed")).reshape(45), rows
+
+
+def _slack(rng: np.random.Generator, angles: Array) -> Array:
+    """angles (n,15,3) -> (n,12) radians of flexion that straight fingers keep when nothing makes them stretch.
+
+    A hand held up is open, not stretched: each joint stays bent by some ten degrees, in some hands by none, in some by
+    twice that. A finger that is bent in its second joint has no slack.
+    """
+    n = len(angles)
+    straight = np.clip(1 - np.degrees(angles[:, 1:12:3, 0]) / 40, 0, 1)  # by finger, in the model's order
+    of_hand = 1.25 * np.abs(rng.normal(0, 1, (n, 1))) * rng.uniform(0.6, 1.4, (n, 4))
+    slack: Array = np.radians((straight * of_hand)[..., None] * SLACK)
+    return slack.reshape(n, 12)
 
 
 def _bent(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:

@@ -30,7 +30,7 @@ from handmesh.synthesis.surface import RING_DISTANCE_M, ForearmShape
 Sample = dict[str, Any]
 
 #: Changes when the same (seed, index) gives another picture than before.
-RECIPE = 5
+RECIPE = 6
 _POSE_BLOCK = 64  # poses are drawn together: the prior refuses self-penetrating ones in bulk
 _THICKEST_M = 0.05  # a joint lies at most this deep under skin that shows it
 _ARM_RADIUS_M = 0.05
@@ -90,7 +90,8 @@ class SampleGenerator:
             if len(self._pose_blocks) >= 16:
                 self._pose_blocks.pop(next(iter(self._pose_blocks)))
             rng = np.random.default_rng([self.seed, 3, block])
-            self._pose_blocks[block] = self.poses.sample(rng, _POSE_BLOCK, self.pose_shares).astype(np.float32)
+            poses = self.poses.sample(rng, _POSE_BLOCK, self.pose_shares, shown=True)
+            self._pose_blocks[block] = poses.astype(np.float32)
         return self._pose_blocks[block][index % _POSE_BLOCK]
 
     def sample(self, index: int) -> Sample:

@@ -57,3 +57,28 @@ def test_gestures_have_names(prior):
     fist, flat = prior.gesture("fist"), prior.gesture("flat")
     assert fist.shape == (15, 3, 3)
     assert np.trace(fist[1]) < np.trace(flat[1])
+
+
+def test_shown_hands_are_open_not_stretched_and_their_thumbs_go_with_the_fingers(prior):
+    def open_hands(shown):
+        angles = prior.sample_angles(np.random.default_rng(4), 6000, (0.0, 1.0, 0.0), shown)
+        second_joints = np.degrees(angles[:, [1, 4, 7, 10], 0])
+        return angles[(second_joints < 32).all(axis=1)], angles
+
+    (any_open, any_all), (shown_open, shown_all) = open_hands(False), open_hands(True)
+    assert len(any_open) > 60 and len(shown_open) > 60
+    # The end joint of a thumb that meets a finger is bent; a free one's is not.
+    assert np.degrees(np.median(shown_open[:, 14, 0])) < 8 < np.degrees(np.median(any_open[:, 14, 0]))
+    bases = [0, 3, 6, 9]
+    assert shown_open[:, bases, 0].mean() > any_open[:, bases, 0].mean() + np.radians(1.5)
+    # Closed fingers are as they were.
+    closed = [angles[angles[:, [1, 4, 7, 10], 0].min(axis=1) > np.radians(70), :12] for angles in (any_all, shown_all)]
+    assert min(len(part) for part in closed) > 60
+    np.testing.assert_allclose(closed[1].mean(axis=0), closed[0].mean(axis=0), atol=np.radians(4))
+
+
+def test_shown_poses_keep_to_the_ranges_and_apart(prior):
+    angles = prior.sample_angles(np.random.default_rng(5), 2000, shown=True)
+    low, high = pose_limits()
+    assert (angles >= low - 1e-9).all() and (angles <= high + 1e-9).all()
+    assert prior.depth(angles).max() <= 0.0035 + 1e-9
