@@ -96,10 +96,11 @@ def fingerprint(source: SampleSource) -> str:
 
 def _rendered(config: Config, mano: ManoArrays, seed: int, negatives: float, left_hands: float) -> SampleSource:
     # Imported here: a run on photos compiles no renderer.
-    from handmesh.synthesis.generator import SampleGenerator
-    from handmesh.synthesis.plain import PlainGenerator
+    from handmesh.synthesis.plain import KINDS
 
     data = config.data
-    return (PlainGenerator if data.plain_pictures else SampleGenerator)(
+    if data.pictures not in KINDS:
+        raise HandMeshError(f"expected data.pictures to be one of {', '.join(KINDS)}, got {data.pictures!r}")
+    return KINDS[data.pictures](
         mano, seed, data.render_size, data.backgrounds or None, negatives=negatives, left_hands=left_hands
     )

@@ -17,7 +17,7 @@ from handmesh.mano.numpy_lbs import pose_vertices
 from handmesh.mano.open_hand_bend import bent_volumes
 from handmesh.mano.open_hand_check import self_intersections, triangle_quality
 from handmesh.mano.open_hand_measure import Measurable, measure_mm, targets_mm
-from handmesh.mano.pose_prior import PosePrior
+from handmesh.mano.pose_prior import SHOWN_SHARES, PosePrior
 from handmesh.rendering.contact_sheet import contact_sheet
 from handmesh.rendering.rasterizer import rasterize, vertex_normals
 from handmesh.skeleton import FINGERTIP_VERTICES, MANO_JOINT_NAMES
@@ -85,8 +85,8 @@ def picture(hand: ManoArrays) -> np.ndarray:
 
 
 def prior_picture(hand: ManoArrays, seed: int, count: int = 64) -> np.ndarray:
-    """(H,W,3) uint8: draws from the pose prior, each from the palm and beside it from the side."""
-    poses = PosePrior(hand).sample(np.random.default_rng(seed), count)
+    """(H,W,3) uint8: poses as the data factory draws them, each from the palm and beside it from the side."""
+    poses = PosePrior(hand).sample(np.random.default_rng(seed), count, SHOWN_SHARES, shown=True)
     tiles = [tile(hand, pose, np.zeros(10), turn) for pose in poses for turn in (180, 100)]
     return contact_sheet(tiles, columns=16, size=TILE)
 

@@ -13,7 +13,7 @@ import pytest
 from handmesh.config import Config, DataConfig, ModelConfig, TrainConfig
 from handmesh.data.freihand_writer import FreiHandWriter
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
-from handmesh.mano.arrays import OPEN_HAND_PATH, ManoArrays, load_mano
+from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.mano.numpy_lbs import pose_vertices
 from handmesh.skeleton import MANO_PARENTS, NUM_FACES, NUM_VERTICES
 
@@ -54,8 +54,6 @@ def fake_mano() -> ManoArrays:
 
 @pytest.fixture(scope="session")
 def open_mano() -> ManoArrays:
-    if not OPEN_HAND_PATH.is_file():
-        pytest.skip("the open hand is not built yet")
     return load_mano("open")
 
 

@@ -32,7 +32,9 @@ class SampleSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def sample(self, index: int) -> Sample: ...
+    def sample(self, index: int) -> Sample:
+        """The sample with this number: the same each time, as data/freihand.py describes them."""
+        ...
 
 
 class HandDataset(Dataset[Sample]):

@@ -14,6 +14,7 @@ FloatArray = NDArray[np.floating[Any]]
 
 
 def expect_tail(name: str, shape: tuple[int, ...], tail: tuple[int, ...]) -> None:
+    """Raises ValueError, with the name, unless a shape ends in ``tail``."""
     if tuple(shape[-len(tail) :]) != tail:
         wanted = ", ".join(str(size) for size in tail)
         raise ValueError(f"expected {name} of shape (..., {wanted}), got {tuple(shape)}")

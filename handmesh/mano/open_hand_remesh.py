@@ -125,18 +125,23 @@ class Mesh:
         self._next = len(self.faces)
 
     def edges(self) -> list[tuple[int, int]]:
+        """Every edge once, smaller vertex first."""
         return sorted({(min(a, b), max(a, b)) for f in self.faces.values() for a, b in zip(f, (f[1], f[2], f[0]))})
 
     def count(self) -> int:
+        """How many vertices are in use."""
         return sum(1 for faces in self.at.values() if faces)
 
     def wings(self, a: int, b: int) -> list[int]:
+        """The faces at an edge: two, one at the rim, none where there is no such edge."""
         return sorted(self.at[a] & self.at[b])
 
     def ring(self, a: int) -> set[int]:
+        """The neighbours of a vertex."""
         return {v for i in self.at[a] for v in self.faces[i]} - {a}
 
     def length(self, a: int, b: int) -> float:
+        """The distance of two vertices in metres."""
         return float(np.linalg.norm(self.points[a] - self.points[b]))
 
     def _normal(self, face: tuple[int, int, int]) -> Array:

@@ -26,7 +26,7 @@ from handmesh.data.freihand_writer import sample_entries, write_annotations, wri
 from handmesh.errors import HandMeshError
 from handmesh.files import atomic_path
 from handmesh.mano.arrays import load_mano
-from handmesh.synthesis.background import folder_fingerprint
+from handmesh.synthesis.background import Backgrounds
 from handmesh.synthesis.generator import RECIPE, SampleGenerator
 from handmesh.synthesis.plain import KINDS
 
@@ -74,10 +74,9 @@ def write_dataset(
         raise HandMeshError(f"expected a seed of 0 or more and at least one worker, got {seed} and {workers}")
     root = Path(out).expanduser()
     folder = None if backgrounds is None else str(Path(backgrounds).expanduser().resolve())
-    if folder is not None and not Path(folder).is_dir():
-        raise HandMeshError(f"expected a folder of background photos, got {folder}: no such folder; check the path")
-    hand = load_mano(mano).fingerprint()
-    plan = Plan(train, evaluation, seed, size, hand, folder_fingerprint(folder), pictures=pictures)
+    # Here as well as in the workers, whose errors arrive as a broken pool.
+    behind = Backgrounds(seed, folder).fingerprint
+    plan = Plan(train, evaluation, seed, size, load_mano(mano).fingerprint(), behind, pictures=pictures)
     if _begin(root, plan):
         return root
     chunks = [(split, first) for split, first in _chunks(plan) if not _shard(root, split, first).exists()]
@@ -101,10 +100,11 @@ def _begin(root: Path, plan: Plan) -> bool:
     facts = {key: value for key, value in asdict(plan).items() if (key, value) != ("pictures", "full")}
     content = json.dumps(facts, indent=1) + "\n"
     if path.is_file():
-        if path.read_text(encoding="utf-8") != content:
+        old = path.read_text(encoding="utf-8")
+        if old != content:
             raise HandMeshError(
-                f"expected {path} to describe the set asked for, found another (seed, counts, size, hand, "
-                "backgrounds or kind of pictures differ); choose another folder or delete that one"
+                f"expected {path} to describe the set asked for, found another: {_difference(old, plan)}; "
+                "choose another folder or delete that one"
             )
         splits = [name for name, count in (("training", plan.train), ("evaluation", plan.evaluation)) if count]
         complete = all((root / f"{split}_K.json").is_file() for split in splits)
@@ -118,6 +118,20 @@ def _begin(root: Path, plan: Plan) -> bool:
     with atomic_path(path) as temporary:
         temporary.write_text(content, encoding="utf-8")
     return False
+
+
+def _difference(old: str, plan: Plan) -> str:
+    """What a set on disk is beside what was asked for, in words."""
+    try:
+        found = {"pictures": "full", **json.loads(old)}
+    except (ValueError, TypeError):
+        return "its plan cannot be read"
+    asked = asdict(plan)
+    keys = [key for key in asked if found.get(key) != asked[key]]
+    words = [f"{key} {found.get(key)!r} where {asked[key]!r} is asked for" for key in keys]
+    if "recipe" in keys:
+        words.append("this version of handmesh renders other pictures than the one that began the set")
+    return ", ".join(words) or "its plan is written otherwise"
 
 
 def _chunks(plan: Plan) -> Iterator[tuple[str, int]]:

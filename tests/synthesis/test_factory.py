@@ -71,7 +71,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(small_set, tmp_path, monkeypatc
 
 def test_another_set_is_not_mixed_in(small_set, tmp_path) -> None:
     before = digests(small_set)
-    with pytest.raises(HandMeshError, match="choose another folder"):
+    with pytest.raises(HandMeshError, match="another: seed 5 where 6 is asked for; choose another folder"):
         write_dataset(small_set, 40, 6, 6, 64, progress=False)
     (tmp_path / "note.txt").write_text("mine")
     with pytest.raises(HandMeshError, match="new or empty"):
@@ -83,6 +83,22 @@ def test_another_set_is_not_mixed_in(small_set, tmp_path) -> None:
 def test_impossible_wishes(tmp_path, wrong) -> None:
     with pytest.raises(HandMeshError, match="expected"):
         write_dataset(tmp_path / "set", **{"train": 2, "evaluation": 0, **wrong}, progress=False)
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_set_of_an_older_recipe_is_named_as_one(tmp_path) -> None:
+    write_dataset(tmp_path, 1, 0, size=32, workers=1, progress=False)
+    plan = tmp_path / "synth.json"
+    plan.write_text(plan.read_text().replace(f'"recipe": {factory.RECIPE}', '"recipe": 1'))
+    with pytest.raises(HandMeshError, match=r"recipe 1 where .* this version of handmesh renders other pictures"):
+        write_dataset(tmp_path, 1, 0, size=32, workers=1, progress=False)
+
+
+def test_a_folder_of_backgrounds_without_any_is_said_before_anything_is_written(tmp_path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "notes.txt").write_text("none yet")
+    with pytest.raises(HandMeshError, match="expected photos"):
+        write_dataset(tmp_path / "set", 2, 0, size=64, backgrounds=tmp_path / "photos", progress=False)
     assert not (tmp_path / "set").exists()
 
 
@@ -117,7 +133,7 @@ def test_simpler_pictures_are_sets_of_their_own(small_set, tmp_path) -> None:
     full, simple = (FreiHandDataset(root, "training") for root in (small_set, plain))
     assert len(simple) == 4 and (full.sample(0)["image"] != simple.sample(0)["image"]).any()
     np.testing.assert_allclose(full.sample(0)["hand_pose"], simple.sample(0)["hand_pose"], atol=1e-6)
-    with pytest.raises(HandMeshError, match="kind of pictures"):
+    with pytest.raises(HandMeshError, match="pictures 'plain' where 'basic' is asked for"):
         write_dataset(plain, 4, 0, 5, 64, workers=1, progress=False, pictures="basic")
     with pytest.raises(HandMeshError, match="one of full, plain, basic"):
         write_dataset(tmp_path / "other", 4, 0, 5, 64, workers=1, progress=False, pictures="best")
