@@ -87,8 +87,8 @@ class DataConfig:
     render_size: int = 224
     #: Folder of photos and environment maps for rendered backgrounds; procedural ones when empty.
     backgrounds: str = ""
-    #: Rendered hands only: "full", or the simpler "plain" and "basic" of `handmesh synth --pictures`, to begin with.
-    pictures: str = "full"
+    #: Rendered hands only: plain pictures (one lamp, one skin, a plain wall), which are learnt from sooner.
+    plain_pictures: bool = False
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 

@@ -99,8 +99,6 @@ def _rendered(config: Config, mano: ManoArrays, seed: int, negatives: float, lef
     from handmesh.synthesis.plain import KINDS
 
     data = config.data
-    if data.pictures not in KINDS:
-        raise HandMeshError(f"expected data.pictures to be one of {', '.join(KINDS)}, got {data.pictures!r}")
-    return KINDS[data.pictures](
+    return KINDS["plain" if data.plain_pictures else "full"](
         mano, seed, data.render_size, data.backgrounds or None, negatives=negatives, left_hands=left_hands
     )
