@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,6 +53,26 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def refuse_to_replace(sources: Iterable[Path], results: Iterable[Path]) -> None:
+    """HandMeshError when a result would take the place of a file that it is made from, however either is spelt."""
+    originals = {_identity(source) for source in sources} - {None}
+    for result in results:
+        if _identity(result) in originals:
+            raise HandMeshError(
+                f"expected results to be other files than what they are made from, got {result} for both; "
+                "name another place with --output"
+            )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What names and links of one file have in common; None for no file."""
+    try:
+        known = path.stat()
+    except OSError:
+        return None
+    return known.st_dev, known.st_ino
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from handmesh.ahead import Ahead
 from handmesh.camera_options import add_camera_options, camera_options
 from handmesh.errors import CommandParser, HandMeshError
+from handmesh.files import refuse_to_replace
 from handmesh.images import write_image
 from handmesh.live_stats import LiveStats
 from handmesh.photos import result_names, write_record
@@ -27,7 +28,7 @@ from handmesh.rendering.hud import draw_hud
 from handmesh.rendering.overlay import draw_hands
 from handmesh.rendering.window import Window, why_no_window
 from handmesh.stage_clock import StageClock
-from handmesh.video import ClipWriter, PhotoSource, Source, open_source
+from handmesh.video import ClipSource, ClipWriter, PhotoSource, Source, open_source
 from handmesh.video.writer import CLIP_SUFFIXES
 
 if TYPE_CHECKING:
@@ -135,6 +136,8 @@ def _clip_path(output: str | None, source: Source) -> Path:
     """Where the annotated clip goes: the name given, or the source's own name in the folder given."""
     target = Path(output) if output else DEFAULT_FOLDER
     if target.suffix.lower() in CLIP_SUFFIXES:
+        if isinstance(source, ClipSource):
+            refuse_to_replace([source.path], [target])
         return target
     if output and target.suffix and not target.is_dir():
         raise HandMeshError(f"expected --output as a clip ({', '.join(CLIP_SUFFIXES)}) or a folder, got {target.name}")
@@ -241,6 +244,7 @@ def _annotate_photos(tracker: HandTracker, source: PhotoSource, folder: Path, st
     if folder.suffix.lower() in CLIP_SUFFIXES or folder.is_file():
         raise HandMeshError(f"expected --output to be a folder for photos, got {folder}; name a folder")
     names = result_names(source.files)
+    refuse_to_replace(source.files, (folder / f"{name}.png" for name in names.values()))
     for frame in tracker.run(source):
         clock = StageClock()
         with clock("draw"):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from handmesh import __version__
 from handmesh.errors import HandMeshError
-from handmesh.files import atomic_path
+from handmesh.files import atomic_path, refuse_to_replace
 from handmesh.hand import Hand
 from handmesh.images import write_image
 from handmesh.rendering.overlay import LEFT_TINT, RIGHT_TINT, draw_hands
@@ -44,8 +44,8 @@ def predict_photos(
         recover: the predictor.
         camera: the calibration of the camera; its distortion is undone before anything else.
 
-    Yields a result as soon as its files are written. Raises HandMeshError for no photo, or none that can be read;
-    a damaged one among several is named on stderr and skipped.
+    Yields a result as soon as its files are written. Raises HandMeshError for no photo, none that can be read, or one
+    that a result would replace (then nothing is written); a damaged one among several is named on stderr and skipped.
     """
     photos = open_source(source)
     if not isinstance(photos, PhotoSource):
@@ -57,6 +57,7 @@ def predict_photos(
     if target.is_file():
         raise HandMeshError(f"expected a folder for the results, got the file {target}; name another with --output")
     names = result_names(photos.files)
+    refuse_to_replace(photos.files, (target / f"{name}.png" for name in names.values()))
     for item in photos:
         image = item.image if camera is None else camera.undistort(item.image)
         hands = recover(image)

@@ -63,3 +63,17 @@ def test_bad_sources_and_targets(tmp_path: Path, hands: list[Hand]) -> None:
         with pytest.raises(HandMeshError, match=word):
             list(predict_photos(tmp_path / source, tmp_path / target, lambda image: hands))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_photo_is_never_replaced_by_its_result(tmp_path: Path) -> None:
+    for name in ("a.png", "b.jpg"):
+        write_image(tmp_path / "in" / name, np.full((8, 8, 3), 90, np.uint8))
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    before = (tmp_path / "in" / "a.png").read_bytes()
+    for source, target in (("in", "in"), ("in/a.png", "in"), ("in", "in/../in"), ("in", "link")):
+        with pytest.raises(HandMeshError, match=r"a\.png for both; .*--output"):
+            list(predict_photos(tmp_path / source, tmp_path / target, lambda image: []))
+    assert sorted(file.name for file in (tmp_path / "in").iterdir()) == ["a.png", "b.jpg"]
+    assert (tmp_path / "in" / "a.png").read_bytes() == before
+    # Beside a photo of another format there is room.
+    assert len(list(predict_photos(tmp_path / "in" / "b.jpg", tmp_path / "in", lambda image: []))) == 1

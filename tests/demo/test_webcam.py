@@ -124,6 +124,17 @@ def test_a_folder_of_photos_becomes_a_folder_of_pictures(tracker: FakeTracker, t
     assert json.loads((tmp_path / "out" / "stats.json").read_text())["frames_with_hands"] == 2
 
 
+def test_sources_are_never_replaced_by_their_results(tracker: FakeTracker, clip: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "photos" / "a.png", np.full((64, 96, 3), 90, np.uint8))
+    before = clip.read_bytes(), (tmp_path / "photos" / "a.png").read_bytes()
+    with pytest.raises(HandMeshError, match=r"clip\.mp4 for both"):
+        live_app.video([str(clip), "--output", "photos/../clip.mp4"])
+    with pytest.raises(HandMeshError, match=r"a\.png for both"):
+        live_app.main(["--source", "photos", "--output", str(tmp_path / "photos")])
+    assert (clip.read_bytes(), (tmp_path / "photos" / "a.png").read_bytes()) == before
+    assert len(list(tmp_path.rglob("*"))) == 3
+
+
 def test_a_window_obeys_keys(tracker: FakeTracker, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = iter(["m", "j", "f", " ", "", "s", " ", "q"])
     shown = []
