@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 KEYS = "m mesh   j joints   f smoothing   space pause   s save   q quit"
 DEFAULT_FOLDER = Path("output")
+#: A camera's recording has at most so many frames a second; of more, most would be repeats.
+_RECORDING_FPS = 60.0
 #: A window whose source is silent for so long gets its keys another way, seconds.
 _SILENCE_S = 0.3
 
@@ -168,7 +170,8 @@ def _run_live(tracker: HandTracker, source: Source, clip: Path | None, has_windo
     """
     switches = _Switches(tracker.smoothing)
     with ExitStack() as stack:
-        writer = stack.enter_context(ClipWriter(clip, source.fps or 30.0)) if clip else None
+        fps = min(source.fps, _RECORDING_FPS) if source.is_live else source.fps
+        writer = stack.enter_context(ClipWriter(clip, fps or 30.0)) if clip else None
         window = stack.enter_context(Window("handmesh")) if has_window else None
         frames = stack.enter_context(Ahead(tracker.run(source), 1, "tracker"))
         # Runs first: a tracker that waits for its source ends when the source does.
@@ -184,7 +187,10 @@ def _run_live(tracker: HandTracker, source: Source, clip: Path | None, has_windo
                 picture = _annotate(frame, switches, stats, bool(window))
             if writer:
                 with clock("write"):
-                    writer.write(picture)
+                    # A clip stays what it is frame for frame; of a camera, frames are missing that nobody took.
+                    left_out_s = writer.write(picture, frame.timestamp_s if source.is_live else None)
+                if left_out_s:
+                    _say(f"{left_out_s:.0f} s without a new picture are left out of {clip}")
             if window and source.is_live:
                 with clock("show"):
                     key = window.show(picture)

@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 
 from handmesh.errors import HandMeshError
-from handmesh.video.frame import SourceFrame
+from handmesh.video.frame import SourceFrame, plausible_fps
 
 
 def open_capture(index: int) -> Any:
@@ -83,7 +83,7 @@ class CameraSource:
                 f"expected a camera at index {index}, got none; plug one in, try another index, "
                 "or name a clip or a folder of photos with --source"
             )
-        self.fps = float(capture.get(cv2.CAP_PROP_FPS)) or 30.0
+        self.fps = plausible_fps(capture.get(cv2.CAP_PROP_FPS))
         self._thread = threading.Thread(target=self._grab, args=(capture,), name=self.description, daemon=True)
         self._thread.start()
 

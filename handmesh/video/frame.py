@@ -44,3 +44,8 @@ class Source(Protocol):
     def close(self) -> None:
         """Let go of the device, the file and any thread; idempotent."""
         ...
+
+
+def plausible_fps(fps: float) -> float:
+    """Frames a second as a device or a file says; 30 where that can be no rate."""
+    return float(fps) if 1 <= fps <= 1000 else 30.0

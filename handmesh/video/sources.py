@@ -19,7 +19,7 @@ from handmesh.ahead import Ahead
 from handmesh.errors import HandMeshError
 from handmesh.images import IMAGE_SUFFIXES, list_images, read_image
 from handmesh.video.camera import CameraSource
-from handmesh.video.frame import Source, SourceFrame
+from handmesh.video.frame import Source, SourceFrame, plausible_fps
 
 #: Frames decoded ahead of the one in work.
 PREFETCH = 3
@@ -85,8 +85,7 @@ class ClipSource:
         self.path = Path(path)
         self.description = self.path.name
         capture = self._open()
-        self.fps = _plausible_fps(capture.get(cv2.CAP_PROP_FPS))
-        self.frame_count = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self.fps = plausible_fps(capture.get(cv2.CAP_PROP_FPS))
         is_readable, _ = capture.read()
         capture.release()
         if not is_readable:
@@ -137,7 +136,3 @@ class ClipSource:
         return HandMeshError(
             f"expected a clip, got {self.path}: {reason}; convert it first (ffmpeg -i {self.path.name} out.mp4)"
         )
-
-
-def _plausible_fps(fps: float) -> float:
-    return float(fps) if 1 <= fps <= 1000 else 30.0

@@ -23,13 +23,16 @@ from handmesh.files import atomic_path
 CLIP_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv")
 #: Frames that wait for the encoder; more would only hide that it is too slow.
 QUEUE_SIZE = 8
+#: A picture stands still for at most so long in a clip that keeps time: a camera may be gone, or paused, for minutes.
+MAX_STILL_S = 5.0
 
 
 class ClipWriter:
     """Writes RGB frames to a clip, encoding in a thread. Use as a context manager.
 
     Leaving the block normally or by Ctrl-C finishes the clip (and removes it if it got no frame); any other exception
-    leaves nothing under the final name. Frames of another size than the first are scaled and padded to it.
+    leaves nothing under the final name. Frames of another size than the first are scaled and padded to it. Frames that
+    come with their times are repeated and left out so that the clip takes as long as what it shows.
     """
 
     def __init__(self, path: str | os.PathLike[str], fps: float) -> None:
@@ -45,21 +48,50 @@ class ClipWriter:
         self._encoder: threading.Thread | None = None
         self._failure: Exception | None = None
         self._size = (0, 0)
+        self._start_s: float | None = None
+        self._newest: Any = None
 
     def __enter__(self) -> ClipWriter:
         self._target = atomic_path(self.path)
         self._part = self._target.__enter__()
         return self
 
-    def write(self, image: NDArray[np.uint8]) -> None:
-        """Add a frame (H, W, 3) uint8 RGB. The array may be reused by the caller afterwards."""
+    def write(self, image: NDArray[np.uint8], timestamp_s: float | None = None) -> float:
+        """Add a frame (H, W, 3) uint8 RGB. The array may be reused by the caller afterwards.
+
+        Args:
+            timestamp_s: when it was taken. The frame before it is repeated until then, for at most MAX_STILL_S; a
+                frame whose place is taken by the one before is left out. None: one frame more, whenever it was.
+
+        Returns the seconds that the clip is shorter than the time that passed, because nothing came for longer.
+        """
         if self._encoder is None:
             # mp4v wants even sides.
             self._size = (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)
             self._encoder = threading.Thread(target=self._encode, name="clip encoder", daemon=True)
             self._encoder.start()
-        self._frames.put(cv2.cvtColor(_fit(image, self._size), cv2.COLOR_RGB2BGR))
+        behind, left_out_s = (0.0, 0.0) if timestamp_s is None else self._behind(timestamp_s)
+        # Within a frame's time either way is a camera's own unrest; evened out, every picture would be there once.
+        if behind <= -1:
+            return 0.0
+        for _ in range(int(behind)):
+            self._put(self._newest)
+        self._newest = cv2.cvtColor(_fit(image, self._size), cv2.COLOR_RGB2BGR)
+        self._put(self._newest)
+        return left_out_s
+
+    def _behind(self, timestamp_s: float) -> tuple[float, float]:
+        """By how many frames the clip is too short for a frame of that time, and the seconds that are left out."""
+        if self._start_s is None:
+            self._start_s = timestamp_s
+        behind_s = timestamp_s - self._start_s - self.frame_count / self.fps
+        left_out_s = max(0.0, behind_s - MAX_STILL_S)
+        self._start_s += left_out_s
+        return (behind_s - left_out_s) * self.fps, left_out_s
+
+    def _put(self, picture: Any) -> None:
         self._raise_failure()
+        self._frames.put(picture)
         self.frame_count += 1
 
     def __exit__(

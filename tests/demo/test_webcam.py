@@ -25,7 +25,8 @@ from handmesh.hand_model import HandModel
 from handmesh.images import read_image, write_image
 from handmesh.mano.arrays import ManoArrays
 from handmesh.tracker import Frame
-from handmesh.video import CameraSource, ClipWriter, open_source
+from handmesh.video import CameraSource, ClipWriter, SourceFrame, open_source
+from handmesh.video.writer import MAX_STILL_S
 
 
 def make_hand(mano: ManoArrays, is_right: bool = True) -> Hand:
@@ -48,6 +49,7 @@ class FakeTracker:
 
     def __init__(self, hand: Hand, stop_after: int | None = None) -> None:
         self.hand, self.stop_after = hand, stop_after
+        self.times: list[float] = []
         self.predictor = SimpleNamespace(engine=SimpleNamespace(name="fake engine"))
 
     def run(self, source: Any) -> Iterator[Frame]:
@@ -55,6 +57,7 @@ class FakeTracker:
             if index == self.stop_after:
                 raise KeyboardInterrupt
             hands = [self.hand] if index % 2 == 0 else []
+            self.times.append(item.timestamp_s)
             yield Frame(
                 item.timestamp_s, item.image, hands, [0], {"read": 1.0, "network": 2.0}, item.name, item.grabbed_s
             )
@@ -227,7 +230,40 @@ def test_a_troubled_camera_is_survived_and_the_recording_whole(
     assert all(place >= 0 for place in places) and places == sorted(places), said
     stats = json.loads((tmp_path / "stats.json").read_text())
     assert stats["frames"] >= 8 and stats["resolution"] == "various"
-    assert len(list(open_source(tmp_path / "out.mp4"))) == stats["frames"]
+    # It gives up to 50 pictures a second and says 25, and was gone twice: what counts is the time that passed.
+    assert 0 <= len(list(open_source(tmp_path / "out.mp4"))) - 25 * (tracker.times[-1] - tracker.times[0]) < 2.5
+
+
+@pytest.mark.parametrize("gap_s", [0.25, 60.0])
+def test_a_slow_cameras_recording_takes_as_long_as_it_did(
+    tracker: FakeTracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    gap_s: float,
+) -> None:  # fmt: skip
+    times = np.cumsum([0.0, *[1 / 12] * 12, gap_s, *[1 / 50] * 50])
+
+    class SlowCamera:
+        """Gives 12 pictures a second, then none, then 50 a second; says that it gives 30."""
+
+        description, is_live, is_photos, fps = "camera 0", True, False, 30.0
+
+        def __iter__(self) -> Iterator[SourceFrame]:
+            for index, timestamp_s in enumerate(times):
+                yield SourceFrame(float(timestamp_s), np.full((64, 96, 3), 3 * index, np.uint8))
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(live_app, "open_source", lambda spec: SlowCamera())
+    monkeypatch.setattr(live_app, "draw_hands", lambda image, *_, **__: image.copy())
+    monkeypatch.setattr(live_app, "draw_hud", lambda *_: None)
+    assert live_app.main(["--source", "0", "--headless", "--output", "out.mp4"]) == 0
+    clip = open_source(tmp_path / "out.mp4")
+    levels = [float(frame.image.mean()) for frame in clip]
+    still_s = min(gap_s, MAX_STILL_S)
+    assert clip.fps == pytest.approx(30) and 0 < len(levels) - 30 * (times[-1] - gap_s + still_s) < 2.5
+    # Every place shows the picture of its time, and the one before the gap stands still.
+    assert np.all(np.diff(levels) > -3) and abs(levels[15] - 3 * 6) < 4
+    assert abs(levels[30 + round(29 * still_s)] - 3 * 12) < 4
+    assert ("55 s without a new picture are left out" in capsys.readouterr().err) == (gap_s == 60)
 
 
 def test_no_thread_is_left(tracker: FakeTracker, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,9 +324,9 @@ def test_a_running_program_ends_when_told_to(tmp_path: Path, told: signal.Signal
     program.send_signal(told)
     _, said = program.communicate(timeout=30)
     assert program.returncode == 130 and "Traceback" not in said and "wrote out.mp4" in said
-    frames = json.loads((tmp_path / "stats.json").read_text())["frames"]
-    # Told between writing a frame and counting it, the clip has one more.
-    assert frames >= 15 and len(list(open_source(tmp_path / "out.mp4"))) - frames in (0, 1)
+    assert json.loads((tmp_path / "stats.json").read_text())["frames"] >= 15
+    # A hundred pictures a second, where the camera says 25: a clip of the time that twenty of them take, or longer.
+    assert len(list(open_source(tmp_path / "out.mp4"))) >= 4
 
 
 def test_video_is_the_same_without_a_window(tracker: FakeTracker, clip: Path, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from handmesh.video.camera import CameraSource
 class FakeDevice:
     """Gives pictures whose first pixel counts up; `script` may fail reads, block or delay them, or raise."""
 
+    fps = 30.0
+
     def __init__(self, script: dict[int, Any] | None = None, is_open: bool = True, period_s: float = 0.002) -> None:
         self.script, self.is_open, self.period_s, self.count = script or {}, is_open, period_s, 0
 
@@ -24,7 +26,7 @@ class FakeDevice:
         return self.is_open
 
     def get(self, _: int) -> float:
-        return 30.0
+        return self.fps
 
     def release(self) -> None:
         pass
@@ -115,3 +117,11 @@ def test_closing_ends_a_wait() -> None:
     camera = CameraSource(0, opener=lambda _: FakeDevice({1: 0.5}))
     threading.Timer(0.05, camera.close).start()
     assert list(camera) == []
+
+
+@pytest.mark.parametrize(("said", "taken"), [(15, 15), (0, 30), (-1, 30), (1e9, 30), (float("nan"), 30)])
+def test_a_rate_that_is_none_is_not_believed(said: float, taken: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeDevice, "fps", said)
+    camera = CameraSource(0, opener=lambda _: FakeDevice())
+    camera.close()
+    assert camera.fps == taken
