@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +32,8 @@ class ClipWriter:
     """Writes RGB frames to a clip, encoding in a thread. Use as a context manager.
 
     Leaving the block normally or by Ctrl-C finishes the clip (and removes it if it got no frame); any other exception
-    leaves nothing under the final name. Frames of another size than the first are scaled and padded to it. Frames that
+    leaves nothing under the final name, and so does an encoder that fails, which the next write or the end of the block
+    says (HandMeshError). Frames of another size than the first are scaled and padded to it. Frames that
     come with their times are repeated and left out so that the clip takes as long as what it shows.
     """
 
@@ -110,18 +112,33 @@ class ClipWriter:
             self._target.__exit__(_Unwanted, _Unwanted(), None)
         except _Unwanted:
             pass
-        if kind is None:
+        if kind is None or issubclass(kind, KeyboardInterrupt):
             self._raise_failure()
 
     def _encode(self) -> None:
+        pictures = self._pictures()
+        try:
+            self._encode_all(pictures)
+        except HandMeshError as error:
+            self._failure = error
+        except Exception as error:
+            self._failure = HandMeshError(
+                f"expected to write {self.path}, got: {error}; choose another name or folder with --output"
+            )
+        # Whoever writes would wait for ever for room in a queue that nobody empties.
+        for _ in pictures:
+            pass
+
+    def _pictures(self) -> Iterator[Any]:
+        while (picture := self._frames.get()) is not None:
+            yield picture
+
+    def _encode_all(self, pictures: Iterator[Any]) -> None:
         writer = cv2.VideoWriter(str(self._part), cv2.VideoWriter.fourcc(*_fourcc(self.path)), self.fps, self._size)
         if not writer.isOpened():
-            self._failure = HandMeshError(
-                f"expected to write {self.path}, got no encoder for it; use a name ending in .mp4"
-            )
-        while (picture := self._frames.get()) is not None:
-            if self._failure is None:
-                writer.write(picture)
+            raise HandMeshError(f"expected to write {self.path}, got no encoder for it; use a name ending in .mp4")
+        for picture in pictures:
+            writer.write(picture)
         writer.release()
 
     def _raise_failure(self) -> None:

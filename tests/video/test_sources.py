@@ -104,6 +104,57 @@ def test_a_clip_survives_ctrl_c_and_vanishes_on_errors(tmp_path: Path) -> None:
     assert not threads_named("clip encoder")
 
 
+class FailingEncoder:
+    """OpenCV's writer, of which one method raises."""
+
+    method = ""
+
+    def __init__(self, *_: object) -> None:
+        self._do("open")
+
+    @staticmethod
+    def fourcc(*_: str) -> int:
+        return 0
+
+    def isOpened(self) -> bool:
+        return True
+
+    def write(self, _: object) -> None:
+        self._do("write")
+
+    def release(self) -> None:
+        self._do("release")
+
+    def _do(self, method: str) -> None:
+        if method == self.method:
+            raise RuntimeError("disk on fire")
+
+
+@pytest.mark.parametrize("method", ["open", "write", "release"])
+@pytest.mark.parametrize("count", [1, 100])
+def test_an_encoder_that_fails_is_an_error_not_a_hang(
+    method: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FailingEncoder, "method", method)
+    monkeypatch.setattr("handmesh.video.writer.cv2.VideoWriter", FailingEncoder)
+    raised: list[BaseException] = []
+
+    def write_all() -> None:
+        try:
+            with ClipWriter(tmp_path / "a.mp4", 25) as writer:
+                for _ in range(count):
+                    writer.write(np.zeros((48, 64, 3), np.uint8))
+        except BaseException as error:
+            raised.append(error)
+
+    # A thread of its own: should it hang, the test fails and ends.
+    thread = threading.Thread(target=write_all, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive() and isinstance(raised[0], HandMeshError) and "disk on fire" in str(raised[0])
+    assert not list(tmp_path.iterdir()) and not threads_named("clip encoder")
+
+
 def test_frames_of_other_sizes_are_fitted(tmp_path: Path) -> None:
     with ClipWriter(tmp_path / "a.mp4", 25) as writer:
         for shape in ((49, 65), (98, 130), (20, 20)):
