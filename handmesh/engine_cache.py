@@ -9,7 +9,6 @@ import hashlib
 import os
 import tempfile
 import warnings
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from torch import nn
 from handmesh.errors import HandMeshError
 from handmesh.files import atomic_path, cache_dir
 from handmesh.openvino_loader import load_openvino
+from handmesh.quick_start import conversion_fingerprint
 from handmesh.runtime import EngineOutput
 from handmesh.runtime_onnx import INPUT, write_onnx
 
@@ -115,11 +115,8 @@ def _drop_old(folder: Path, pattern: str) -> None:
 
 def _key(net: nn.Module, image_size: int) -> str:
     """A name made of all that decides the converted graph: weights, constants, the code and the converters."""
-    digest = hashlib.sha256(f"{image_size} {torch.__version__} {metadata.version('openvino')}".encode())
+    digest = hashlib.sha256(f"{image_size} {conversion_fingerprint()}".encode())
     for name, value in [*net.state_dict().items(), *net.named_buffers()]:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    package = Path(__file__).parent
-    for source in sorted([*package.glob("models/*.py"), *package.glob("mano/*.py")]):
-        digest.update(source.read_bytes())
     return digest.hexdigest()[:32]

@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from handmesh.runtime import Engine
 
 _SUFFIX = ".start.json"
+_PACKAGE = Path(__file__).parent
 #: Packages that take part in a conversion.
 _CONVERTERS = ("torch", "timm", "openvino")
+#: Code that does: what the graph computes, in which order of joints, and how it is written.
+_CODE = ("models/*.py", "mano/*.py", "geometry/rotation.py", "skeleton.py", "engine_cache.py", "runtime_onnx.py")
 #: Where a driver of an NVIDIA card shows itself; with one, PyTorch is the engine of choice.
 _CUDA_SIGNS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg")
 
@@ -88,13 +91,17 @@ def remember(checkpoint: str | Path, arrays: ManoArrays, net: Any, crop: tuple[i
 
 def _note_of(checkpoint: Path, arrays: ManoArrays) -> Path:
     """A file named by all that decides the converted network: weights, hand, code and converters; none of it loaded."""
-    versions = [f"{package} {_version(package)}" for package in _CONVERTERS]
-    digest = hashlib.sha256(" ".join([arrays.fingerprint(), *versions]).encode())
+    digest = hashlib.sha256(f"{arrays.fingerprint()} {conversion_fingerprint()}".encode())
     digest.update(checkpoint.read_bytes())
-    package = Path(__file__).parent
-    for source in sorted([*package.glob("models/*.py"), *package.glob("mano/*.py"), package / "engine_cache.py"]):
-        digest.update(source.read_bytes())
     return cache_dir() / "engines" / f"{digest.hexdigest()[:32]}{_SUFFIX}"
+
+
+def conversion_fingerprint() -> str:
+    """All that decides what a network is converted to, besides its weights and its hand: code and converters."""
+    digest = hashlib.sha256(" ".join(f"{package} {_version(package)}" for package in _CONVERTERS).encode())
+    for source in sorted(file for pattern in _CODE for file in _PACKAGE.glob(pattern)):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
 
 
 def _version(package: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from handmesh import quick_start
+from handmesh import engine_cache, quick_start
 from handmesh.errors import HandMeshError
 from handmesh.mano.arrays import ManoArrays
 from handmesh.models import checkpoint
@@ -97,6 +98,35 @@ def test_another_file_other_code_and_a_damaged_cache_start_the_long_way(
     file.unlink()
     with pytest.raises(HandMeshError, match="no file"):
         start(file)
+
+
+def test_all_that_decides_a_conversion_is_in_both_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_mano: ManoArrays
+) -> None:
+    (tmp_path / "weights").write_text("1")
+
+    def names() -> set[str]:
+        note = quick_start._note_of(tmp_path / "weights", open_mano)
+        return {engine_cache.openvino_file(TinyNet(0), SIZE).name, note.name}
+
+    known = names()
+    copy = tmp_path / "handmesh"
+    for pattern in quick_start._CODE:
+        for file in (ROOT / "handmesh").glob(pattern):
+            (copy / file.relative_to(ROOT / "handmesh")).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, copy / file.relative_to(ROOT / "handmesh"))
+    monkeypatch.setattr(quick_start, "_PACKAGE", copy)
+    assert names() == known
+    for changed in ("geometry/rotation.py", "models/head.py", "mano/layer.py", "skeleton.py"):
+        with (copy / changed).open("a") as source:
+            source.write("# changed")
+        assert not names() & known, changed
+        known |= names()
+    version = quick_start._version
+    for changed in ("timm", "torch", "openvino"):
+        monkeypatch.setattr(quick_start, "_version", lambda name, it=changed: "new" if name == it else version(name))
+        assert not names() & known, changed
+        known |= names()
 
 
 def test_a_licensed_hand_leaves_nothing_behind(builder: Builder, tmp_path: Path, open_mano: ManoArrays) -> None:
