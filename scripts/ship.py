@@ -16,7 +16,9 @@ import torch
 
 from handmesh.config import Config, config_from_dict, without_folders
 from handmesh.errors import HandMeshError, run_door
+from handmesh.files import atomic_path
 from handmesh.models.checkpoint import load_checkpoint, save_checkpoint
+from handmesh.models.checkpoint_file import file_of
 
 DEFAULT = Path(__file__).parent.parent / "handmesh" / "assets" / "default.safetensors"
 MAX_BYTES = 16_000_000
@@ -24,7 +26,7 @@ MAX_DIFFERENCE_MM = 0.2
 
 
 def main() -> None:
-    """Load, halve, write, read again, compare."""
+    """Load, halve, write, read again, compare, keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
     parser.add_argument("--output", type=Path, default=DEFAULT)
@@ -35,18 +37,19 @@ def main() -> None:
     if args.crop_padding is not None:
         config = replace(config, data=replace(config.data, crop_padding=args.crop_padding))
     kept = ("step", "minutes", "data_fingerprint", "git_revision", "torch")
-    save_checkpoint(
-        args.output, net, without_folders(config), header["metrics"], half=True,
-        **{key: header[key] for key in kept if key in header},
-    )  # fmt: skip
-    size, difference = args.output.stat().st_size, largest_difference_mm(args.checkpoint, args.output)
-    print(f"{args.output}: {size / 1e6:.1f} MB, at most {difference:.3f} mm from {args.checkpoint}")
-    if size > MAX_BYTES or difference > MAX_DIFFERENCE_MM:
-        args.output.unlink()
-        raise HandMeshError(
-            f"expected at most {MAX_BYTES / 1e6:.0f} MB and {MAX_DIFFERENCE_MM} mm, got the figures above; "
-            "nothing was kept: ship a smaller network, or one that trained longer"
-        )
+    # Under its name only when it is good: what was shipped before stays until then.
+    with atomic_path(file_of(args.output)) as part:
+        save_checkpoint(
+            part, net, without_folders(config), header["metrics"], half=True,
+            **{key: header[key] for key in kept if key in header},
+        )  # fmt: skip
+        size, difference = part.stat().st_size, largest_difference_mm(args.checkpoint, part)
+        print(f"{args.output}: {size / 1e6:.1f} MB, at most {difference:.3f} mm from {args.checkpoint}")
+        if size > MAX_BYTES or difference > MAX_DIFFERENCE_MM:
+            raise HandMeshError(
+                f"expected at most {MAX_BYTES / 1e6:.0f} MB and {MAX_DIFFERENCE_MM} mm, got the figures above; "
+                f"{args.output} is as it was: ship a smaller network, or one that trained longer"
+            )
 
 
 def largest_difference_mm(first: str | Path, second: str | Path) -> float:
