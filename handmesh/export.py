@@ -83,7 +83,8 @@ def export_checkpoint(
         report: told what is being done.
 
     Raises:
-        HandMeshError: an unknown format, a package that is missing, a file that differs by more than the bound.
+        HandMeshError: an unknown format, a package that is missing, a folder that cannot be written, a file that
+            differs by more than the bound.
     """
     if format_name not in FORMATS:
         raise HandMeshError(f"expected a format among {', '.join(FORMATS)}, got {format_name!r}; choose one of them")
@@ -96,6 +97,7 @@ def export_checkpoint(
     config: Config = config_from_dict(header["config"])
     is_open = arrays.fingerprint() == load_mano("open").fingerprint()
     contains_hand = is_open if with_hand is None else with_hand
+    _expect_writable(target.parent)
     report(f"making {TRIED} pictures to try it on")
     own = photo_crops(pictures, net, arrays, config) if pictures else None
     tried = rendered_crops(arrays, config, TRIED) if own is None else own[:TRIED]
@@ -103,7 +105,6 @@ def export_checkpoint(
     net.reparameterize()
     description = describe(net, arrays, config, contains_hand, "int8" if int8 else "float32")
     graph = _graph(net, contains_hand, description)
-    target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new-") as folder:
         part = Path(folder) / target.name
         report(f"converting for {kind.runtime}")
@@ -135,6 +136,17 @@ def _named(output: Path, suffix: str) -> Path:
             f"expected --output to end in {suffix} for this format, got {output.name}; or leave the suffix out"
         )
     return output.with_name(output.name + suffix)
+
+
+def _expect_writable(folder: Path) -> None:
+    """The folder of the output is made, and tried before the work begins."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryDirectory(dir=folder, prefix=".new-").cleanup()
+    except OSError as error:
+        raise HandMeshError(
+            f"expected a folder to write to, got {folder}: {error.strerror or error}; name another with --output"
+        ) from error
 
 
 def describe(

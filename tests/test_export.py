@@ -202,6 +202,14 @@ def test_a_wrong_word_is_one_line(words: list[str], expected: str, capsys: pytes
     assert stop.value.code == 2 and err.startswith("error: ") and err.count("\n") == 1 and expected in err
 
 
+def test_a_folder_that_cannot_be_made_is_said_before_any_work(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    said: list[str] = []
+    with pytest.raises(HandMeshError, match="file: .*--output"):
+        export_checkpoint(checkpoint, "torchscript", tmp_path / "file" / "model.pt", report=said.append)
+    assert not said
+
+
 def test_the_command_says_what_it_made(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
