@@ -32,6 +32,7 @@ examples:
   handmesh webcam --camera calib.yaml --hand-length 18.5
   handmesh video clip.mp4 --output out.mp4
   handmesh predict photos/ --output out/           overlay, meshes and numbers of every photo
+  handmesh predict hand.jpg --view                 the same, then its meshes in a 3D window to be turned
   handmesh app                                     a web page on this machine: photo in, mesh out
   handmesh synth --out data/synth --train 2000 --eval 400 --seed 0
   handmesh train configs/smoke.yaml data.root=data/synth output=runs/smoke
@@ -70,17 +71,9 @@ def _build_parser() -> argparse.ArgumentParser:
     for name, door in _WHOLE_DOORS.items():
         commands.add_parser(name, help=door.about)
     for add in (
-        _add_predict,
-        _add_synth,
-        _add_label,
-        _add_train,
-        _add_adapt,
-        _add_check_data,
-        _add_pack,
-        _add_convert_mano,
-        _add_fetch,
-        _add_doctor,
-    ):
+        _add_predict, _add_synth, _add_label, _add_train, _add_adapt, _add_check_data, _add_pack, _add_convert_mano,
+        _add_fetch, _add_doctor,
+    ):  # fmt: skip
         add(commands)
     return parser
 
@@ -114,6 +107,7 @@ def _add_predict(commands: argparse._SubParsersAction[CommandParser]) -> None:
     command = commands.add_parser("predict", help=about, description=about)
     command.add_argument("source", metavar="PHOTO_OR_FOLDER")
     command.add_argument("--output", default="output", metavar="DIR", help="folder for the results (default output/)")
+    command.add_argument("--view", action="store_true", help="then show each photo's meshes in a 3D window")
     add_camera_options(command)
     command.add_argument("--checkpoint", default="default", help="weights: a file, a run's folder, or 'default'")
     command.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
@@ -126,11 +120,14 @@ def _predict(args: argparse.Namespace) -> None:
 
     from handmesh.photos import predict_photos, side_of
     from handmesh.predictor import HandMeshPredictor
+    from handmesh.rendering.viewer import expect_viewer, show_hands
 
     camera = camera_options(args)
+    if args.view:
+        expect_viewer()
     # Loaded at the first photo, so that a wrong path is said at once.
     load = cache(lambda: HandMeshPredictor.from_pretrained(args.checkpoint, engine=args.engine, mano=args.mano))
-    count = 0
+    count, to_view = 0, []
 
     def recover(image: NDArray[np.uint8]) -> list[Hand]:
         K = None if camera.calibration is None else camera.calibration.matrix(image.shape[1], image.shape[0])
@@ -141,7 +138,11 @@ def _predict(args: argparse.Namespace) -> None:
         words = ", ".join(f"{side_of(hand)} {hand.score:.2f}" for hand in result.hands)
         print(f"{result.name}: {words or 'no hand'}", flush=True)
         count += 1
-    print(f"wrote the results of {count} photo{'s' if count != 1 else ''} to {args.output}")
+        if args.view and result.hands:
+            to_view.append(result)
+    print(f"wrote the results of {count} photo{'s' if count != 1 else ''} to {args.output}", flush=True)
+    for result in to_view:
+        show_hands(result.hands, result.name)
 
 
 def _add_synth(commands: argparse._SubParsersAction[CommandParser]) -> None:

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import trimesh
 
+from handmesh import cli
 from handmesh.errors import HandMeshError
 from handmesh.hand import Hand
 from handmesh.hand_model import HandModel
 from handmesh.images import read_image, write_image
 from handmesh.mano.arrays import ManoArrays
 from handmesh.photos import predict_photos
+from handmesh.predictor import HandMeshPredictor
+from handmesh.rendering import viewer
 
 
 @pytest.fixture
@@ -77,3 +80,37 @@ def test_a_photo_is_never_replaced_by_its_result(tmp_path: Path) -> None:
     assert (tmp_path / "in" / "a.png").read_bytes() == before
     # Beside a photo of another format there is room.
     assert len(list(predict_photos(tmp_path / "in" / "b.jpg", tmp_path / "in", lambda image: []))) == 1
+
+
+def test_photos_are_viewed_one_after_another_once_their_results_are_written(
+    tmp_path: Path, hands: list[Hand], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        write_image(tmp_path / "in" / name, np.full((60, 80, 3), 90, np.uint8))
+    answers = iter([hands, [], hands[:1]])
+    monkeypatch.setattr(HandMeshPredictor, "from_pretrained", lambda *_, **__: lambda image, **_: next(answers))
+    shown = []
+
+    def show(some: list[Hand], title: str) -> None:
+        assert (tmp_path / "out" / "c.glb").is_file()
+        shown.append((title, len(some)))
+
+    monkeypatch.setattr(viewer, "expect_viewer", lambda: None)
+    monkeypatch.setattr(viewer, "show_hands", show)
+    words = ["predict", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--view"]
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    assert not stop.value.code and shown == [("a.png", 2), ("c.png", 1)]
+
+
+def test_without_a_display_viewing_is_refused_before_anything_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image(tmp_path / "a.png", np.full((60, 80, 3), 90, np.uint8))
+    viewer.expect_viewer.cache_clear()
+    monkeypatch.setattr(viewer, "why_no_window", lambda: "there is no display")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["predict", str(tmp_path / "a.png"), "--output", str(tmp_path / "out"), "--view"])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and said.startswith("error: ") and "no display" in said and ".glb" in said
+    assert not (tmp_path / "out").exists()

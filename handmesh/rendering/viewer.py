@@ -6,6 +6,7 @@ Knows: Hand, Open3D. Does not know: pictures, networks.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy as np
 from handmesh.errors import HandMeshError
 from handmesh.hand import Hand
 from handmesh.rendering.overlay import LEFT_TINT, RIGHT_TINT
+from handmesh.rendering.window import why_no_window
+from handmesh.system_libraries import install_line, missing_libraries
 
 
 def hand_geometries(hands: Sequence[Hand]) -> list[Any]:
@@ -33,16 +36,34 @@ def hand_geometries(hands: Sequence[Hand]) -> list[Any]:
     return meshes
 
 
+@cache
+def expect_viewer() -> None:
+    """HandMeshError when no 3D window can be opened here: no display, no Open3D, or not the libraries that it loads."""
+    # Asked first: without a display Open3D draws into nothing and waits for ever to be closed.
+    reason = why_no_window()
+    if reason:
+        raise HandMeshError(
+            f"expected a display for the 3D window, got none: {reason}; or open the .glb on another machine"
+        )
+    try:
+        import open3d  # noqa: F401
+    except (ImportError, OSError) as error:
+        missing = [library for library in missing_libraries() if "open3d" in library.needed_by]
+        remedy = install_line(missing) if missing else "pip install open3d"
+        raise HandMeshError(
+            f"expected Open3D for the 3D window, got: {error}; install what is missing with: {remedy}"
+        ) from error
+
+
 def show_hands(hands: Sequence[Hand], title: str = "handmesh") -> None:
-    """Open a window with the hands' meshes and wait until it is closed.
+    """Open a window with the hands' meshes, to be turned with the mouse, and wait until it is closed.
 
     Raises HandMeshError when there is nothing to show, no Open3D, or no display."""
     if not hands:
         raise HandMeshError("expected at least one hand to show, got none; try another picture")
-    try:
-        import open3d
-    except ImportError as error:
-        raise HandMeshError(f"expected Open3D for the 3D window ({error}); install it: pip install open3d") from error
+    expect_viewer()
+    import open3d
+
     window = open3d.visualization.Visualizer()
     if not window.create_window(window_name=title, width=960, height=720):
         raise HandMeshError("expected a display for the 3D window, found none; save a .glb and open it elsewhere")
