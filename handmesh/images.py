@@ -69,7 +69,7 @@ def write_image(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:
         )
     options: dict[str, Any] = {"quality": 92} if target.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
     with atomic_path(target) as part:
-        Image.fromarray(image).save(part, **options.get(target.suffix.lower(), {"quality": 92}))
+        Image.fromarray(image).save(part, **options)
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:

@@ -152,7 +152,7 @@ def _from_file(file: Path, net: Any, threads: int) -> Engine:
 
 
 def choose_device(device: str) -> str:
-    """ "auto" becomes cuda, mps or cpu, what is there; anything else is checked (HandMeshError)."""
+    """ "auto" becomes cuda where it is there, else cpu; anything else, mps too, is checked (HandMeshError)."""
     import torch
 
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}

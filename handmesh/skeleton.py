@@ -9,7 +9,6 @@ from __future__ import annotations
 NUM_VERTICES = 778
 NUM_FACES = 1538
 NUM_JOINTS = 21
-NUM_BETAS = 10
 
 WRIST = 0
 #: The joint that root-relative coordinates are relative to: the middle finger's base, as FreiHAND has it.
@@ -57,7 +56,6 @@ MANO_JOINT_NAMES: tuple[str, ...] = (
     "ring_1", "ring_2", "ring_3",
     "thumb_1", "thumb_2", "thumb_3",
 )  # fmt: skip
-NUM_MANO_JOINTS = 16
 
 #: Parent of each MANO-16 joint; parents come before their children.
 MANO_PARENTS: tuple[int, ...] = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
