@@ -68,6 +68,8 @@ def show_hands(hands: Sequence[Hand], title: str = "handmesh") -> None:
     if not window.create_window(window_name=title, width=960, height=720):
         raise HandMeshError("expected a display for the 3D window, found none; save a .glb and open it elsewhere")
     try:
+        # Its name for shading by vertex normals; left alone, every triangle is a facet.
+        window.get_render_option().mesh_shade_option = open3d.visualization.MeshShadeOption.Color
         for mesh in hand_geometries(hands):
             window.add_geometry(mesh)
         window.run()

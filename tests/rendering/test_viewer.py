@@ -41,6 +41,7 @@ class FakeWindow:
     """Open3D's window: remembers what was done to it."""
 
     does_open = True
+    mesh_shade_option = "facets"
 
     def __init__(self, done: list[Any]) -> None:
         self.done = done
@@ -49,11 +50,14 @@ class FakeWindow:
         self.done.append(window_name)
         return self.does_open
 
+    def get_render_option(self) -> Any:
+        return self
+
     def add_geometry(self, mesh: Any) -> None:
         self.done.append(mesh)
 
     def run(self) -> None:
-        self.done.append("run")
+        self.done.append(f"run {self.mesh_shade_option}")
 
     def destroy_window(self) -> None:
         self.done.append("destroy")
@@ -62,7 +66,10 @@ class FakeWindow:
 @pytest.fixture
 def done(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     done: list[Any] = []
-    module = SimpleNamespace(visualization=SimpleNamespace(Visualizer=lambda: FakeWindow(done)))
+    shading = SimpleNamespace(Color="smooth")
+    module = SimpleNamespace(
+        visualization=SimpleNamespace(Visualizer=lambda: FakeWindow(done), MeshShadeOption=shading)
+    )
     monkeypatch.setitem(sys.modules, "open3d", module)
     monkeypatch.setattr(viewer, "hand_geometries", lambda hands: [f"mesh {i}" for i in range(len(hands))])
     return done
@@ -70,7 +77,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def test_a_window_is_filled_shown_and_closed(done: list[Any], hand: Hand) -> None:
     viewer.show_hands([hand, hand], "a.jpg")
-    assert done == ["a.jpg", "mesh 0", "mesh 1", "run", "destroy"]
+    assert done == ["a.jpg", "mesh 0", "mesh 1", "run smooth", "destroy"]
 
 
 def test_no_window_is_one_clear_error(done: list[Any], hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +95,7 @@ def test_no_window_is_one_clear_error(done: list[Any], hand: Hand, monkeypatch: 
     monkeypatch.setattr(viewer, "why_no_window", lambda: "DISPLAY is not set")
     with pytest.raises(HandMeshError, match="DISPLAY is not set.*glb"):
         viewer.show_hands([hand])
-    assert "run" not in done
+    assert "run smooth" not in done
 
 
 def test_meshes_stand_upright_before_the_viewer(hand: Hand) -> None:
