@@ -237,6 +237,13 @@ def test_what_is_never_written(path: Path) -> None:
         assert not loose or name == "export", f"line {call.lineno}: {name}(strict=False)"
 
 
+def test_what_every_training_run_imports_comes_with_the_package() -> None:
+    """`make demo` installs no extra, and `handmesh adapt` and `handmesh train` are to work after it."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    base, _, extras = text.partition("[project.optional-dependencies]")
+    assert '"accelerate>=' in base and "accelerate" not in extras
+
+
 #: Tests of the project as a whole, which mirror no one module.
 WHOLE = {"architecture", "bad_input", "import"}
 
