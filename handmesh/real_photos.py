@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -123,13 +124,22 @@ def teacher_photos(root: str | Path, progress: bool = True) -> list[LabelledPhot
 
 
 def _label_all(paths: list[Path], progress: bool) -> Iterator[NDArray[np.float64]]:
-    """For each photo: 42 pixels, 63 metres, handedness, disagreement of the looks; NaN where no hand is seen."""
+    """For each photo: 42 pixels, 63 metres, handedness, disagreement of the looks; NaN where no hand is seen.
+
+    A damaged photo is named on stderr and has NaN too: it is not to cost the labels of all the others.
+    """
     from handmesh.detection.landmark_model import LandmarkModel
     from handmesh.detection.palm_detector import PalmDetector
 
     detector, model = PalmDetector(), LandmarkModel()
     for path in tqdm(paths, desc="labelling photos", disable=not progress):
-        label = _label(read_image(path), detector, model)
+        try:
+            image = read_image(path)
+        except HandMeshError as error:
+            tqdm.write(f"skipped: {error}", file=sys.stderr)
+            yield np.full(107, np.nan)
+            continue
+        label = _label(image, detector, model)
         if label is None:
             yield np.full(107, np.nan)
             continue
@@ -196,5 +206,5 @@ def _photos(folder: Path) -> list[Path]:
     # By number where names carry one, so that a block of photos is a block of people.
     return sorted(
         (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES),
-        key=lambda path: (int("".join(filter(str.isdigit, path.stem)) or 0), path.name),
+        key=lambda path: (int("".join(filter(str.isdecimal, path.stem)) or 0), path.name),
     )

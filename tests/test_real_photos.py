@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from handmesh import real_photos
+from handmesh.detection.teacher import TeacherLabel
 from handmesh.errors import HandMeshError
 from handmesh.images import write_image
 from handmesh.real_evaluation import crop_for, evaluate_real, format_rows, summarize
@@ -52,6 +54,22 @@ def test_any_folder_of_photos_is_split_by_blocks(tmp_path: Path) -> None:
     found = list_unlabelled(tmp_path)
     assert [held for _, group, held in found if group == "sub"] == [False] * 8 + [True] * 2
     assert [path.name for path, group, held in found if group == tmp_path.name and held] == ["4.jpg"]
+
+
+def test_a_damaged_photo_costs_no_other_its_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HANDMESH_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("handmesh.detection.palm_detector.PalmDetector", object)
+    monkeypatch.setattr("handmesh.detection.landmark_model.LandmarkModel", object)
+    label = TeacherLabel(np.ones((21, 2)), np.ones((21, 3)), True, 0.01)
+    monkeypatch.setattr(real_photos, "_label", lambda *_: label)
+    folder = tmp_path / "photos"
+    make_photo(folder, "1.png", True, 0)
+    (folder / "2.png").write_bytes(b"not a picture")
+    make_photo(folder, "a².png", True, 1)
+    assert [photo.path.name for photo in teacher_photos(folder, progress=False)] == ["a².png", "1.png"]
+    assert capsys.readouterr().err.count("2.png") == 1
 
 
 def test_a_folder_without_photos_is_named(tmp_path: Path) -> None:
