@@ -191,9 +191,10 @@ def _label(args: argparse.Namespace) -> None:
     kept = write_pseudo_labelled(
         teacher_photos(args.photos), args.out, load_mano(args.mano), True, args.backgrounds, args.copies
     )
+    none = "" if kept.evaluation else " (no folder held any out: to train, give data.val_root=FOLDER)"
     print(
         f"{args.out}: {kept.training} training samples, {kept.copies} copies of them on other backgrounds, "
-        f"{kept.evaluation} evaluation samples; left out: "
+        f"{kept.evaluation} evaluation samples{none}; left out: "
         f"{kept.untrusted} that the teacher doubts, {kept.unfitted} that no hand fits"
     )
 

@@ -61,7 +61,7 @@ def write_pseudo_labelled(
         copies: of each training photo whose hand can be cut out, on other backgrounds.
 
     Raises:
-        HandMeshError: no photo is left, no such folder of backgrounds, or ``out`` holds a data set already.
+        HandMeshError: no photo is left or fits, no such folder of backgrounds, or ``out`` holds a data set already.
     """
     trusted = [p for p in photos if p.is_trusted and p.joints is not None and p.is_right is not None]
     if not trusted:
@@ -85,6 +85,11 @@ def write_pseudo_labelled(
                     training.add(copy)
                     copied += 1
     written = counts[False] + counts[True]
+    if not written:
+        raise HandMeshError(
+            f"expected photos that the hand model fits, got none of {len(trusted)} with trusted labels; "
+            "give photos in which hands are larger and sharper"
+        )
     return Kept(counts[False], counts[True], len(photos) - len(trusted), len(trusted) - written, copied)
 
 

@@ -33,6 +33,9 @@ FAULTS = {
     "truncated": lambda root: (root / "evaluation_verts.json").write_text("[[[0.1, 0.2"),
     r"shape \(20, 3\) in entry 1": lambda root: change(root / "evaluation_xyz.json", 1, lambda e: e[:20]),
     "NaN or infinity in entry 3": lambda root: change(root / "training_K.json", 3, [[float("nan")] * 3] * 3),
+    "files of one length, not 0, got evaluation_K.json 0": lambda root: [
+        path.write_text("[]") for path in root.glob("evaluation_*.json")
+    ],
     "files of one length": lambda root: (root / "evaluation_scale.json").write_text("[0.03]"),
     r"missing images.*entry 4": lambda root: image_path(root, "training", 4).unlink(),
     r"corrupt images.*entry 1": lambda root: image_path(root, "evaluation", 1).write_bytes(b"\xff\xd8"),

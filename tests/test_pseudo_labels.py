@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from handmesh import cli
 from handmesh.data.freihand import FreiHandDataset
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import intrinsics_from_fov, project_points
@@ -70,3 +71,23 @@ def test_nothing_to_write_is_an_error(arrays, photos, tmp_path: Path) -> None:
     with pytest.raises(HandMeshError, match="trusted labels"):
         write_pseudo_labelled([replace(photos[0], disagreement=1.0)], tmp_path / "set", arrays, progress=False)
     assert not (tmp_path / "set").exists()
+
+
+def test_photos_that_no_hand_fits_are_an_error(arrays, photos, tmp_path: Path) -> None:
+    with pytest.raises(HandMeshError, match="none of 1 with trusted labels"):
+        write_pseudo_labelled([photos[-1]], tmp_path / "set", arrays, progress=False)
+    assert not (tmp_path / "set").exists()
+
+
+def test_nothing_held_out_leaves_a_set_that_packs(
+    arrays, photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("handmesh.real_photos.teacher_photos", lambda *_: photos[:1])
+    assert cli_run("label", "photos", "--out", str(tmp_path)) is None
+    assert "data.val_root" in capsys.readouterr().out and not list(tmp_path.glob("evaluation*"))
+    assert cli_run("pack", str(tmp_path)) is None
+    assert [path.name for path in tmp_path.glob("*.pack")] == ["training.pack"]
+
+
+def cli_run(*words: str) -> int | None:
+    return cli._run(list(words))

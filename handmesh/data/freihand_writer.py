@@ -68,8 +68,9 @@ class FreiHandWriter:
         return len(self) - 1
 
     def close(self) -> None:
-        """Write the JSON files; the split is complete from here on."""
-        write_annotations(self.root, self.split, self._entries)
+        """Write the JSON files; the split is complete from here on. Without a sample there is no split: no files."""
+        if self._entries:
+            write_annotations(self.root, self.split, self._entries)
 
     def __enter__(self) -> FreiHandWriter:
         return self

@@ -35,7 +35,9 @@ def read_json_array(path: str | Path, shape: tuple[int, ...]) -> np.ndarray:
     faults: dict[str, list[int]] = {}
     if array is None:
         array, faults = _parse_slow(path, shape)
-    infinite = set(np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1)).tolist())
+    # By its own size: of an empty list -1 could stand for anything.
+    rows = array.reshape(len(array), math.prod(shape))
+    infinite = set(np.flatnonzero(~np.isfinite(rows).all(axis=1)).tolist())
     infinite -= {index for ids in faults.values() for index in ids}
     if infinite:
         faults["NaN or infinity"] = sorted(infinite)
@@ -87,7 +89,10 @@ def _parse_fast(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _numbers(text: bytes) -> np.ndarray:
-    return np.fromstring(text.translate(_BRACKETS_TO_SPACES).decode("ascii"), sep=",")
+    plain = text.translate(_BRACKETS_TO_SPACES).decode("ascii")
+    if not plain.strip():  # an empty list, or a comma too many: NumPy reads -1 there
+        raise ValueError("no number")
+    return np.fromstring(plain, sep=",")
 
 
 def _parse_slow(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, dict[str, list[int]]]:

@@ -67,6 +67,17 @@ def test_fast_and_slow_json_agree(tmp_path):
     np.testing.assert_array_equal(read_json_array(tmp_path / "c.json", ()), [0.5, 2, 0.03])
 
 
+def test_an_empty_list_has_no_entries(tmp_path):
+    (tmp_path / "a.json").write_text("[]")
+    for shape in ((21, 3), ()):
+        assert read_json_array(tmp_path / "a.json", shape).shape == (0, *shape)
+
+
+def test_a_split_without_samples_has_no_files(tmp_path):
+    FreiHandWriter(tmp_path, "evaluation", np.zeros(45)).close()
+    assert not list(tmp_path.iterdir())
+
+
 def _truncate(path):
     path.write_text(path.read_text()[:-20])
 
@@ -92,6 +103,8 @@ def _spoil_entry(value):
         ("training_scale.json", lambda p: p.write_text("{}"), "JSON list"),
         ("training_scale.json", lambda p: p.write_text("[0.03, 0.03]"), "same number of entries"),
         ("training_scale.json", lambda p: p.write_bytes(b""), "truncated"),
+        ("training_verts.json", lambda p: p.write_text("[]"), "training_verts.json 0"),
+        ("training_scale.json", lambda p: p.write_text("[0.03, 0.03, 0.03, 0.03, 0.03, ]"), "malformed"),
     ],
 )
 def test_faults_of_annotations_are_named(freihand_root, name, spoil, word):
