@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from handmesh.config_ranges import check_ranges
 from handmesh.errors import HandMeshError
+
+#: What follows in a word is a folder, dots and all.
+_MIXTURE = "data.mixture."
 
 
 @dataclass(frozen=True)
@@ -188,7 +193,8 @@ def load_config(path: str | Path | None = None, overrides: list[str] | None = No
     """The defaults, changed by a YAML file, changed by ``key=value`` words (``train.steps=100``).
 
     Raises:
-        HandMeshError: no such file, not YAML, an unknown key (naming the nearest and all valid ones), a wrong type.
+        HandMeshError: no such file, not YAML, an unknown key (naming the nearest and all valid ones), a wrong type, a
+            number out of its range.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -206,16 +212,35 @@ def load_config(path: str | Path | None = None, overrides: list[str] | None = No
             where = word
             if "=" not in word:
                 raise HandMeshError(f"expected key=value, got {word!r}; for example train.steps=1000")
-            layers.append((word, OmegaConf.from_dotlist([word])))
+            if word.startswith(_MIXTURE):
+                layers.append((word, OmegaConf.create({"data": {"mixture": _weight(word)}})))
+            else:
+                layers.append((word, OmegaConf.from_dotlist([word])))
         for name, layer in layers:
             where = name
             if not OmegaConf.is_dict(layer):
                 raise HandMeshError(f"expected {name} to hold key: value lines, got a list or text")
             _check_keys(OmegaConf.to_container(layer), dataclasses.asdict(Config()), name)
             config = OmegaConf.merge(config, layer)
-        return _build(Config, OmegaConf.to_container(config, resolve=True))
+        built: Config = _build(Config, OmegaConf.to_container(config, resolve=True))
     except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
         raise HandMeshError(f"{where}: {' '.join(str(error).split())}") from error
+    check_ranges(built)
+    return built
+
+
+def _weight(word: str) -> dict[str, float]:
+    """The folder and the weight of ``data.mixture.FOLDER=WEIGHT``."""
+    folder, _, text = word.removeprefix(_MIXTURE).rpartition("=")
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = 0.0
+    if not folder or not 0 < weight < math.inf:
+        raise HandMeshError(
+            f"expected {_MIXTURE}FOLDER=WEIGHT with a number above 0, got {word!r}; for example {_MIXTURE}synthetic=1"
+        )
+    return {folder: weight}
 
 
 def config_to_dict(config: Any) -> dict[str, Any]:
@@ -251,7 +276,7 @@ def _check_keys(given: Any, valid: Any, where: str, prefix: str = "") -> None:
     if not isinstance(given, dict) or not isinstance(valid, dict):
         return
     for key, value in given.items():
-        if key not in valid and prefix != "data.mixture.":
+        if key not in valid and prefix != _MIXTURE:
             near = difflib.get_close_matches(str(key), valid, n=1)
             hint = f"did you mean {prefix}{near[0]}? " if near else ""
             raise HandMeshError(

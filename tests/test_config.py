@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from handmesh.config import Config, config_from_dict, config_to_dict, load_config
+from handmesh.config_ranges import MULTIPLES, RANGES
 from handmesh.errors import HandMeshError
 
 
@@ -68,6 +69,42 @@ def test_a_mixture_names_any_folders(tmp_path: Path) -> None:
     config = load_config(path)
     assert config.data.mixture == {"/data/a.b": 3.0, "synthetic": 1.0}
     assert config_from_dict(config_to_dict(config)) == config
+
+
+def test_a_mixture_in_words_takes_any_path() -> None:
+    config = load_config(None, ["data.mixture.../data/synth.v2=3", "data.mixture.a=b=0.5", "data.mixture.synthetic=1"])
+    assert config.data.mixture == {"../data/synth.v2": 3.0, "a=b": 0.5, "synthetic": 1.0}
+
+
+@pytest.mark.parametrize("weight", ["many", "0", "-1", "nan", "inf", ""])
+def test_a_weight_of_a_mixture_is_a_number_above_0(weight: str, tmp_path: Path) -> None:
+    with pytest.raises(HandMeshError, match=r"data\.mixture\.FOLDER=WEIGHT with a number above 0, got 'data.mixture.x"):
+        load_config(None, [f"data.mixture.x={weight}"])
+    path = tmp_path / "mixture.yaml"
+    path.write_text(f"data:\n  mixture:\n    x.y: {weight or 'null'}\n")
+    with pytest.raises(HandMeshError, match=r"mixture.*x\.y|mixture.yaml"):
+        load_config(path)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "train.validate_every=0", "train.save_every=0", "train.log_every=0", "train.steps=0", "train.accumulate=0",
+        "train.batch_size=0", "model.width=30", "model.width=0", "model.image_size=-32", "data.workers=-1", "seed=-1",
+    ],
+)  # fmt: skip
+def test_a_number_out_of_its_range_is_named(word: str) -> None:
+    key, value = word.split("=")
+    with pytest.raises(HandMeshError, match=rf"expected {key} to be .*, got {value};"):
+        load_config(None, [word])
+
+
+def test_every_range_is_of_a_setting() -> None:
+    for name in (*RANGES, *MULTIPLES):
+        value = config_to_dict(Config())
+        for part in name.split("."):
+            value = value[part]
+    assert load_config(None, ["train.shares_every=0", "train.max_minutes=0"]).train.shares_every == 0
 
 
 def test_settings_do_not_change_under_a_run() -> None:
