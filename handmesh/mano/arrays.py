@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,13 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "hands_mean": (45,),
 }
 _INTEGER = ("faces", "parents")
+#: Of all arrays of an .npz together, unpacked; the same as of a pickle. MANO in float64 with everything dense is 11 MB.
+MAX_NPZ_BYTES = 64 * 2**20
+#: What zipfile, zlib and NumPy raise for damaged or foreign files; MemoryError for a size that only the header claims.
+_UNREADABLE = (
+    OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, RuntimeError, MemoryError, zlib.error,
+    zipfile.BadZipFile,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,9 +203,16 @@ def load_mano(path: str | Path = "open") -> ManoArrays:
 
 def _read_npz(source: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(source, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(source) as archive:
+            members = archive.infolist()
+        if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
+            raise ValueError("packed in a way that NumPy does not use")
+        unpacked = sum(member.file_size for member in members)
+        if unpacked > MAX_NPZ_BYTES:
+            raise ValueError(f"{unpacked >> 20} MB of arrays, more than {MAX_NPZ_BYTES >> 20} MB")
+        with np.load(source, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+    except _UNREADABLE as error:
         raise HandMeshError(
             f"expected an .npz hand model, could not read {source} ({error}); convert MANO_RIGHT.pkl again "
             "with 'handmesh convert-mano'"

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from handmesh.config import Config, config_from_dict, config_to_dict
+from handmesh.config_ranges import check_ranges
 from handmesh.errors import HandMeshError
 from handmesh.files import atomic_path
 from handmesh.mano.arrays import ManoArrays, load_mano
@@ -83,6 +84,11 @@ def load_checkpoint(path: str | Path = "default", mano: ManoArrays | None = None
     except (KeyError, TypeError) as error:
         line = f"{file}: expected a handmesh checkpoint, its header has no {error}; {NEXT_STEP}"
         raise HandMeshError(line) from error
+    try:
+        # Before anything is built of its numbers: anyone may have written them.
+        check_ranges(config.model, "model.")
+    except HandMeshError as error:
+        raise HandMeshError(f"{file}: {error}; {NEXT_STEP}") from error
     if mano is None:
         mano = load_mano(config.mano)
     if mano.fingerprint() != hand:
@@ -115,8 +121,11 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             if text is None:
                 line = f"{file}: expected a handmesh checkpoint, got another safetensors file; {NEXT_STEP}"
                 raise HandMeshError(line)
-            return json.loads(text), {name: opened.get_tensor(name) for name in opened.keys()}
-    except (SafetensorError, OSError, ValueError) as error:
+            header = json.loads(text)
+            if not isinstance(header, dict):
+                raise ValueError("its header holds no description")
+            return header, {name: opened.get_tensor(name) for name in opened.keys()}
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         line = " ".join(str(error).split())
         raise HandMeshError(
             f"{file}: expected a whole checkpoint, got a damaged or foreign file ({line}); {NEXT_STEP}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 
 import numpy as np
 import pytest
@@ -65,6 +66,27 @@ def test_missing_file_missing_key_and_truncated_file_are_named(fake_mano, tmp_pa
         (tmp_path / "cut.npz").write_bytes(data[:size])
         with pytest.raises(HandMeshError, match="could not read"):
             load_mano(tmp_path / "cut.npz")
+
+
+def test_an_npz_that_unpacks_to_far_more_than_a_hand_is_refused_unread(fake_mano, tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "bomb.npz", **fake_mano.to_struct_dict(), zeros=np.zeros(20 * 2**20, np.float32))
+    assert (tmp_path / "bomb.npz").stat().st_size < 4 * 2**20
+    monkeypatch.setattr(np, "load", None)
+    with pytest.raises(HandMeshError, match=r"8\d MB of arrays, more than 64 MB"):
+        load_mano(tmp_path / "bomb.npz")
+
+
+def test_spoilt_bytes_of_a_packed_array_are_named(fake_mano, tmp_path):
+    path = tmp_path / "hand.npz"
+    np.savez_compressed(path, **fake_mano.to_struct_dict())
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo("posedirs.npy")
+    data = bytearray(path.read_bytes())
+    start = member.header_offset + 30 + len(member.filename) + 20  # past the local header, and NumPy's ZIP64 field
+    data[start : start + 64] = b"\xff" * 64
+    path.write_bytes(data)
+    with pytest.raises(HandMeshError, match="could not read"):
+        load_mano(path)
 
 
 def test_open_hand_is_a_valid_right_hand(open_mano):

@@ -67,3 +67,27 @@ def test_damaged_and_foreign_files_are_named(net: HandMeshNet, fake_mano: ManoAr
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "cut.safetensors", "foreign.safetensors", "text.safetensors", "whole.safetensors",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("image_size", "128"), ("image_size", True), ("image_size", 10**6), ("width", 10**6), ("width", 30),
+        ("blocks", 10**9), ("refinements", -1), ("backbone", 8), ("drop_path", None), ("drop_path", float("nan")),
+    ],
+)  # fmt: skip
+def test_numbers_that_make_no_network_are_named_before_one_is_built(
+    net: HandMeshNet, fake_mano: ManoArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: object
+) -> None:
+    model = dataclasses.replace(CONFIG.model, **{key: value})  # type: ignore[arg-type]
+    save_checkpoint(tmp_path / "a.safetensors", net, dataclasses.replace(CONFIG, model=model))
+    monkeypatch.setattr("handmesh.models.checkpoint.HandMeshNet", None)
+    with pytest.raises(HandMeshError, match=rf"a\.safetensors: expected model\.{key} to be .*train one"):
+        load_checkpoint(tmp_path / "a.safetensors", fake_mano)
+
+
+@pytest.mark.parametrize("header", ["[1]", "[" * 100_000, '{"config": {"model": 3}, "hand_fingerprint": ""}'])
+def test_a_header_that_describes_nothing_is_named(fake_mano: ManoArrays, tmp_path: Path, header: str) -> None:
+    save_file({"x": torch.zeros(3)}, tmp_path / "a.safetensors", {"handmesh": header})
+    with pytest.raises(HandMeshError, match="a.safetensors"):
+        load_checkpoint(tmp_path / "a.safetensors", fake_mano)
