@@ -68,6 +68,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise HandMeshError("expected --checkpoint with --real: photos are scored for a network")
     if args.detect and not args.real:
         raise HandMeshError("expected --real ROOT with --detect: data sets come with their boxes")
+    unused = [word for word in ("output", "pred", "corruptions") if getattr(args, word) and not args.data]
+    if unused:
+        raise HandMeshError(
+            f"expected --data ROOT with --{unused[0]}: photos have no such result; --json OUT writes their figures"
+        )
+    if args.corruptions and not args.checkpoint:
+        raise HandMeshError("expected --checkpoint with --corruptions: only a network can be shown spoilt pictures")
+    if args.corruptions < 0:
+        raise HandMeshError(f"expected --corruptions of 0 or more samples, got {args.corruptions}")
     if min(args.rounds, args.tta, args.batch) < 1:
         raise HandMeshError("expected --rounds, --tta and --batch to be at least 1")
     return args

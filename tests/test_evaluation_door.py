@@ -47,6 +47,12 @@ def test_annotated_photos_alone_are_scored(tmp_path: Path, capsys: pytest.Captur
     [
         (["--checkpoint", "default"], "--data ROOT or --real ROOT"),
         (["--baseline", "mean-pose", "--real", "photos"], "expected --checkpoint with --real"),
+        (["--checkpoint", "default", "--real", "photos", "--output", "report"], "with --output: .*--json OUT"),
+        (["--checkpoint", "default", "--real", "photos", "--pred", "pred.json"], "--data ROOT with --pred"),
+        (["--checkpoint", "default", "--real", "photos", "--corruptions", "5"], "--data ROOT with --corruptions"),
+        (["--baseline", "mean-pose", "--data", "set", "--corruptions", "5"], "--checkpoint with --corruptions"),
+        (["--pred", "pred.json", "--data", "set", "--corruptions", "5"], "--checkpoint with --corruptions"),
+        (["--checkpoint", "default", "--data", "set", "--corruptions", "-1"], "0 or more samples, got -1"),
     ],
 )
 def test_contradictions_are_named(words: list[str], message: str) -> None:
