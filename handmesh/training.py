@@ -28,7 +28,7 @@ from handmesh.models.checkpoint import save_checkpoint
 from handmesh.models.cpu_training import accelerate as accelerate_on_cpu
 from handmesh.models.hand_mesh_net import HandMeshNet
 from handmesh.training_data import fingerprint, make_sources
-from handmesh.training_log import Log
+from handmesh.training_log import Log, check_folder
 from handmesh.training_net import LossNet, gradient_shares
 from handmesh.training_optimizer import make_optimizer, make_scheduler, set_training
 from handmesh.training_pictures import prediction_sheet
@@ -46,7 +46,8 @@ class Trainer:
     def __init__(self, config: Config) -> None:
         """
         Raises:
-            HandMeshError: data, hand model, weights or device that cannot be had, or a run that cannot be resumed.
+            HandMeshError: data, hand model, weights, device or folder that cannot be had, or a run that cannot be
+                resumed.
         """
         from timm.utils import ModelEmaV3
 
@@ -54,6 +55,8 @@ class Trainer:
         self.folder = Path(config.output)
         self.accelerator = _accelerator(train.device, train.precision)
         self.is_main: bool = self.accelerator.is_main_process
+        if self.is_main:
+            check_folder(self.folder)  # before the minutes that data may take
         self.mano = load_mano(config.mano)
         self.source, val_source = make_sources(config, self.mano)
         self.data_fingerprint = fingerprint(self.source)

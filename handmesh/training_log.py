@@ -6,6 +6,7 @@ Knows names and numbers; knows no networks.
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -27,16 +28,19 @@ class Log:
     """A run's words: numbers by step to every place that keeps them, and pictures."""
 
     def __init__(self, folder: Path, config: Config, progress: Progress) -> None:
-        """Raises HandMeshError when Weights & Biases is asked for and is not there."""
+        """Raises HandMeshError when the folder cannot be written, or Weights & Biases is asked for and is not there."""
         from tqdm import tqdm
 
         train = config.train
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.file = (folder / "log.jsonl").open("a", encoding="utf-8")
+        except OSError as error:
+            raise _no_folder(folder, error.strerror or str(error)) from error
         self.folder, self.every, self.images = folder, train.log_every, train.batch_size * train.accumulate
         self.weights = train.loss
         self.board = _tensorboard(folder) if train.tensorboard else None
         self.wandb = _wandb(folder, config) if train.wandb else None
-        self.file = (folder / "log.jsonl").open("a", encoding="utf-8")
         self.bar = tqdm(total=train.steps, initial=progress.step, unit="step", dynamic_ncols=True, mininterval=5.0)
         self.last = (progress.step, time.monotonic())
 
@@ -93,6 +97,28 @@ class Log:
             self.board.close()
         if self.wandb is not None:
             self.wandb.finish()
+
+
+def check_folder(folder: Path) -> None:
+    """See whether a run's folder is there or can be made, and may be written to; makes nothing.
+
+    Raises:
+        HandMeshError: it is not so.
+    """
+    try:
+        first = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not first.is_dir():
+            raise _no_folder(folder, f"{first} is a file")
+        if not os.access(first, os.W_OK | os.X_OK):
+            raise _no_folder(folder, f"{first} may not be written to")
+    except OSError as error:
+        raise _no_folder(folder, error.strerror or str(error)) from error
+
+
+def _no_folder(folder: Path, reason: str) -> HandMeshError:
+    return HandMeshError(
+        f"expected a folder to write the run to, got {folder}: {reason}; give another one with output=FOLDER"
+    )
 
 
 def _tensorboard(folder: Path) -> Any:

@@ -22,6 +22,8 @@ from handmesh.mano.arrays import ManoArrays
 from handmesh.models.checkpoint import load_checkpoint, save_checkpoint
 from handmesh.models.hand_mesh_net import HandMeshNet
 from handmesh.training import STATE_FILE, Trainer
+from handmesh.training_log import Log, check_folder
+from handmesh.training_state import Progress
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -152,6 +154,23 @@ def test_wrong_settings_are_named(config: Config, part: str, key: str, value: st
     changed = dataclasses.replace(getattr(config, part), **{key: value})
     with pytest.raises(HandMeshError, match=word):
         Trainer(dataclasses.replace(config, **{part: changed}))
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_any_data_is_read(
+    config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for output in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(HandMeshError, match="folder to write the run to.*; give another"):
+            Log(output, config, Progress())
+        with monkeypatch.context() as patched, pytest.raises(HandMeshError, match="file is a file"):
+            patched.setattr("handmesh.training.make_sources", None)
+            Trainer(dataclasses.replace(config, output=str(output)))
+    check_folder(tmp_path / "new" / "run")
+    assert not (tmp_path / "new").exists()
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(HandMeshError, match="may not be written to"):
+        check_folder(tmp_path / "new" / "run")
 
 
 def test_a_run_tells_shares_pictures_and_losses_by_term(config: Config) -> None:
