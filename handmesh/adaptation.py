@@ -230,7 +230,10 @@ class _Measure:
 
         scores = validate(net, make_loader(self.rendered, 32))
         network = network_of(make_engine(net, "torch", "cpu"))
-        results = evaluate_real(network, self.held_out, net.config.image_size, self.config.data.crop_padding)
+        data = self.config.data
+        results = evaluate_real(
+            network, self.held_out, net.config.image_size, data.crop_padding, perspective=data.perspective
+        )
         return Figures(
             float(np.mean([result.pa_mm for result in results])),
             float(np.mean([result.error_2d for result in results])),

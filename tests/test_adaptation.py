@@ -103,6 +103,27 @@ def test_no_better_weights_are_not_written(
     assert "worse on rendered hands" in report(replace(result, after=forgetful))
 
 
+@pytest.mark.parametrize("perspective", [True, False])
+def test_it_is_measured_on_crops_of_the_kind_it_is_trained_on(
+    monkeypatch: pytest.MonkeyPatch, open_mano: ManoArrays, perspective: bool
+) -> None:
+    data = DataConfig(perspective=perspective, render_size=64)
+    config = Config(model=ModelConfig(image_size=32, width=16), data=data)
+    seen = []
+
+    def crop_for(*words: object) -> None:
+        seen.append(words[-1])
+        raise InterruptedError
+
+    monkeypatch.setattr("handmesh.real_evaluation.crop_for", crop_for)
+    monkeypatch.setattr("handmesh.real_evaluation.read_image", lambda _: np.zeros((64, 64, 3), np.uint8))
+    monkeypatch.setattr("handmesh.validation.validate", lambda *_: {"pa_mpjpe": 1.0})
+    hand = LabelledPhoto(Path("a.png"), "clip", True, np.ones((21, 2)), np.ones((21, 3)), True)
+    with pytest.raises(InterruptedError):
+        adaptation._Measure(config, open_mano, [hand])(HandMeshNet(config.model, open_mano).eval())
+    assert seen == [perspective]
+
+
 def test_too_little_footage_is_said_before_any_work(
     monkeypatch: pytest.MonkeyPatch, footage: LabelledFootage, start: Path, tmp_path: Path
 ) -> None:
