@@ -259,7 +259,7 @@ def config_from_dict(values: dict[str, Any], kind: type[Any] = Config) -> Any:
 
 
 def without_folders(config: Config) -> Config:
-    """The config with folders by their last name only: where they lay says nothing to others."""
+    """The config with folders and files by their last name only: where they lay says nothing to others."""
     data = dataclasses.replace(
         config.data,
         root=Path(config.data.root).name,
@@ -269,7 +269,9 @@ def without_folders(config: Config) -> Config:
     )
     start, teacher = Path(config.train.start_from).name, Path(config.train.teacher).name
     train = dataclasses.replace(config.train, start_from=start, teacher=teacher)
-    return dataclasses.replace(config, data=data, train=train, output=Path(config.output).name, resume=False)
+    return dataclasses.replace(
+        config, data=data, train=train, mano=Path(config.mano).name, output=Path(config.output).name, resume=False
+    )
 
 
 def _check_keys(given: Any, valid: Any, where: str, prefix: str = "") -> None:

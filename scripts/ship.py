@@ -17,6 +17,7 @@ import torch
 from handmesh.config import Config, config_from_dict, without_folders
 from handmesh.errors import HandMeshError, run_door
 from handmesh.files import atomic_path
+from handmesh.mano.arrays import load_mano
 from handmesh.models.checkpoint import load_checkpoint, save_checkpoint
 from handmesh.models.checkpoint_file import file_of
 
@@ -54,7 +55,9 @@ def main() -> None:
 
 def largest_difference_mm(first: str | Path, second: str | Path) -> float:
     """Over the vertices of 16 noisy pictures, millimetres."""
-    nets = [load_checkpoint(path)[0] for path in (first, second)]
+    before, header = load_checkpoint(first)
+    # The second may say no more of a licensed hand than its file's name.
+    nets = before, load_checkpoint(second, load_mano(header["config"]["mano"]))[0]
     size = nets[0].config.image_size
     pictures = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (16, size, size, 3), dtype=np.uint8))
     with torch.no_grad():

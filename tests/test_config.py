@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from handmesh.config import Config, config_from_dict, config_to_dict, load_config
+from handmesh.config import Config, config_from_dict, config_to_dict, load_config, without_folders
 from handmesh.config_ranges import MULTIPLES, RANGES
 from handmesh.errors import HandMeshError
 
@@ -44,6 +44,16 @@ def test_a_wrong_word_is_named(word: str, message: str) -> None:
 def test_of_several_words_the_wrong_one_is_named() -> None:
     with pytest.raises(HandMeshError, match="^train.steps=many: "):
         load_config(None, ["seed=1", "train.steps=many", "data.workers=0"])
+
+
+def test_a_config_to_give_away_says_where_nothing_lay() -> None:
+    words = [
+        "mano=/home/me/mano_right.npz", "data.root=/home/me/a", "data.val_root=/home/me/b", "data.mixture./home/me/c=1",
+        "data.backgrounds=/home/me/d", "train.start_from=/home/me/e", "train.teacher=/home/me/f", "output=/home/me/g",
+    ]  # fmt: skip
+    config = without_folders(load_config(None, words))
+    assert "/home" not in str(config) and config.mano == "mano_right.npz"
+    assert without_folders(Config()).mano == "open"
 
 
 def test_a_wrong_file_is_named(tmp_path: Path) -> None:

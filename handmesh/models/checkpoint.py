@@ -90,7 +90,7 @@ def load_checkpoint(path: str | Path = "default", mano: ManoArrays | None = None
     except HandMeshError as error:
         raise HandMeshError(f"{file}: {error}; {NEXT_STEP}") from error
     if mano is None:
-        mano = load_mano(config.mano)
+        mano = _own_hand(file, config.mano)
     if mano.fingerprint() != hand:
         raise HandMeshError(
             f"{file}: expected the hand model {hand} it was trained with, got {mano.name} ({mano.fingerprint()}); "
@@ -107,6 +107,17 @@ def load_checkpoint(path: str | Path = "default", mano: ManoArrays | None = None
         line = " ".join(str(error).split())[:300]
         raise HandMeshError(f"{file}: its weights do not fit its own config ({line}); {NEXT_STEP}") from error
     return net.eval(), header
+
+
+def _own_hand(file: Path, name: str) -> ManoArrays:
+    try:
+        return load_mano(name)
+    except HandMeshError as error:
+        # It may be the file's name alone: a checkpoint made to be given away does not say where files lay.
+        raise HandMeshError(
+            f"{file}: expected the hand model {name} it was trained with, which was not given: {error} (--mano FILE of "
+            "the commands, mano=... in Python, or run where that file lies)"
+        ) from error
 
 
 def hand_fingerprint_of(path: str | Path) -> str:

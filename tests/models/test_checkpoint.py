@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from handmesh.config import Config, ModelConfig
+from handmesh.config import Config, ModelConfig, without_folders
 from handmesh.errors import HandMeshError
-from handmesh.mano.arrays import ManoArrays
+from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.models.checkpoint import load_checkpoint, save_checkpoint
 from handmesh.models.hand_mesh_net import HandMeshNet
 
@@ -50,6 +50,19 @@ def test_another_hand_is_refused(net: HandMeshNet, fake_mano: ManoArrays, tmp_pa
     other = dataclasses.replace(fake_mano, hands_mean=np.zeros(45))
     with pytest.raises(HandMeshError, match="hand model"):
         load_checkpoint(tmp_path / "a.safetensors", other)
+
+
+def test_a_checkpoint_to_give_away_loads_with_the_hand_given(
+    net: HandMeshNet, fake_mano: ManoArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand = fake_mano.save_npz(tmp_path / "hands" / "hand.npz")
+    config = without_folders(dataclasses.replace(CONFIG, mano=str(hand)))
+    save_checkpoint(tmp_path / "a.safetensors", net, config)
+    assert str(tmp_path).encode() not in (tmp_path / "a.safetensors").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HandMeshError, match=r"hand model hand\.npz it was trained with.*--mano FILE"):
+        load_checkpoint(tmp_path / "a.safetensors")
+    assert load_checkpoint(tmp_path / "a.safetensors", load_mano(hand))[0].hand_fingerprint == net.hand_fingerprint
 
 
 def test_damaged_and_foreign_files_are_named(net: HandMeshNet, fake_mano: ManoArrays, tmp_path: Path) -> None:
