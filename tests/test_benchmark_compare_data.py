@@ -17,8 +17,8 @@ from handmesh.real_photos import LabelledPhoto
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 WORDS = (
-    "--real photos --kinds basic,full --train 8 --eval 4 --steps 2 --batch 4 --size 32 --width 16 --render-size 48 "
-    "--jobs 2 --last-steps 1 --last-size 64"
+    "--real photos --kinds basic,plain+full --train 8 --eval 4 --steps 2 --batch 4 --size 32 --width 16 "
+    "--render-size 48 --jobs 2 --last-steps 1 --last-size 64"
 ).split()
 
 
@@ -41,6 +41,12 @@ def test_runs_differ_in_their_pictures_alone(compare: ModuleType) -> None:
     assert {key for key in one if one[key] != other[key]} == {"data.root", "output"}
     assert {key for key in end if end[key] != last[key]} == {"data.root", "output", "train.start_from"}
     assert end["train.start_from"] == f"{one['output']}/last" and end["model.image_size"] == 64
+    mixed = compare.legs(options, "plain+full")[0]
+    assert mixed["data.source"] == "mixture" and mixed["data.val_root"] == other["data.root"]
+    assert [mixed[f"data.mixture.runs/x/data/{kind}"] for kind in ("plain", "full")] == [1, 1]
+    assert {key: one[key] for key in one if not key.startswith("data.") and key != "output"} == {
+        key: mixed[key] for key in mixed if not key.startswith("data.") and key != "output"
+    }
     with pytest.raises(HandMeshError, match="kinds of full, plain, basic"):
         compare.parse(["--real", "x", "--kinds", "best"])
 
@@ -57,10 +63,10 @@ def test_trains_and_measures_each_kind(
     words = [*WORDS, "--output", str(tmp_path / "runs")]
     assert compare.main(words) == 0
     first = capsys.readouterr().out
-    assert "full is" in first and "below basic" in first
+    assert "plain+full is" in first and "below basic" in first
     assert "8 pictures seen at 32 px" in first and "4 pictures seen at 64 px" in first
     # Asked again, sets and runs that are done are taken up and measured, not begun anew.
-    trained = (tmp_path / "runs" / "full" / "last" / "state.safetensors").stat().st_mtime_ns
+    trained = (tmp_path / "runs" / "plain+full" / "last" / "state.safetensors").stat().st_mtime_ns
     compare.main(words)
     assert capsys.readouterr().out.splitlines()[-1] == first.splitlines()[-1]
-    assert (tmp_path / "runs" / "full" / "last" / "state.safetensors").stat().st_mtime_ns == trained
+    assert (tmp_path / "runs" / "plain+full" / "last" / "state.safetensors").stat().st_mtime_ns == trained
