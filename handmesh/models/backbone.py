@@ -105,6 +105,9 @@ def _create(name: str, pretrained: bool, drop_path: float) -> Any:
     try:
         net = timm.create_model(name, pretrained=pretrained, num_classes=0, drop_path_rate=drop_path)
     except Exception as error:  # timm lets every network library's own errors through
+        if "." in name and name not in timm.list_pretrained(f"{name.split('.')[0]}.*"):
+            known = ", ".join(timm.list_pretrained(f"{name.split('.')[0]}.*"))
+            raise HandMeshError(f"expected one of timm's weight tags, {known}, got {name!r}; or no tag") from error
         if not pretrained:
             raise
         raise HandMeshError(

@@ -133,7 +133,8 @@ def test_each_rotation_reads_its_own_joint_and_the_next() -> None:
 
 @pytest.mark.parametrize(
     ("change", "word"),
-    [({"backbone": "resnet50"}, "fastvit_t8"), ({"head": "graph"}, "aligned"), ({"image_size": 100}, "32"),
+    [({"backbone": "resnet50"}, "fastvit_t8"), ({"backbone": "fastvit_t8.best"}, "apple_dist_in1k"),
+     ({"head": "graph"}, "aligned"), ({"image_size": 100}, "32"),
      ({"heatmap_stride": 5}, "8")],
 )  # fmt: skip
 def test_wrong_settings_are_named(change: dict[str, object], word: str, fake_mano: ManoArrays) -> None:
