@@ -100,11 +100,11 @@ def score(options: argparse.Namespace, kind: str, photos: Sequence[LabelledPhoto
 def table(rows: dict[str, Sequence[dict[str, Any]]]) -> str:
     """PA and 2D errors of every kind side by side, and how much each is below the first."""
     kinds = list(rows)
-    names = "".join(f"{f'{kind}, PA mm':>16}{f'{kind}, 2D %':>16}" for kind in kinds)
+    names = "".join(f"{f'{kind}, PA mm':>20}{f'{kind}, 2D %':>20}" for kind in kinds)
     lines = [f"{'photos':14}{'n':>6}{names}"]
     for parts in zip(*rows.values(), strict=True):
         cells = "".join(
-            f"{scale * part[key]:9.2f} ({part[key] / parts[0][key] - 1:+4.0%})"
+            f"{scale * part[key]:13.2f} ({part[key] / parts[0][key] - 1:+4.0%})"
             for part in parts for key, scale in (("pa_mm", 1), ("error_2d", 100))
         )  # fmt: skip
         lines.append(f"{parts[0]['photos']:14}{parts[0]['samples']:6}{cells}")
