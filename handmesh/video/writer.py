@@ -46,7 +46,12 @@ class ClipWriter:
             )
         self._target: AbstractContextManager[Path] | None = None
         self._part = Path()
-        self._frames: queue.Queue[Any] = queue.Queue(QUEUE_SIZE)
+        # Not queue.Queue: Ctrl-C that comes while its Python code takes the lock leaves it locked, and the end waits
+        # for ever. A SimpleQueue is one step of the interpreter. A token in _room is a free place.
+        self._frames: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(QUEUE_SIZE):
+            self._room.put(None)
         self._encoder: threading.Thread | None = None
         self._failure: Exception | None = None
         self._size = (0, 0)
@@ -93,6 +98,7 @@ class ClipWriter:
 
     def _put(self, picture: Any) -> None:
         self._raise_failure()
+        self._room.get()
         self._frames.put(picture)
         self.frame_count += 1
 
@@ -131,6 +137,7 @@ class ClipWriter:
 
     def _pictures(self) -> Iterator[Any]:
         while (picture := self._frames.get()) is not None:
+            self._room.put(None)
             yield picture
 
     def _encode_all(self, pictures: Iterator[Any]) -> None:
