@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -160,3 +163,31 @@ def test_frames_of_other_sizes_are_fitted(tmp_path: Path) -> None:
         for shape in ((49, 65), (98, 130), (20, 20)):
             writer.write(np.full((*shape, 3), 128, np.uint8))
     assert [frame.image.shape for frame in open_source(tmp_path / "a.mp4")] == [(48, 64, 3)] * 3
+
+
+_INTERRUPTED = """
+import random, signal, sys
+import numpy as np
+from handmesh.video import ClipWriter
+
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+picture, chance = np.zeros((16, 16, 3), np.uint8), random.Random(0)
+for _ in range(60):
+    try:
+        with ClipWriter(sys.argv[1], 25.0) as writer:
+            writer.write(picture)
+            signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-4, 2e-3))
+            while True:
+                writer._put(picture)
+    except KeyboardInterrupt:
+        pass
+print("ended")
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer's signal")
+def test_ctrl_c_at_any_moment_ends_a_clip(tmp_path: Path) -> None:
+    """Python's own queue is left locked by one in ten of these."""
+    command = [sys.executable, "-c", _INTERRUPTED, str(tmp_path / "clip.avi")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=Path(__file__).parents[2])
+    assert done.stdout == "ended\n", done.stderr
