@@ -69,6 +69,11 @@ def _length(steps: int) -> dict[str, object]:
     }  # fmt: skip
 
 
+def _sets(options: argparse.Namespace) -> list[str]:
+    """The kinds of pictures that are needed, each once: a mixture is made of two or more."""
+    return list(dict.fromkeys(options.kinds.replace("+", ",").split(",")))
+
+
 def learn(options: argparse.Namespace, kind: str) -> None:
     """Both legs of a kind, one after the other."""
     for leg in legs(options, kind):
@@ -131,7 +136,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs side by side (default: all cores)")
     parser.add_argument("--output", default="runs/compare_data")
     options = parser.parse_args(argv)
-    unknown = set(options.kinds.replace("+", ",").split(",")) - set(KINDS)
+    unknown = set(_sets(options)) - set(KINDS)
     if unknown or min(options.steps, options.jobs, options.train, options.eval) < 1:
         raise HandMeshError(
             f"expected kinds of {', '.join(KINDS)} and counts of at least 1, got {options.kinds}; see --help"
@@ -146,7 +151,7 @@ def main(argv: Sequence[str]) -> int:
     if not photos:
         raise HandMeshError(f"expected photos of hands that the teacher is sure of in {options.real}, got none")
     kinds = options.kinds.split(",")
-    for kind in dict.fromkeys(options.kinds.replace("+", ",").split(",")):
+    for kind in _sets(options):
         render(options, kind)
     start = time.perf_counter()
     side_by_side(lambda kind: learn(options, kind), kinds, options.jobs)
