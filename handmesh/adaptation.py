@@ -17,13 +17,14 @@ import numpy as np
 
 from handmesh.config import Config, TrainConfig, config_from_dict, without_folders
 from handmesh.data.loading import HandDataset, make_loader
+from handmesh.detection.teacher_terms import terms_of
 from handmesh.errors import HandMeshError
 from handmesh.footage import LabelledFootage, gather_frames, label_frames
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.models.checkpoint import FILE_NAME, load_checkpoint, save_checkpoint
 from handmesh.models.hand_mesh_net import HandMeshNet
 from handmesh.pseudo_labels import write_pseudo_labelled
-from handmesh.real_evaluation import evaluate_real, network_of
+from handmesh.real_evaluation import evaluate_real, in_teacher_terms, network_of
 from handmesh.real_photos import LabelledPhoto
 from handmesh.training_data import RENDERED, VALIDATION_SEED, First
 
@@ -218,7 +219,7 @@ class _Measure:
     def __init__(self, config: Config, arrays: ManoArrays, held_out: Sequence[LabelledPhoto]) -> None:
         from handmesh.synthesis.generator import SampleGenerator
 
-        self.config, self.held_out = config, held_out
+        self.config, self.held_out, self.terms = config, held_out, terms_of(arrays.fingerprint())
         rendered = SampleGenerator(
             arrays, config.seed + VALIDATION_SEED, config.data.render_size, config.data.backgrounds or None
         )
@@ -229,7 +230,7 @@ class _Measure:
         from handmesh.validation import validate
 
         scores = validate(net, make_loader(self.rendered, 32))
-        network = network_of(make_engine(net, "torch", "cpu"))
+        network = in_teacher_terms(network_of(make_engine(net, "torch", "cpu")), self.terms)
         data = self.config.data
         results = evaluate_real(
             network, self.held_out, net.config.image_size, data.crop_padding, perspective=data.perspective

@@ -186,6 +186,7 @@ def report_real(args: argparse.Namespace) -> dict[str, Any]:
     """Score a network on real photos, print the tables and return them as --json writes them."""
     from tqdm import tqdm
 
+    from handmesh.detection.teacher_terms import terms_of
     from handmesh.mano.arrays import load_mano
     from handmesh.models.checkpoint import load_checkpoint
     from handmesh.predictor import HandMeshPredictor
@@ -194,6 +195,7 @@ def report_real(args: argparse.Namespace) -> dict[str, Any]:
         evaluate_found,
         evaluate_real,
         format_rows,
+        in_teacher_terms,
         network_of,
         summarize,
         summarize_found,
@@ -211,12 +213,21 @@ def report_real(args: argparse.Namespace) -> dict[str, Any]:
         )
     data = description["config"]["data"]
     padding, perspective = float(data["crop_padding"]), bool(data["perspective"])
-    results = evaluate_real(network_of(engine), photos, net.config.image_size, padding, args.batch, perspective)
+    network, size = network_of(engine), net.config.image_size
+    results = evaluate_real(network, photos, size, padding, args.batch, perspective)
     rows, causes = summarize(results), by_cause(results)
     print(f"crops made from the labels:\n{format_rows(rows)}")
     if causes:
         print(f"\nby cause, photos with the teacher's labels:\n{format_causes(causes)}")
     content: dict[str, Any] = {"real": rows, "real_by_cause": causes}
+    labelled = [photo for photo in photos if not photo.group.startswith("annotated")]
+    terms = terms_of(net.hand_fingerprint)
+    if labelled and terms is not None:
+        moved = in_teacher_terms(network, terms)
+        content["real_in_teacher_terms"] = summarize(
+            evaluate_real(moved, labelled, size, padding, args.batch, perspective)
+        )
+        print(f"\nthe same, joints moved to the teacher's points:\n{format_rows(content['real_in_teacher_terms'])}")
     if args.detect:
         mano = args.mano or description["config"]["mano"]
         predictor = HandMeshPredictor.from_pretrained(args.checkpoint, args.device, "torch", mano)

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from handmesh.data.freihand_writer import FreiHandWriter
+from handmesh.detection.teacher_terms import terms_of
 from handmesh.errors import HandMeshError
 from handmesh.fitting import FittedHands, fit_hands
 from handmesh.geometry.camera import fit_translation, intrinsics_from_fov
@@ -28,6 +30,8 @@ from handmesh.mano.numpy_lbs import pose_vertices
 from handmesh.pseudo_backgrounds import on_backgrounds
 from handmesh.real_photos import LabelledPhoto
 from handmesh.synthesis.background import Backgrounds
+
+Array = NDArray[np.float64]
 
 PICTURE_SIZE = 224
 #: Side of the stored picture over the box of the 21 joints: room for the crops of training.
@@ -64,6 +68,7 @@ def write_pseudo_labelled(
         HandMeshError: no photo is left or fits, no such folder of backgrounds, or ``out`` holds a data set already.
     """
     trusted = [p for p in photos if p.is_trusted and p.joints is not None and p.is_right is not None]
+    trusted = correct(trusted, arrays)
     if not trusted:
         raise HandMeshError("expected photos with trusted labels, got none; look at the photos that were given")
     counts = {False: 0, True: 0}
@@ -93,6 +98,22 @@ def write_pseudo_labelled(
     return Kept(counts[False], counts[True], len(photos) - len(trusted), len(trusted) - written, copied)
 
 
+def correct(photos: Sequence[LabelledPhoto], arrays: ManoArrays) -> list[LabelledPhoto]:
+    """The photos with the teacher's points replaced by the joints that are likeliest behind them.
+
+    That was measured for the open hand; for another hand model, whose joints are others, the photos stay as they are.
+    """
+    terms = terms_of(arrays.fingerprint())
+    if not photos or terms is None:
+        return list(photos)
+    joints, keypoints, sign = _as_right(photos)
+    joints, keypoints = terms.joints_of(joints, keypoints)
+    return [
+        replace(photo, joints=j, keypoints_2d=k)
+        for photo, j, k in zip(photos, joints * sign, keypoints * sign[..., :2], strict=True)
+    ]
+
+
 def make_sample(arrays: ManoArrays, photo: LabelledPhoto, fits: FittedHands, index: int) -> dict[str, Any]:
     """A sample as :class:`handmesh.data.freihand.FreiHandDataset` gives it, from a photo and its fit.
 
@@ -120,8 +141,14 @@ def make_sample(arrays: ManoArrays, photo: LabelledPhoto, fits: FittedHands, ind
 
 
 def _fit(arrays: ManoArrays, photos: Sequence[LabelledPhoto]) -> FittedHands:
-    # A left hand is fitted as the right one in its mirror.
+    joints, keypoints, _ = _as_right(photos)
+    return fit_hands(arrays, joints, keypoints)
+
+
+def _as_right(photos: Sequence[LabelledPhoto]) -> tuple[Array, Array, Array]:
+    """joints (B, 21, 3) and keypoints (B, 21, 2), a left hand's as of the right one that it is the mirror of, and the
+    sign (B, 1, 3) that takes them back."""
     sign = np.array([[1.0 if photo.is_right else -1.0, 1, 1] for photo in photos])[:, None]
     joints = np.stack([photo.joints for photo in photos if photo.joints is not None]) * sign
     keypoints = np.stack([photo.keypoints_2d for photo in photos]) * sign[..., :2]
-    return fit_hands(arrays, joints, keypoints)
+    return joints, keypoints, sign

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handmesh.detection.teacher_terms import TeacherTerms
 from handmesh.geometry.alignment import similarity_align
 from handmesh.geometry.camera import intrinsics_from_fov
 from handmesh.geometry.crop import CropTransform, box_around, roll_of
@@ -67,6 +68,21 @@ def network_of(engine: Engine) -> Network:
         return output.joints, output.keypoints_2d
 
     return network
+
+
+def in_teacher_terms(network: Network, terms: TeacherTerms | None) -> Network:
+    """The network with its joints moved to where the teacher would put its points of the same hand: labels by the
+    teacher measure this one without the distance between its points and the joints that bear their names. Without
+    terms (of a hand model for which that was not measured) it is the network as it is."""
+    if terms is None:
+        return network
+    known = terms
+
+    def moved(crops: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
+        joints, keypoints = network(crops)
+        return known.points_of(joints), known.keypoints_of(keypoints)
+
+    return moved
 
 
 def crop_for(

@@ -16,7 +16,7 @@ from handmesh.geometry.rotation import axis_angle_to_matrix_np
 from handmesh.images import write_image
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.mano.numpy_lbs import pose_vertices
-from handmesh.pseudo_labels import write_pseudo_labelled
+from handmesh.pseudo_labels import correct, write_pseudo_labelled
 from handmesh.real_photos import LabelledPhoto
 
 
@@ -65,6 +65,15 @@ def test_good_labels_become_samples_and_poor_ones_do_not(arrays, photos, tmp_pat
         # Twice the hand's box fills the picture, and the hand is in its middle.
         assert side == pytest.approx(112, rel=0.08)
         np.testing.assert_allclose((seen.min(0) + seen.max(0)) / 2, 111.5, atol=4)
+
+
+def test_labels_are_corrected_alike_for_both_sides_and_for_the_measured_hand_alone(arrays, photos) -> None:
+    right, left = correct(photos[:2], arrays)
+    np.testing.assert_allclose(left.joints * [-1, 1, 1], right.joints, atol=1e-9)
+    np.testing.assert_allclose(left.keypoints_2d * [-1, 1] + [159, 0], right.keypoints_2d, atol=1e-9)
+    assert np.linalg.norm(right.keypoints_2d - photos[0].keypoints_2d, axis=-1).mean() > 0.5
+    other = replace(arrays, v_template=arrays.v_template + 1e-3)
+    assert correct(photos[:2], other) == photos[:2] and correct([], arrays) == []
 
 
 def test_nothing_to_write_is_an_error(arrays, photos, tmp_path: Path) -> None:

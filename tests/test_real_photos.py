@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 
 from handmesh import real_photos
 from handmesh.detection.teacher import TeacherLabel
+from handmesh.detection.teacher_terms import teacher_terms
 from handmesh.errors import HandMeshError
 from handmesh.images import write_image
-from handmesh.real_evaluation import crop_for, evaluate_real, format_rows, summarize
+from handmesh.real_evaluation import crop_for, evaluate_real, format_rows, in_teacher_terms, summarize
 from handmesh.real_photos import HELD_OUT_SETS, LabelledPhoto, annotated_photos, list_unlabelled, teacher_photos
 
 
@@ -121,6 +123,25 @@ def test_a_perfect_network_measures_zero_also_for_left_hands(tmp_path: Path) -> 
         assert result.error_2d == pytest.approx(5 / zoom / side, rel=0.1)
         # A mirrored hand is no match where only proper rotations count.
         assert result.pa_mm > 5
+
+
+def test_a_network_in_the_teachers_terms_is_measured_at_the_teachers_points(tmp_path: Path) -> None:
+    terms = teacher_terms()
+    made = [make_photo(tmp_path, f"{i}.png", side, i) for i, side in enumerate((True, False))]
+    photos = [
+        replace(p, joints=terms.points_of(p.joints), keypoints_2d=terms.keypoints_of(p.keypoints_2d)) for p in made
+    ]
+    crops = [crop_for(photo, 120, 90, 64, 1.5) for photo in photos]
+    truth = [(c.apply_points_3d(p.joints), c.apply_points_2d(p.keypoints_2d)) for c, p in zip(crops, made)]
+
+    def perfect(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.stack([joints for joints, _ in truth]), np.stack([keypoints for _, keypoints in truth])
+
+    as_it_is = evaluate_real(perfect, photos, 64, 1.5)
+    for plain, moved in zip(as_it_is, evaluate_real(in_teacher_terms(perfect, terms), photos, 64, 1.5)):
+        assert moved.pa_mm == pytest.approx(0, abs=1e-3) and plain.pa_mm > 2
+        # A crop is a turned view, in which what is straight stays straight and middles move a little.
+        assert moved.error_2d < 0.02 and plain.error_2d > 0.04
 
 
 def test_rows_keep_held_out_photos_apart(tmp_path: Path) -> None:

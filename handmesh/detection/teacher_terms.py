@@ -1,0 +1,149 @@
+"""The landmark teacher's points in terms of a hand model's joints, and the other way round.
+
+The teacher's 21 points carry the names of joints and are others: its wrist lies some 20 mm nearer to the elbow, its
+outer phalanges in space are longer than any finger's, for it bends fingertips towards the camera. How they differ was
+measured on rendered hands whose joints are known (handmesh/teacher_calibration.py); no photo has a part in it. Knows
+points; knows nothing of pictures, of the landmark model or of how the measure was made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handmesh.files import atomic_path
+from handmesh.skeleton import NUM_JOINTS
+
+Array = NDArray[np.float64]
+
+ASSET = Path(__file__).resolve().parents[1] / "assets" / "teacher_terms.npz"
+_WRIST, _MIDDLE_KNUCKLE = 0, 9
+
+
+@dataclass(frozen=True)
+class HandFrame:
+    """How B hands stand: turned by roll in the picture, their points' middles and sizes (root of summed squares).
+
+    turn (B, 3, 3) takes the upright axes to the camera's; middles (B, 1, 3) and (B, 1, 2); sizes (B, 1, 1).
+    """
+
+    turn: Array
+    space_middle: Array
+    space_size: Array
+    picture_middle: Array
+    picture_size: Array
+
+    @classmethod
+    def of(cls, points: NDArray[np.floating[Any]], keypoints: NDArray[np.floating[Any]]) -> HandFrame:
+        """Of the teacher's points (B, 21, 3) in space and keypoints (B, 21, 2) in the picture."""
+        points, keypoints = np.asarray(points, np.float64), np.asarray(keypoints, np.float64)
+        dx, dy = (keypoints[:, _MIDDLE_KNUCKLE] - keypoints[:, _WRIST]).T
+        angle = np.arctan2(dx, -dy)
+        turn = np.tile(np.eye(3), (len(angle), 1, 1))
+        turn[:, 0, 0] = turn[:, 1, 1] = np.cos(angle)
+        turn[:, 1, 0] = np.sin(angle)
+        turn[:, 0, 1] = -turn[:, 1, 0]
+        return cls(turn, *_middle_and_size(points), *_middle_and_size(keypoints))
+
+    def from_space(self, points: NDArray[np.floating[Any]]) -> Array:
+        """(B, 21, 3) camera axes -> upright, middle at the origin, size one."""
+        result: Array = (points - self.space_middle) / self.space_size @ self.turn
+        return result
+
+    def to_space(self, points: Array) -> Array:
+        """The way back from :meth:`from_space`."""
+        result: Array = points @ np.swapaxes(self.turn, 1, 2) * self.space_size + self.space_middle
+        return result
+
+    def from_picture(self, points: NDArray[np.floating[Any]]) -> Array:
+        """(B, 21, 2) pixels -> upright, middle at the origin, size one."""
+        result: Array = (points - self.picture_middle) / self.picture_size @ self.turn[:, :2, :2]
+        return result
+
+    def to_picture(self, points: Array) -> Array:
+        """The way back from :meth:`from_picture`."""
+        turned = points @ np.swapaxes(self.turn[:, :2, :2], 1, 2)
+        result: Array = turned * self.picture_size + self.picture_middle
+        return result
+
+
+def _middle_and_size(points: NDArray[np.floating[Any]]) -> tuple[Array, Array]:
+    middle = points.mean(1, keepdims=True)
+    size: Array = np.linalg.norm(points - middle, axis=(1, 2), keepdims=True) + 1e-12
+    return middle, size
+
+
+def features(frame: HandFrame, points: NDArray[np.floating[Any]], keypoints: NDArray[np.floating[Any]]) -> Array:
+    """(B, 106) what the correction is a linear function of: upright points in space, in the picture, and a one."""
+    count = len(points)
+    parts = frame.from_space(points).reshape(count, -1), frame.from_picture(keypoints).reshape(count, -1)
+    return np.concatenate([*parts, np.ones((count, 1))], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class TeacherTerms:
+    """Measured on one hand model.
+
+    Attributes:
+        hand: fingerprint of the hand model whose joints are meant.
+        space: (21, 21) rows that sum to 1: the teacher's points in space as mixtures of the joints.
+        picture: (21, 21) the same for its points in the picture.
+        correction: (106, 105) what :meth:`joints_of` multiplies with.
+    """
+
+    hand: str
+    space: Array
+    picture: Array
+    correction: Array
+
+    def points_of(self, joints: NDArray[np.floating[Any]]) -> Array:
+        """joints (..., 21, 3) in any axes and units -> where the teacher would put its points, on average."""
+        points: Array = self.space @ np.asarray(joints, np.float64)
+        return points
+
+    def keypoints_of(self, keypoints: NDArray[np.floating[Any]]) -> Array:
+        """The same in the picture: (..., 21, 2) pixels of the joints -> of the teacher's points."""
+        points: Array = self.picture @ np.asarray(keypoints, np.float64)
+        return points
+
+    def joints_of(self, points: NDArray[np.floating[Any]], keypoints: NDArray[np.floating[Any]]) -> tuple[Array, Array]:
+        """What the teacher says of right hands -> the likely joints, (B, 21, 3) and (B, 21, 2).
+
+        Turns and scales with its input: a hand is looked at upright, with its middle at the origin and at size one.
+
+        Args:
+            points: (B, 21, 3) in space, camera axes (x right, y down, z forward); their middle and size are kept.
+            keypoints: (B, 21, 2) pixels.
+        """
+        frame = HandFrame.of(points, keypoints)
+        found = features(frame, points, keypoints) @ self.correction
+        joints = found[:, : NUM_JOINTS * 3].reshape(-1, NUM_JOINTS, 3)
+        flat = found[:, NUM_JOINTS * 3 :].reshape(-1, NUM_JOINTS, 2)
+        return frame.to_space(joints), frame.to_picture(flat)
+
+    def save(self, path: Path) -> None:
+        """Write the arrays as an .npz file, whole or not at all."""
+        with atomic_path(path) as part, open(part, "wb") as file:
+            np.savez_compressed(
+                file, hand=np.array(self.hand), space=self.space.astype(np.float32),
+                picture=self.picture.astype(np.float32), correction=self.correction.astype(np.float32),
+            )  # fmt: skip
+
+
+def terms_of(hand: str) -> TeacherTerms | None:
+    """The measure of the hand model with this fingerprint; None of another than the open hand, whose joints differ."""
+    terms = teacher_terms()
+    return terms if terms.hand == hand else None
+
+
+@lru_cache(maxsize=1)
+def teacher_terms() -> TeacherTerms:
+    """The measure that comes with the package, made on the open hand."""
+    with np.load(ASSET) as archive:
+        arrays = {key: archive[key].astype(np.float64) for key in ("space", "picture", "correction")}
+        return TeacherTerms(str(archive["hand"]), **arrays)
