@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 
 ASSET = Path(__file__).resolve().parents[1] / "assets" / "teacher_terms.npz"
 _WRIST, _MIDDLE_KNUCKLE = 0, 9
+_THUMB = [1, 2, 3, 4]
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ class TeacherTerms:
         """What the teacher says of right hands -> the likely joints, (B, 21, 3) and (B, 21, 2).
 
         Turns and scales with its input: a hand is looked at upright, with its middle at the origin and at size one.
+        The thumb's bones keep the teacher's directions in space. It reads a rendered thumb's depth so poorly (20 mm
+        off) that a correction takes little from it and all from the renders, whose thumbs stand off the palm more.
 
         Args:
             points: (B, 21, 3) in space, camera axes (x right, y down, z forward); their middle and size are kept.
@@ -124,7 +127,13 @@ class TeacherTerms:
         found = features(frame, points, keypoints) @ self.correction
         joints = found[:, : NUM_JOINTS * 3].reshape(-1, NUM_JOINTS, 3)
         flat = found[:, NUM_JOINTS * 3 :].reshape(-1, NUM_JOINTS, 2)
-        return frame.to_space(joints), frame.to_picture(flat)
+        joints = frame.to_space(joints)
+        points = np.asarray(points, np.float64)
+        ways = np.diff(points[:, _THUMB], axis=1)
+        lengths = np.linalg.norm(np.diff(joints[:, _THUMB], axis=1), axis=-1, keepdims=True)
+        bones = ways / np.linalg.norm(ways, axis=-1, keepdims=True).clip(1e-12) * lengths
+        joints[:, _THUMB[1:]] = joints[:, _THUMB[:1]] + np.cumsum(bones, axis=1)
+        return joints, frame.to_picture(flat)
 
     def save(self, path: Path) -> None:
         """Write the arrays as an .npz file, whole or not at all."""
