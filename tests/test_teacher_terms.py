@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import importlib
+import sys
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -119,3 +125,25 @@ def test_the_shipped_measure_is_of_the_shipped_hand_and_comes_back_from_its_file
     teacher_terms.cache_clear()
 
     assert again.hand == terms.hand and np.array_equal(again.correction, terms.correction)
+
+
+def test_the_command_writes_the_measure_and_says_what_it_is_worth(pairs: Pairs, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent.parent / "scripts"))
+    command = importlib.import_module("calibrate_teacher")
+    asked = []
+
+    def ask_some(arguments: tuple[argparse.Namespace, int, int]) -> Pairs:
+        asked.append(arguments[1:])
+        return pairs
+
+    monkeypatch.setattr(command, "ask_some", ask_some)
+    monkeypatch.setattr(command, "LandmarkModel", lambda **_: None)
+    monkeypatch.setattr(command, "ProcessPoolExecutor", lambda _: contextlib.nullcontext(SimpleNamespace(map=map)))
+    monkeypatch.setattr(sys, "argv", ["calibrate", "--count", "600", "--output", str(tmp_path / "terms.npz")])
+    command.main()
+
+    assert asked == [(0, 250), (250, 500), (500, 600)]
+    said = capsys.readouterr().out
+    assert f"made of {3 * HANDS} hands" in said and "in the teacher's terms" in said and "corrected" in said
+    with np.load(tmp_path / "terms.npz") as archive:
+        assert archive["hand"] == load_mano("open").fingerprint() and archive["correction"].shape == (106, 105)
