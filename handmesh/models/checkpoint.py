@@ -27,6 +27,8 @@ from handmesh.models.hand_mesh_net import HandMeshNet
 
 #: Key of the description in the file's header.
 HEADER = "handmesh"
+#: Arrays of so many numbers and more are halved on request.
+_LARGE = 16384
 
 
 def save_checkpoint(
@@ -43,13 +45,14 @@ def save_checkpoint(
         path: a .safetensors file, or a folder that is to hold one.
         config: of the run that made the network.
         metrics: what it scored.
-        half: large arrays as float16 (half the size; the small ones, BatchNorm's among them, stay float32).
+        half: large arrays as float16 (half the size; the small ones stay float32: BatchNorm's, and the first
+            layers', on whose few numbers everything else is built).
         description: more for the header (JSON): git revision, data fingerprint, steps, ...
     """
     target = file_of(path)
     tensors = {}
     for name, value in net.state_dict().items():
-        is_large = value.is_floating_point() and value.dim() >= 2 and value.numel() >= 1024
+        is_large = value.is_floating_point() and value.dim() >= 2 and value.numel() >= _LARGE
         tensors[name] = value.detach().cpu().to(torch.float16 if half and is_large else value.dtype).contiguous()
     header = {
         **description,
