@@ -101,7 +101,7 @@ def write_pseudo_labelled(
 def correct(photos: Sequence[LabelledPhoto], arrays: ManoArrays) -> list[LabelledPhoto]:
     """The photos with the teacher's points replaced by the joints that are likeliest behind them.
 
-    That was measured for the open hand; for another hand model, whose joints are others, the photos stay as they are.
+    For a hand model for which that was not measured (scripts/calibrate_teacher.py), the photos stay as they are.
     """
     terms = terms_of(arrays.fingerprint())
     if not photos or terms is None:

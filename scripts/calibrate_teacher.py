@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from handmesh.detection.landmark_model import LandmarkModel
-from handmesh.detection.teacher_terms import ASSET
+from handmesh.detection.teacher_terms import terms_file
 from handmesh.errors import run_door
 from handmesh.mano.arrays import load_mano
 from handmesh.synthesis.generator import SampleGenerator
@@ -38,15 +38,19 @@ def main() -> None:
     parser.add_argument("--backgrounds", metavar="FOLDER", help="photos and .hdr maps to lay hands on")
     parser.add_argument("--mano", default="open", help="hand model whose joints are meant: 'open' or a MANO file")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=ASSET)
+    parser.add_argument(
+        "--output", type=Path, help="default: where 'handmesh label' and the others look for this hand's"
+    )
     options = parser.parse_args()
     LandmarkModel(threads=1)  # fetched once, not by every worker
     chunks = [(options, first, min(first + CHUNK, options.count)) for first in range(0, options.count, CHUNK)]
     with ProcessPoolExecutor(options.workers) as pool:
         parts = list(tqdm(pool.map(ask_some, chunks), total=len(chunks), desc="asking", unit=f"{CHUNK} hands"))
-    terms, found = calibrate(sum(parts[1:], parts[0]), load_mano(options.mano).fingerprint())
-    terms.save(options.output)
-    print(f"{options.output}: made of {found['hands']} hands; on every fourth, by maps of the others:")
+    hand = load_mano(options.mano).fingerprint()
+    terms, found = calibrate(sum(parts[1:], parts[0]), hand)
+    output = options.output or terms_file(hand)
+    terms.save(output)
+    print(f"{output}: made of {found['hands']} hands; on every fourth, by maps of the others:")
     for name in ("pa", "px"):
         unit, scale = ("PA mm", 1) if name == "pa" else ("% of the box", 100)
         print(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from handmesh.detection.teacher import TeacherLabel
-from handmesh.detection.teacher_terms import HandFrame, TeacherTerms, teacher_terms
+from handmesh.detection.teacher_terms import HandFrame, TeacherTerms, teacher_terms, terms_file, terms_of
 from handmesh.errors import HandMeshError
 from handmesh.mano.arrays import load_mano
 from handmesh.mano.numpy_lbs import pose_vertices
@@ -125,6 +125,22 @@ def test_the_shipped_measure_is_of_the_shipped_hand_and_comes_back_from_its_file
     teacher_terms.cache_clear()
 
     assert again.hand == terms.hand and np.array_equal(again.correction, terms.correction)
+
+
+def test_another_hand_has_a_measure_of_its_own_once_it_was_made(pairs: Pairs, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HANDMESH_HOME", str(tmp_path))
+    hand = "0123456789abcdef"
+    assert terms_of(hand) is None and terms_of(teacher_terms().hand) is teacher_terms()
+    made = solve(pairs, hand)
+    made.save(terms_file(hand))
+    assert np.allclose(terms_of(hand).correction, made.correction, atol=1e-4)
+
+    replace(made, space=made.space[:20]).save(terms_file(hand))
+    with pytest.raises(HandMeshError, match="calibrate_teacher.py, or delete it"):
+        terms_of(hand)
+    terms_file(hand).write_bytes(b"PK no zip")
+    with pytest.raises(HandMeshError, match=hand):
+        terms_of(hand)
 
 
 def test_the_command_writes_the_measure_and_says_what_it_is_worth(pairs: Pairs, tmp_path, monkeypatch, capsys) -> None:

@@ -8,6 +8,7 @@ points; knows nothing of pictures, of the landmark model or of how the measure w
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.files import atomic_path
+from handmesh.errors import HandMeshError
+from handmesh.files import atomic_path, cache_dir
 from handmesh.skeleton import NUM_JOINTS
 
 Array = NDArray[np.float64]
@@ -144,15 +146,42 @@ class TeacherTerms:
             )  # fmt: skip
 
 
+def terms_file(hand: str) -> Path:
+    """Where the measure of the hand model with this fingerprint is kept: with the package for the open hand, else in
+    the cache folder, once scripts/calibrate_teacher.py has made it."""
+    return ASSET if hand == teacher_terms().hand else cache_dir() / f"teacher-terms-{hand}.npz"
+
+
 def terms_of(hand: str) -> TeacherTerms | None:
-    """The measure of the hand model with this fingerprint; None of another than the open hand, whose joints differ."""
-    terms = teacher_terms()
-    return terms if terms.hand == hand else None
+    """The measure of the hand model with this fingerprint; None where there is none, for the joints of models differ.
+
+    Raises:
+        HandMeshError: its file is damaged.
+    """
+    file = terms_file(hand)
+    if file == ASSET:
+        return teacher_terms()
+    return _load(file) if file.is_file() else None
 
 
 @lru_cache(maxsize=1)
 def teacher_terms() -> TeacherTerms:
     """The measure that comes with the package, made on the open hand."""
-    with np.load(ASSET) as archive:
-        arrays = {key: archive[key].astype(np.float64) for key in ("space", "picture", "correction")}
-        return TeacherTerms(str(archive["hand"]), **arrays)
+    return _load(ASSET)
+
+
+def _load(file: Path) -> TeacherTerms:
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            terms = TeacherTerms(
+                str(archive["hand"]), *(archive[name].astype(np.float64) for name in ("space", "picture", "correction"))
+            )
+        shapes = terms.space.shape, terms.picture.shape, terms.correction.shape
+        if shapes != ((NUM_JOINTS, NUM_JOINTS), (NUM_JOINTS, NUM_JOINTS), (5 * NUM_JOINTS + 1, 5 * NUM_JOINTS)):
+            raise ValueError(f"arrays of {shapes}")
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise HandMeshError(
+            f"expected a measure of the teacher in {file}, could not read it ({error}); "
+            "make it again with scripts/calibrate_teacher.py, or delete it"
+        ) from None
+    return terms
