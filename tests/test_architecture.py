@@ -52,7 +52,7 @@ FLOOR_2 = _set("mano models data losses metrics published") | SEEING
 LIVE = _set("predictor lifting tracker steadying runtime hand_model engine_cache quick_start")
 COMPOSITIONS = LIVE | _set(
     "synthesis training evaluation export fitting doctor real_evaluation real_causes real_photos pseudo_labels "
-    "pseudo_backgrounds footage adaptation validation check_data photos live_stats camera_options"
+    "pseudo_backgrounds footage adaptation validation check_data photos live_stats camera_options teacher_calibration"
 )
 #: hand_model is no part of hand.
 NO_FAMILY = _set("hand")
