@@ -200,13 +200,13 @@ def report_real(args: argparse.Namespace) -> dict[str, Any]:
         summarize,
         summarize_found,
     )
-    from handmesh.real_photos import annotated_photos, list_unlabelled, teacher_photos
+    from handmesh.real_photos import annotated_photos, list_unlabelled, readable, teacher_photos
     from handmesh.runtime import make_engine
 
     net, description = load_checkpoint(args.checkpoint, load_mano(args.mano) if args.mano else None)
     engine = make_engine(net, "torch", args.device)
     photos = teacher_photos(args.real) if list_unlabelled(args.real) else []
-    photos = [photo for photo in photos if photo.is_trusted] + annotated_photos(args.real)
+    photos = [photo for photo in photos if photo.is_trusted] + readable(annotated_photos(args.real))
     if not photos:
         raise HandMeshError(
             f"expected sign-digits/, webcam-crops/ or annotated/ in {args.real}, got none of them; give their folder"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,6 +184,19 @@ def annotated_photos(root: str | Path) -> list[LabelledPhoto]:
         except (json.JSONDecodeError, KeyError, ValueError) as error:
             raise HandMeshError(f"expected COCO-style annotations in {path}, got {error!r}; copy it again") from error
     return found
+
+
+def readable(photos: Iterable[LabelledPhoto]) -> list[LabelledPhoto]:
+    """Those whose picture can be read; the others are named on stderr, for one damaged file is not to cost the rest."""
+    kept = []
+    for photo in photos:
+        try:
+            read_image(photo.path)
+        except HandMeshError as error:
+            print(f"skipped: {error}", file=sys.stderr)
+        else:
+            kept.append(photo)
+    return kept
 
 
 def _annotated(folder: Path, name: str, files: dict[int, str], entry: dict[str, Any]) -> LabelledPhoto:

@@ -15,7 +15,14 @@ from handmesh.detection.teacher_terms import teacher_terms
 from handmesh.errors import HandMeshError
 from handmesh.images import write_image
 from handmesh.real_evaluation import crop_for, evaluate_real, format_rows, in_teacher_terms, summarize
-from handmesh.real_photos import HELD_OUT_SETS, LabelledPhoto, annotated_photos, list_unlabelled, teacher_photos
+from handmesh.real_photos import (
+    HELD_OUT_SETS,
+    LabelledPhoto,
+    annotated_photos,
+    list_unlabelled,
+    readable,
+    teacher_photos,
+)
 
 
 def make_photo(folder: Path, name: str, is_right: bool | None, seed: int, held_out: bool = False) -> LabelledPhoto:
@@ -98,6 +105,15 @@ def test_annotations_are_read_in_the_projects_joint_order(tmp_path: Path) -> Non
     (folder / "test_rhd.json").write_text("{")
     with pytest.raises(HandMeshError, match="test_rhd"):
         annotated_photos(tmp_path)
+
+
+def test_a_damaged_photo_is_named_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad, gone = (make_photo(tmp_path, f"{name}.png", True, 0) for name in ("good", "bad", "gone"))
+    bad.path.write_bytes(bad.path.read_bytes()[:40])
+    gone.path.unlink()
+    assert readable([bad, good, gone]) == [good]
+    said = capsys.readouterr().err
+    assert said.count("skipped: ") == 2 and "bad.png" in said and "gone.png" in said
 
 
 def test_a_perfect_network_measures_zero_also_for_left_hands(tmp_path: Path) -> None:
