@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from handmesh.detection.landmark_model import LandmarkModel
 from handmesh.detection.teacher import TeacherLabel, label_hand
-from handmesh.detection.teacher_terms import HandFrame, TeacherTerms, features
+from handmesh.detection.teacher_terms import HandFrame, TeacherTerms, features, middle_and_size
 from handmesh.errors import HandMeshError
 from handmesh.geometry.alignment import similarity_align
 from handmesh.geometry.crop import box_around, roll_of
@@ -60,7 +60,6 @@ class Pairs:
 
 
 _NAMES = ("points", "keypoints", "joints", "pixels")
-_SHAPES = ((0, NUM_JOINTS, 3), (0, NUM_JOINTS, 2), (0, NUM_JOINTS, 3), (0, NUM_JOINTS, 2))
 
 
 def ask_with(model: LandmarkModel) -> Ask:
@@ -83,15 +82,15 @@ def gather(samples: Iterable[Sample], ask: Ask) -> Pairs:
         if label is not None and label.is_right and label.disagreement <= MAX_DISAGREEMENT:
             joints = np.asarray(sample["joints"], np.float64)
             kept.append((label.joints, label.keypoints_2d, joints, project_joints(sample).astype(np.float64)))
-    columns = zip(*kept, strict=True) if kept else [np.zeros(shape) for shape in _SHAPES]
-    return Pairs(*(np.asarray(column) for column in columns))
+    columns = zip(*kept, strict=True) if kept else [()] * len(_NAMES)
+    return Pairs(*(np.reshape(column, (-1, NUM_JOINTS, axes)) for column, axes in zip(columns, (3, 2, 3, 2))))
 
 
 def solve(pairs: Pairs, hand: str) -> TeacherTerms:
     """The maps that fit the pairs best, by ridge regression."""
     space = _mixture(pairs.joints, pairs.points)
     size = np.ptp(pairs.pixels, axis=1).max(-1)[:, None, None] / 0.15  # pixels a metre, nearly
-    picture = _mixture(_flat(pairs.pixels / size), _flat(pairs.keypoints / size), moves=False)
+    picture = _mixture(pairs.pixels / size, pairs.keypoints / size, moves=False)
     frame = HandFrame.of(pairs.points, pairs.keypoints)
     rows = features(frame, pairs.points, pairs.keypoints)
     upright = _unit(pairs.joints @ frame.turn), frame.from_picture(pairs.pixels)
@@ -113,7 +112,7 @@ def _mixture(joints: Array, points: Array, moves: bool = True) -> Array:
 
 
 def _row(joints: Array, goal: Array, k: int) -> Array:
-    """How joint k and the ways from it to the others make the goal (N, 3)."""
+    """How joint k and the ways from it to the others make the goal (N, 3), or (N, 2) of (N, 21, 2) joints."""
     others = np.delete(np.arange(NUM_JOINTS), k)
     ways = (joints[:, others] - joints[:, k : k + 1]).swapaxes(1, 2).reshape(-1, len(others))
     square = ways.T @ ways + _RIDGE_MIXTURE * len(joints) * np.eye(len(others))
@@ -123,16 +122,10 @@ def _row(joints: Array, goal: Array, k: int) -> Array:
     return row
 
 
-def _flat(points: Array) -> Array:
-    """(N, 21, 2) -> (N, 21, 3) with no depth."""
-    return np.concatenate([points, np.zeros((*points.shape[:-1], 1))], axis=-1)
-
-
 def _unit(points: Array) -> Array:
     """(N, 21, 3) about their middle, at size one."""
-    centred = points - points.mean(1, keepdims=True)
-    result: Array = centred / np.linalg.norm(centred, axis=(1, 2), keepdims=True)
-    return result
+    middle, size = middle_and_size(points)
+    return (points - middle) / size
 
 
 def report(terms: TeacherTerms, pairs: Pairs) -> dict[str, float]:

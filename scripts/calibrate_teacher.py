@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from handmesh.detection.landmark_model import LandmarkModel
 from handmesh.detection.teacher_terms import terms_file
-from handmesh.errors import run_door
+from handmesh.errors import HandMeshError, run_door
 from handmesh.mano.arrays import load_mano
 from handmesh.synthesis.generator import SampleGenerator
 from handmesh.teacher_calibration import Pairs, ask_with, calibrate, gather
@@ -42,6 +42,10 @@ def main() -> None:
         "--output", type=Path, help="default: where 'handmesh label' and the others look for this hand's"
     )
     options = parser.parse_args()
+    if min(options.count, options.workers) < 1:
+        raise HandMeshError(
+            f"expected --count and --workers of at least 1, got {options.count} and {options.workers}; see --help"
+        )
     LandmarkModel(threads=1)  # fetched once, not by every worker
     chunks = [(options, first, min(first + CHUNK, options.count)) for first in range(0, options.count, CHUNK)]
     with ProcessPoolExecutor(options.workers) as pool:

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from handmesh.errors import HandMeshError
 from handmesh.files import atomic_path, cache_dir
+from handmesh.geometry.crop import roll_of
 from handmesh.skeleton import NUM_JOINTS
 
 Array = NDArray[np.float64]
 
 ASSET = Path(__file__).resolve().parents[1] / "assets" / "teacher_terms.npz"
-_WRIST, _MIDDLE_KNUCKLE = 0, 9
 _THUMB = [1, 2, 3, 4]
 
 
@@ -45,13 +45,12 @@ class HandFrame:
     def of(cls, points: NDArray[np.floating[Any]], keypoints: NDArray[np.floating[Any]]) -> HandFrame:
         """Of the teacher's points (B, 21, 3) in space and keypoints (B, 21, 2) in the picture."""
         points, keypoints = np.asarray(points, np.float64), np.asarray(keypoints, np.float64)
-        dx, dy = (keypoints[:, _MIDDLE_KNUCKLE] - keypoints[:, _WRIST]).T
-        angle = np.arctan2(dx, -dy)
+        angle = np.radians([roll_of(hand) for hand in keypoints])
         turn = np.tile(np.eye(3), (len(angle), 1, 1))
         turn[:, 0, 0] = turn[:, 1, 1] = np.cos(angle)
         turn[:, 1, 0] = np.sin(angle)
         turn[:, 0, 1] = -turn[:, 1, 0]
-        return cls(turn, *_middle_and_size(points), *_middle_and_size(keypoints))
+        return cls(turn, *middle_and_size(points), *middle_and_size(keypoints))
 
     def from_space(self, points: NDArray[np.floating[Any]]) -> Array:
         """(B, 21, 3) camera axes -> upright, middle at the origin, size one."""
@@ -75,7 +74,8 @@ class HandFrame:
         return result
 
 
-def _middle_and_size(points: NDArray[np.floating[Any]]) -> tuple[Array, Array]:
+def middle_and_size(points: NDArray[np.floating[Any]]) -> tuple[Array, Array]:
+    """Of points (B, N, D): their middles (B, 1, D) and the roots of their summed squares about them (B, 1, 1)."""
     middle = points.mean(1, keepdims=True)
     size: Array = np.linalg.norm(points - middle, axis=(1, 2), keepdims=True) + 1e-12
     return middle, size
