@@ -17,7 +17,7 @@ FINGER = {
     "E": (0, 2), "b": (-18, 0), "e": (12, 16), "r": (25, 32), "h": (38, 50), "C": (30, 75), "c": (70, 90), "F": (87, 108),
     "H": (2, 100), "k": (-10, 70), "T": (82, 4), "m": (45, 22), "p": (47, 47), "q": (56, 52), "w": (60, 35), "g": (22, 40),
     "G": (40, 42), "t": (20, 35), "d": (55, 85), "X": (15, 85), "o": (52, 62), "1": (51, 47), "2": (56, 50), "3": (57, 52), "4": (59, 52), "5": (53, 43),
-    "6": (47, 45), "7": (64, 28), "8": (69, 34),
+    "6": (47, 45), "7": (64, 28), "8": (69, 34), "n": (60, 88), "A": (26, 75), "B": (28, 81), "D": (26, 92), "L": (24, 84),
 }
 # Base joint flexion, palmar abduction, pronation, middle joint flexion, end joint flexion, degrees.  Those that touch
 # something (pinches, a thumb over a fist) were found by bringing the pads together on the open hand's skeleton without
@@ -33,8 +33,16 @@ THUMB = {
     "on index": (20, 0, 6, 29, 35), "on middle": (24, -20, -6, 18, 25), "oppose": (12, 24, 18, 14, 18), "grasp": (4, 30, 22, 8, 15),
     "phone": (16, 18, 10, 15, 20),
 }
+# Where thumbs are when people show a hand: nearer to the palm than in a grasp. Those that hold or touch fingers were
+# found by bringing tip, end and middle joint, of the open hand's skeleton, as near as its ranges and the other fingers
+# allow to the medians that the landmark teacher says of signed digits (docs/results.md).
+SHOWN_THUMB = {
+    "hold middle": (19, 4, -1, 28, 54), "hold ring": (21, 7, -12, 50, 47), "across": (14, 5, -1, 57, 64),
+    "touch index": (5, -1, 6, 29, 58), "touch middle": (17, -1, 4, 39, 37), "touch ring": (16, 0, 0, 53, 49),
+    "touch little": (30, 12, -8, 48, 62), "open": (-2, -15, -1, 4, 8), "aside": (2, -13, 2, 8, 16),
+}
 #: Where a thumb is when it meets no finger: what it does beside straight ones.
-FREE_THUMBS = ("out", "wide", "up", "side")
+FREE_THUMBS = ("open", "aside", "wide", "up", "side")
 
 # name: fingers (index to little), spread (-1 together, 0 rest, 1 wide), thumb, how often.
 GESTURES: dict[str, tuple[str, float, str, float]] = {
@@ -74,6 +82,17 @@ GESTURES: dict[str, tuple[str, float, str, float]] = {
     "letter V": ("EEFF", 0.8, "over ring", 1.0), "letter W": ("EEEF", 0.7, "over little", 1.0), "letter X": ("XFFF", 0.0, "over middle", 0.8),
     "letter Y": ("FFFE", 0.5, "wide", 1.0),
 }
+# The same for hands that are shown to a camera and only for these: the model's mean pose and pose space, which are part
+# of its file, come from the gestures above.
+SHOWN_GESTURES: dict[str, tuple[str, float, str, float]] = {
+    "one, held": ("Ennn", 0.0, "hold middle", 3.0), "two, held": ("EEnn", 0.6, "hold ring", 3.0),
+    "two, held together": ("EEnn", -0.9, "hold ring", 1.0), "three, thumb aside": ("EEnn", 0.6, "aside", 2.5),
+    "four, across": ("EEEE", 0.5, "across", 2.5), "four together, across": ("EEEE", -0.7, "across", 1.0),
+    "five, open": ("EEEE", 0.7, "open", 4.0), "flat, open": ("EEEE", -0.3, "aside", 2.0),
+    "nine, near": ("AEEE", 0.4, "touch index", 2.0), "eight, near": ("EBEE", 0.4, "touch middle", 2.0),
+    "seven, near": ("EEDE", 0.4, "touch ring", 2.0), "six, near": ("EEEL", 0.4, "touch little", 2.0),
+    "one, thumb aside": ("Ennn", 0.0, "aside", 1.0), "loose, near": ("errh", 0.0, "aside", 2.0),
+}
 
 _WIDE = np.array([13.0, 2.0, -8.0, -18.0])  # abduction of index, middle, ring, little at spread 1
 _TOGETHER = np.array([-4.0, 0.0, 6.0, 9.0])  # at spread -1
@@ -109,18 +128,20 @@ def place_thumb(angles: Array, thumb: Array) -> None:
     angles[..., _THUMB_ROOT + 2, 0] = thumb[..., 4]
 
 
-def gesture_angles() -> tuple[list[str], Array, Array]:
-    """Names (G), angles (G,15,3) in radians, how often each comes (G,), summing to 1."""
-    names = list(GESTURES)
+def gesture_angles() -> tuple[list[str], Array, Array, Array]:
+    """Names (G), angles (G,15,3) in radians, how often each comes (G,) at large and before a camera, summing to 1."""
+    gestures, thumbs = {**GESTURES, **SHOWN_GESTURES}, {**THUMB, **SHOWN_THUMB}
+    names = list(gestures)
     angles = np.zeros((len(names), 15, 3))
     for row, name in enumerate(names):
-        letters, spread, thumb, _ = GESTURES[name]
+        letters, spread, thumb, _ = gestures[name]
         for finger, letter in enumerate(letters):
             mcp, pip = FINGER[letter]
             place_finger(angles[row], finger, np.array(float(mcp)), np.array(float(pip)))
         place_abduction(angles[row], finger_abduction(np.array(spread)))
         if name == "vulcan":
             angles[row, [0, 3, 9, 6], 1] = 4, 10, -8, -2
-        place_thumb(angles[row], np.array(THUMB[thumb], float))
-    often = np.array([GESTURES[name][3] for name in names])
-    return names, np.radians(angles), often / often.sum()
+        place_thumb(angles[row], np.array(thumbs[thumb], float))
+    shown = np.array([gestures[name][3] for name in names])
+    often = np.where([name in GESTURES for name in names], shown, 0.0)
+    return names, np.radians(angles), often / often.sum(), shown / shown.sum()

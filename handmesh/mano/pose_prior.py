@@ -6,6 +6,8 @@ another (a capsule per segment).  Does not know torch, images or files.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ from handmesh.mano.hand_capsules import HandCapsules
 from handmesh.mano.pose_gestures import (
     DIP_OF_PIP,
     FREE_THUMBS,
+    SHOWN_THUMB,
     THUMB,
     finger_abduction,
     gesture_angles,
@@ -30,8 +33,9 @@ Array = NDArray[np.float64]
 _SHARES = (0.45, 0.45, 0.10)  # gestures and their mixtures, fingers on their own, anything within the limits
 #: The same for pictures to learn from: what people show to a camera is mostly a gesture, held for a while.
 SHOWN_SHARES = (0.60, 0.33, 0.07)
-#: Degrees of flexion that the joints of an open finger keep on average, base to tip.
-SLACK = np.array([6.0, 8.0, 5.0])
+#: Degrees of flexion that the joints of an open finger keep on average, base to tip. The first has eight to make up
+#: for: the open hand's straight fingers lean so much backwards of the line from wrist to knuckle.
+SLACK = np.array([13.0, 9.0, 5.0])
 _TOLERANCE = 0.0035  # how deep soft flesh may press, metres
 
 
@@ -43,7 +47,7 @@ class PosePrior:
         tips = arrays.v_template[list(FINGERTIP_VERTICES["freihand"])]
         self.axes = joint_axes(joints, tips)
         self.capsules = HandCapsules(arrays, joints, tips)
-        self.names, self._gestures, self._often = gesture_angles()
+        self.names, self._gestures, self._often, self._often_shown = gesture_angles()
 
     def sample(
         self, rng: np.random.Generator, n: int, shares: tuple[float, float, float] = _SHARES, shown: bool = False
@@ -108,7 +112,8 @@ class PosePrior:
 
     def _mixed_gestures(self, rng: np.random.Generator, n: int, shown: bool) -> Array:
         """A gesture, or a point on the way between two, now and then finger by finger, with noise."""
-        first, second = (self._gestures[rng.choice(len(self.names), size=n, p=self._often)] for _ in range(2))
+        often = self._often_shown if shown else self._often
+        first, second = (self._gestures[rng.choice(len(self.names), size=n, p=often)] for _ in range(2))
         # Most near one end of the way, as hands dwell in gestures; some anywhere between.
         t = np.where(rng.random((n, 1)) < 0.35, 0.0, rng.beta(0.7, 0.7, (n, 1)))
         own = rng.beta(0.6, 0.6, (n, 5))
@@ -118,6 +123,7 @@ class PosePrior:
         t = np.repeat(t, 3, axis=1)[..., None]
         angles = (1 - t) * first + t * second
         if shown:
+            angles[:, 12, 1] -= _nearer(rng, angles) * 4 * (t * (1 - t))[:, 12, 0]
             angles[:, :12, 0] += _slack(rng, angles)
         return angles + self._noise(rng, n, rng.uniform(0.4, 1.4, (n, 1, 1)))
 
@@ -136,25 +142,17 @@ class PosePrior:
             place_finger(angles, finger, mcp[:, finger], pip[:, finger], dip[:, finger])
         place_abduction(angles, finger_abduction(rng.uniform(-1, 1.1, n)) + rng.normal(0, 4, (n, 4)))
         bent = np.maximum(curl[:, 0], curl[:, 1])
-        place_thumb(angles, self._thumb(rng, n, 0.85 * (1 - bent) if shown else np.zeros(n)))
+        place_thumb(angles, self._shown_thumb(rng, n, 0.85 * (1 - bent)) if shown else _between(rng, n, THUMB))
         angles = np.radians(angles)
         if shown:
             angles[:, :12, 0] += _slack(rng, angles)
         return angles + 0.3 * self._noise(rng, n, np.ones((n, 1, 1)))
 
-    def _thumb(self, rng: np.random.Generator, n: int, free: Array) -> Array:
-        """(n,5) degrees: between two of the thumb's named places, with its joints loosened.
-
-        free: (n,) how likely only those places come that no finger is met in."""
-        places = np.array(list(THUMB.values()), float)
-        first, second = places[rng.integers(len(places), size=(2, n))]
-        if free.any():
-            chosen = np.array([THUMB[name] for name in FREE_THUMBS], float)
-            alone = (rng.random(n) < free)[:, None]
-            other_first, other_second = chosen[rng.integers(len(chosen), size=(2, n))]
-            first, second = np.where(alone, other_first, first), np.where(alone, other_second, second)
-        t = rng.random((n, 1))
-        return (1 - t) * first + t * second + rng.normal(0, 1, (n, 5)) * np.array([6, 6, 5, 9, 12])
+    def _shown_thumb(self, rng: np.random.Generator, n: int, free: Array) -> Array:
+        """(n,5) degrees: a thumb before a camera; free: (n,) how likely it is at a place where it meets no finger."""
+        places = {**THUMB, **SHOWN_THUMB}
+        alone = _between(rng, n, {name: places[name] for name in FREE_THUMBS})
+        return np.where((rng.random(n) < free)[:, None], alone, _between(rng, n, places))
 
     def _anything(self, rng: np.random.Generator, n: int, shown: bool) -> Array:
         """Uniform within generous bounds; the last joint stays coupled to the second."""
@@ -185,6 +183,22 @@ class PosePrior:
         _, _, rows = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
         rows *= np.where(rows[np.arange(45), np.abs(rows).argmax(axis=1)] < 0, -1.0, 1.0)[:, None]
         return matrix_to_axis_angle_np(self.gesture("relaxed")).reshape(45), rows
+
+
+def _between(rng: np.random.Generator, n: int, places: Mapping[str, tuple[int, ...]]) -> Array:
+    """(n,5) degrees: thumbs on the way between two of these places, with their joints loosened."""
+    chosen = np.array(list(places.values()), float)
+    first, second = chosen[rng.integers(len(chosen), size=(2, n))]
+    t = rng.random((n, 1))
+    return (1 - t) * first + t * second + rng.normal(0, 1, (n, 5)) * np.array([6, 6, 5, 9, 12])
+
+
+def _nearer(rng: np.random.Generator, angles: Array) -> Array:
+    """angles (n,15,3) -> (n,) radians: how much nearer to the palm a thumb passes from one place to another where the
+    index finger is straight: with open hands it slides along the palm, and goes round it in a grasp."""
+    straight = np.clip(1 - np.degrees(angles[:, 1, 0]) / 40, 0, 1)
+    near: Array = np.radians(20) * straight * rng.random(len(angles))
+    return near
 
 
 def _slack(rng: np.random.Generator, angles: Array) -> Array:
