@@ -230,11 +230,12 @@ class _Measure:
         from handmesh.validation import validate
 
         scores = validate(net, make_loader(self.rendered, 32))
-        network = in_teacher_terms(network_of(make_engine(net, "torch", "cpu")), self.terms)
         data = self.config.data
-        results = evaluate_real(
-            network, self.held_out, net.config.image_size, data.crop_padding, perspective=data.perspective
-        )
+        found = evaluate_real(
+            network_of(make_engine(net, "torch", "cpu")), self.held_out, net.config.image_size, data.crop_padding,
+            perspective=data.perspective,
+        )  # fmt: skip
+        results = in_teacher_terms(found, self.terms)
         return Figures(
             float(np.mean([result.pa_mm for result in results])),
             float(np.mean([result.error_2d for result in results])),

@@ -213,20 +213,16 @@ def report_real(args: argparse.Namespace) -> dict[str, Any]:
         )
     data = description["config"]["data"]
     padding, perspective = float(data["crop_padding"]), bool(data["perspective"])
-    network, size = network_of(engine), net.config.image_size
-    results = evaluate_real(network, photos, size, padding, args.batch, perspective)
+    results = evaluate_real(network_of(engine), photos, net.config.image_size, padding, args.batch, perspective)
     rows, causes = summarize(results), by_cause(results)
     print(f"crops made from the labels:\n{format_rows(rows)}")
     if causes:
         print(f"\nby cause, photos with the teacher's labels:\n{format_causes(causes)}")
     content: dict[str, Any] = {"real": rows, "real_by_cause": causes}
-    labelled = [photo for photo in photos if not photo.group.startswith("annotated")]
+    labelled = [result for result in results if not result.photo.group.startswith("annotated")]
     terms = terms_of(net.hand_fingerprint)
     if labelled and terms is not None:
-        moved = in_teacher_terms(network, terms)
-        content["real_in_teacher_terms"] = summarize(
-            evaluate_real(moved, labelled, size, padding, args.batch, perspective)
-        )
+        content["real_in_teacher_terms"] = summarize(in_teacher_terms(labelled, terms))
         print(f"\nthe same, joints moved to the teacher's points:\n{format_rows(content['real_in_teacher_terms'])}")
     if args.detect:
         mano = args.mano or description["config"]["mano"]

@@ -49,7 +49,9 @@ class RealResult:
         error_2d: mean distance of keypoints over the side of the label's box; 0.05 is 5 %.
         joint_errors: (21,) metres after the official alignment, which allows reflections; None where 2D only.
         keypoints_px_256: mean distance of keypoints in pixels, the photo's longer side scaled to PICTURE_PX.
-        has_side_right: whether left and right were told apart; None where the label does not say or nobody asked.
+        joints, keypoints_2d: what was predicted, (21, 3) metres in camera axes and (21, 2) pixels of the photo.
+        longer_side: of the photo, in pixels.
+        is_right: the predicted side; None where nobody asked.
     """
 
     photo: LabelledPhoto
@@ -57,7 +59,17 @@ class RealResult:
     error_2d: float
     joint_errors: NDArray[np.float64] | None
     keypoints_px_256: float
-    has_side_right: bool | None = None
+    joints: NDArray[Any]
+    keypoints_2d: NDArray[Any]
+    longer_side: int
+    is_right: bool | None = None
+
+    @property
+    def has_side_right(self) -> bool | None:
+        """Whether left and right were told apart; None where the label does not say or nobody asked."""
+        if self.is_right is None or self.photo.is_right is None:
+            return None
+        return self.is_right == self.photo.is_right
 
 
 def network_of(engine: Engine) -> Network:
@@ -70,19 +82,19 @@ def network_of(engine: Engine) -> Network:
     return network
 
 
-def in_teacher_terms(network: Network, terms: TeacherTerms | None) -> Network:
-    """The network with its joints moved to where the teacher would put its points of the same hand: labels by the
-    teacher measure this one without the distance between its points and the joints that bear their names. Without
-    terms (of a hand model for which that was not measured) it is the network as it is."""
+def in_teacher_terms(results: Sequence[RealResult], terms: TeacherTerms | None) -> list[RealResult]:
+    """The results with predicted joints moved to where the teacher would put its points of the same hands: labels by
+    the teacher measure these without the distance between its points and the joints that bear their names. Without
+    terms (of a hand model for which that was not measured) they are the results as they are."""
     if terms is None:
-        return network
-    known = terms
-
-    def moved(crops: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
-        joints, keypoints = network(crops)
-        return known.points_of(joints), known.keypoints_of(keypoints)
-
-    return moved
+        return list(results)
+    return [
+        compare(
+            one.photo, terms.points_of(one.joints), terms.keypoints_of(one.keypoints_2d), one.longer_side,
+            one.is_right,
+        )
+        for one in results
+    ]  # fmt: skip
 
 
 def crop_for(
@@ -159,8 +171,10 @@ def compare(
         proper, _ = similarity_align(joints, photo.joints, allow_reflection=False)
         pa_mm = 1000 * float(point_errors(proper, photo.joints).mean())
         official = point_errors(similarity_align(joints, photo.joints)[0], photo.joints)
-    has_side_right = None if is_right is None or photo.is_right is None else is_right == photo.is_right
-    return RealResult(photo, pa_mm, distance / side, official, distance * PICTURE_PX / longer_side, has_side_right)
+    return RealResult(
+        photo, pa_mm, distance / side, official, distance * PICTURE_PX / longer_side, joints, keypoints, longer_side,
+        is_right,
+    )  # fmt: skip
 
 
 def summarize(results: Sequence[RealResult]) -> list[dict[str, Any]]:

@@ -20,6 +20,8 @@ from handmesh.synthesis.renderer import hand_renderer
 
 FLAT = np.tile(np.eye(3), (15, 1, 1))
 MIRROR = np.array([-1.0, 1, 1])
+#: Joints, keypoints and longer side of a result whose errors alone matter here.
+PREDICTED = (np.zeros((21, 3)), np.zeros((21, 2)), 64)
 
 
 def turned(arrays: ManoArrays, axis_angle: list[float], pose: np.ndarray = FLAT) -> np.ndarray:
@@ -87,9 +89,9 @@ def test_every_photo_is_in_one_class_a_cause(photo: LabelledPhoto) -> None:
     results = []
     for i in range(9):
         each = replace(photo, is_held_out=i % 3 == 0, is_right=i < 4, keypoints_2d=photo.keypoints_2d * (0.5 + 0.2 * i))
-        results.append(RealResult(each, 5.0 + i, 0.01 * i, np.zeros(21), 1.0))
-    other = RealResult(replace(photo, group="annotated/x"), 99.0, 9.0, np.zeros(21), 1.0)
-    flat = RealResult(replace(photo, joints=None), np.nan, 9.0, None, 1.0)
+        results.append(RealResult(each, 5.0 + i, 0.01 * i, np.zeros(21), 1.0, *PREDICTED))
+    other = RealResult(replace(photo, group="annotated/x"), 99.0, 9.0, np.zeros(21), 1.0, *PREDICTED)
+    flat = RealResult(replace(photo, joints=None), np.nan, 9.0, None, 1.0, *PREDICTED)
     rows = by_cause([*results, other, flat])
     for cause in ("side", "viewpoint", "pose", "skin", "light", "box", "cut off"):
         mine = [row for row in rows if row["cause"] == cause]

@@ -101,9 +101,9 @@ def score(options: argparse.Namespace, kind: str, photos: Sequence[LabelledPhoto
         own, size = header["metrics"], net.config.image_size
         print(f"{kind}: {header['step'] * options.batch} pictures seen at {size} px, PA-MPJPE on its own evaluation "
               f"set {own['pa_mpjpe']:.2f} mm, of a mean pose {own['mean_pose_pa_mpjpe']:.2f}", flush=True)  # fmt: skip
-        network = network_of(make_engine(net, "torch"))
-        for name, one in zip(MEASURES, (network, in_teacher_terms(network, teacher_terms())), strict=True):
-            rows[name] = summarize(evaluate_real(one, photos, size, CROP_PADDING))
+        found = evaluate_real(network_of(make_engine(net, "torch")), photos, size, CROP_PADDING)
+        for name, results in zip(MEASURES, (found, in_teacher_terms(found, teacher_terms())), strict=True):
+            rows[name] = summarize(results)
             print(f"{name}:\n{format_rows(rows[name])}", flush=True)
     return rows
 

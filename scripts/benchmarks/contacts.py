@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.errors import HandMeshError
-from handmesh.images import read_image
 from handmesh.mano.arrays import load_mano
 from handmesh.mano.numpy_lbs import pose_vertices
 from handmesh.mano.pose_prior import PosePrior
 from handmesh.models.checkpoint import load_checkpoint
-from handmesh.real_evaluation import crop_for
+from handmesh.real_evaluation import evaluate_real, network_of
 from handmesh.real_photos import LabelledPhoto, teacher_photos
 from handmesh.runtime import make_engine
 
@@ -54,13 +53,12 @@ def of_gestures() -> dict[str, float]:
 def of_checkpoint(name: str, photos: Sequence[LabelledPhoto]) -> Array:
     """(N, 21, 3) joints of the hands of photos, crops made from their labels."""
     net, header = load_checkpoint(name)
-    engine, size, data = make_engine(net, "torch"), net.config.image_size, header["config"]["data"]
-    found = []
-    for photo in photos:
-        image = read_image(photo.path)
-        crop = crop_for(photo, image.shape[1], image.shape[0], size, data["crop_padding"], data["perspective"])
-        found.append(engine(crop.apply_image(image)[None]).joints[0])
-    return np.asarray(found, np.float64)
+    data = header["config"]["data"]
+    results = evaluate_real(
+        network_of(make_engine(net, "torch")), photos, net.config.image_size, data["crop_padding"],
+        perspective=data["perspective"],
+    )  # fmt: skip
+    return np.asarray([result.joints for result in results], np.float64)
 
 
 def main(argv: Sequence[str]) -> int:
