@@ -107,7 +107,7 @@ def teacher_photos(root: str | Path, progress: bool = True) -> list[LabelledPhot
     if not photos:
         raise HandMeshError(f"expected photos in {root}, got none; give a folder of photos, or of folders of photos")
     key = "\n".join(f"{path.relative_to(root)} {path.stat().st_size}" for path, _, _ in photos)
-    store = cache_dir() / f"teacher-votes-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+    store = cache_dir() / f"teacher-heads-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     if not store.is_file():
         labels = np.stack([row for row in _label_all([path for path, _, _ in photos], progress)])
         with atomic_path(store) as part, open(part, "wb") as file:

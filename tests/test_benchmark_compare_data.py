@@ -59,10 +59,14 @@ def test_trains_and_measures_each_kind(
     write_image(tmp_path / "a.png", rng.integers(0, 255, (64, 64, 3), dtype=np.uint8))
     points, joints = rng.uniform(10, 50, (21, 2)), rng.normal(size=(21, 3)) * 0.04
     label = LabelledPhoto(tmp_path / "a.png", "sign-digits", False, points, joints, True)
-    monkeypatch.setattr(compare, "teacher_photos", lambda _: [label, replace(label, disagreement=1.0)])
+    monkeypatch.setattr(compare, "teacher_photos", lambda _: [
+        label, replace(label, is_held_out=True), replace(label, disagreement=1.0),
+    ])  # fmt: skip
     words = [*WORDS, "--output", str(tmp_path / "runs")]
     assert compare.main(words) == 0
     first = capsys.readouterr().out
+    unseen = [line.split() for line in first.splitlines() if line.startswith("held out alone") and "+0%" in line]
+    assert [cells[3] for cells in unseen] == ["1", "1"]
     assert "plain+full is" in first and "below basic" in first
     assert "8 pictures seen at 32 px" in first and "4 pictures seen at 64 px" in first
     # Asked again, sets and runs that are done are taken up and measured, not begun anew.

@@ -82,3 +82,31 @@ def test_mirroring_is_undone_by_the_model_itself() -> None:
     np.testing.assert_allclose(back.joints * [-1, 1, 1], plain.joints, atol=5e-3)
     assert back.presence == pytest.approx(plain.presence, abs=0.02)
     assert back.right == pytest.approx(1 - plain.right, abs=0.02)
+
+
+def test_a_look_takes_its_place_from_the_picture_and_its_depth_from_both_heads() -> None:
+    """A hand seen alike by both heads keeps its outline; depth is their weighted sum, so each is heard alone."""
+    hand = JOINTS - JOINTS.mean(0)
+    seen = np.concatenate([112 + 900 * hand[:, :2], 0.4 * 900 * hand[:, 2:]], axis=1)  # pixels, and their depths
+    flat = hand * [1, 1, 0]
+
+    def look(picture: np.ndarray, space: np.ndarray) -> np.ndarray:
+        class Request:
+            def infer(self, *_: object, **__: object) -> list[np.ndarray]:
+                return [picture.reshape(1, 63), np.ones((1, 1)), np.ones((1, 1)), space.reshape(1, 63)]
+
+        model = LandmarkModel.__new__(LandmarkModel)
+        model._request = Request()
+        image, box = np.zeros((120, 160, 3), np.uint8), np.array([40.0, 30, 120, 110])
+        return model.look(image, box, 0.0, 1.0).joints
+
+    both = look(seen, hand)
+    np.testing.assert_allclose(both[:, :2], hand[:, :2], atol=1e-9)
+    by_picture, by_space = look(seen, flat), look(seen * [1, 1, 0], hand)
+    np.testing.assert_allclose(by_picture[:, 2] + by_space[:, 2], both[:, 2], atol=1e-9)
+    # Each understates depth, so together they count for more than one.
+    shares = [part[:, 2] @ hand[:, 2] / (hand[:, 2] @ hand[:, 2]) for part in (by_picture, by_space)]
+    assert min(shares) > 0.4 and 1 < sum(shares) < 1.5
+    # A wrong outline in space changes nothing but the size.
+    moved = look(seen, hand + np.array([0.3, -0.2, 0.5]))
+    np.testing.assert_allclose(moved, both, atol=1e-9)
