@@ -40,10 +40,10 @@ def test_the_gap_is_of_a_hand_of_fixed_length(contacts: ModuleType) -> None:
 def test_gestures_of_the_open_hand_that_touch_do(contacts: ModuleType) -> None:
     gaps = contacts.of_gestures()
     # Pads that meet leave the joints at the tips about a finger's thickness apart.
-    assert list(gaps) == ["6", "7", "8", "9"] and all(8 < gap < 17 for gap in gaps.values())
+    assert list(gaps) == ["0", "6", "7", "8", "9"] and all(8 < gap < 17 for gap in gaps.values())
 
 
-def test_the_table_has_held_out_photos_of_the_four_digits_alone(
+def test_the_table_has_held_out_photos_of_those_digits_alone(
     contacts: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photo = LabelledPhoto(tmp_path / "9" / "a.png", "sign-digits", True, np.zeros((21, 2)), hand(0.025), True)
@@ -53,8 +53,8 @@ def test_the_table_has_held_out_photos_of_the_four_digits_alone(
     monkeypatch.setattr(contacts, "of_checkpoint", lambda name, chosen: np.stack([hand(0.014)] * len(chosen)))
     assert contacts.main(["--real", "x", "--checkpoint", "mine"]) == 0
     lines = {line[:41].strip(): line[41:].split() for line in capsys.readouterr().out.splitlines()}
-    assert lines["photos"] == ["0", "0", "0", "1"]
-    assert lines["teacher"][3] == "25.0" and lines["mine"][3] == "14.0"
+    assert lines["photos"] == ["0", "0", "0", "0", "1"]
+    assert lines["teacher"][4] == "25.0" and lines["mine"][4] == "14.0"
     monkeypatch.setattr(contacts, "teacher_photos", lambda _: [other])
-    with pytest.raises(HandMeshError, match="sign-digits/6 to 9"):
+    with pytest.raises(HandMeshError, match="sign-digits/0 and 6 to 9"):
         contacts.main(["--real", "x"])

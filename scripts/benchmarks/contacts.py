@@ -1,8 +1,9 @@
 """Whether fingers that touch in a photo touch in the mesh: ``benchmark.py contacts --real PHOTOS``.
 
 A measure of depth that needs no label: in the digits 6 to 9 of sign-digits the thumb's tip lies on the little, ring,
-middle or index finger's. The distance of the two tips on a hand of 180 mm is printed for each checkpoint, for the
-landmark teacher itself, and for the open hand's own touching gestures, which are what contact gives. Held-out photos.
+middle or index finger's, in 0 on the index finger's with the others bent alike. The distance of the two tips on a hand
+of 180 mm is printed for each checkpoint, for the landmark teacher itself, and for the open hand's own touching
+gestures, which are what contact gives. Held-out photos.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ Array = NDArray[np.float64]
 THUMB_TIP = 4
 #: By folder of sign-digits: which tip the thumb's touches, and the open hand's gesture that does the same.
 TOUCHED = {
-    "6": (20, "six, touching"), "7": (16, "seven, touching"), "8": (12, "eight, touching"), "9": (8, "nine, touching"),
+    "0": (8, "letter O"), "6": (20, "six, touching"), "7": (16, "seven, touching"), "8": (12, "eight, touching"),
+    "9": (8, "nine, touching"),
 }  # fmt: skip
 HAND_LENGTH_MM = 180.0
 _MIDDLE_FINGER = [0, 9, 10, 11, 12]
@@ -71,7 +73,9 @@ def main(argv: Sequence[str]) -> int:
         if photo.group == "sign-digits" and photo.is_held_out and photo.is_trusted and photo.path.parent.name in TOUCHED
     ]  # fmt: skip
     if not photos:
-        raise HandMeshError(f"expected sign-digits/6 to 9 with held-out photos in {options.real}, got none of them")
+        raise HandMeshError(
+            f"expected sign-digits/0 and 6 to 9 with held-out photos in {options.real}, got none of them"
+        )
     digits = np.array([photo.path.parent.name for photo in photos])
     joints = {"teacher": np.asarray([photo.joints for photo in photos])}
     joints |= {name: of_checkpoint(name, photos) for name in options.checkpoint}
