@@ -1,9 +1,9 @@
 """The landmark teacher's points in terms of a hand model's joints, and the other way round.
 
 The teacher's 21 points carry the names of joints and are others: its wrist lies some 20 mm nearer to the elbow, its
-outer phalanges in space are longer than any finger's, for it bends fingertips towards the camera. How they differ was
-measured on rendered hands whose joints are known (handmesh/teacher_calibration.py); no photo has a part in it. Knows
-points; knows nothing of pictures, of the landmark model or of how the measure was made.
+knuckles farther from it, so that the first bone of a finger is shorter than any hand's. How they differ was measured
+on rendered hands whose joints are known (handmesh/teacher_calibration.py); no photo has a part in it. Knows points;
+knows nothing of pictures, of the landmark model or of how the measure was made.
 """
 
 from __future__ import annotations
