@@ -21,7 +21,7 @@ from handmesh.geometry.crop import CropTransform
 from handmesh.openvino_loader import load_openvino
 
 INPUT_SIZE = 224
-#: The picture's points have depths in this share of a pixel (normalize_z of MediaPipe's own graph).
+#: The picture's points have depths in this share of a pixel (normalize_z in MediaPipe's hand_landmark_cpu.pbtxt).
 _DEPTH_UNIT = 0.4
 #: Depth is made of both heads' depths, that of the points in space and that of the points in the picture: their errors
 #: are partly their own, and either says too little. On rendered hands 11.9 mm of PA error, for 13.2 of the points in
