@@ -40,7 +40,7 @@ from handmesh.synthesis.plain import KINDS
 #: What must be gained, as a share of the first kind's error.
 WANTED_FALL = 0.25
 CROP_PADDING = 1.4
-#: The row of the photos that nothing in this project is trained on or set by.
+#: The row of the photos that nothing in this project is trained on.
 UNSEEN = "held out alone"
 #: The same predictions twice: joints against the teacher's points of the same name, and both as the teacher means them.
 MEASURES = ("joints as they are", "joints in the teacher's terms")
