@@ -76,6 +76,7 @@ def network_of(engine: Engine) -> Network:
     """What :func:`evaluate_real` wants of an engine's answer."""
 
     def network(crops: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Crops (B, S, S, 3) -> joints (B, 21, 3) metres in the crop's frame, keypoints (B, 21, 2) crop pixels."""
         output = engine(crops)
         return output.joints, output.keypoints_2d
 

@@ -196,9 +196,14 @@ def _between(rng: np.random.Generator, n: int, places: Mapping[str, tuple[int, .
 def _nearer(rng: np.random.Generator, angles: Array) -> Array:
     """angles (n,15,3) -> (n,) radians: how much nearer to the palm a thumb passes from one place to another where the
     index finger is straight: with open hands it slides along the palm, and goes round it in a grasp."""
-    straight = np.clip(1 - np.degrees(angles[:, 1, 0]) / 40, 0, 1)
-    near: Array = np.radians(20) * straight * rng.random(len(angles))
+    near: Array = np.radians(20) * _straightness(angles)[:, 0] * rng.random(len(angles))
     return near
+
+
+def _straightness(angles: Array) -> Array:
+    """angles (n,15,3) -> (n,4) by finger, in the model's order: 1 straight, 0 where its second joint is bent by 40."""
+    straight: Array = np.clip(1 - np.degrees(angles[:, 1:12:3, 0]) / 40, 0, 1)
+    return straight
 
 
 def _slack(rng: np.random.Generator, angles: Array) -> Array:
@@ -208,9 +213,8 @@ def _slack(rng: np.random.Generator, angles: Array) -> Array:
     twice that. A finger that is bent in its second joint has no slack.
     """
     n = len(angles)
-    straight = np.clip(1 - np.degrees(angles[:, 1:12:3, 0]) / 40, 0, 1)  # by finger, in the model's order
     of_hand = 1.25 * np.abs(rng.normal(0, 1, (n, 1))) * rng.uniform(0.6, 1.4, (n, 4))
-    slack: Array = np.radians((straight * of_hand)[..., None] * SLACK)
+    slack: Array = np.radians((_straightness(angles) * of_hand)[..., None] * SLACK)
     return slack.reshape(n, 12)
 
 

@@ -5,8 +5,8 @@ trained on: plain pictures (one lamp, one wall, bare skin), every pose within th
 The second has the factory's poses and views in plain pictures, the third is the factory's own; ``plain+full`` is half
 of each, for plain ones are learnt from sooner. All runs have the same network, number of pictures, seed, steps and
 settings, and end with larger pictures than they begin with, as the shipped weights did. None sees a photo, so every
-photo of sign-digits/ and webcam-crops/ measures; those held out of training and of choosing the factory's poses have
-a row of their own. The teacher's points are other places of a hand than its joints: errors are told with and without
+photo of sign-digits/ and webcam-crops/ measures; those that nothing in this project is trained on have a row of their
+own. The teacher's points are other places of a hand than its joints: errors are told with and without
 that distance (detection/teacher_terms.py). Stopped, the same command goes on.
 """
 
@@ -123,8 +123,8 @@ def score(options: argparse.Namespace, kind: str, photos: Sequence[LabelledPhoto
 
 
 def with_unseen(results: Sequence[RealResult], photos: Sequence[LabelledPhoto]) -> list[dict[str, Any]]:
-    """The rows of the sets and of all photos (the last), and before it one of those held out alone: poses of the
-    factory were chosen beside the others."""
+    """The rows of the sets and of all photos (the last), and before it one of those held out alone: the factory's
+    gestures are set by what the teacher says of the others."""
     rows = summarize(results)
     unseen = [result for result, photo in zip(results, photos, strict=True) if photo.is_held_out]
     if unseen:
