@@ -32,7 +32,11 @@ Array = NDArray[np.float64]
 
 _SHARES = (0.45, 0.45, 0.10)  # gestures and their mixtures, fingers on their own, anything within the limits
 #: The same for pictures to learn from: what people show to a camera is mostly a gesture, held for a while.
-SHOWN_SHARES = (0.60, 0.33, 0.07)
+SHOWN_SHARES = (0.68, 0.26, 0.06)
+#: Shares of gestures that are held, not on the way to another, and of those whose fingers come from two gestures each
+#: by itself; and the same for what is shown to a camera, where a gesture is finished and whole more often.
+_DWELL, _FINGERWISE = 0.35, 0.3
+_SHOWN_DWELL, _SHOWN_FINGERWISE = 0.55, 0.15
 #: Degrees of flexion that the joints of an open finger keep on average, base to tip. The first has eight to make up
 #: for: the open hand's straight fingers lean so much backwards of the line from wrist to knuckle.
 SLACK = np.array([13.0, 9.0, 5.0])
@@ -115,11 +119,12 @@ class PosePrior:
         often = self._often_shown if shown else self._often
         first, second = (self._gestures[rng.choice(len(self.names), size=n, p=often)] for _ in range(2))
         # Most near one end of the way, as hands dwell in gestures; some anywhere between.
-        t = np.where(rng.random((n, 1)) < 0.35, 0.0, rng.beta(0.7, 0.7, (n, 1)))
+        dwell, fingerwise = (_SHOWN_DWELL, _SHOWN_FINGERWISE) if shown else (_DWELL, _FINGERWISE)
+        t = np.where(rng.random((n, 1)) < dwell, 0.0, rng.beta(0.7, 0.7, (n, 1)))
         own = rng.beta(0.6, 0.6, (n, 5))
         if shown:
             own[:, 4] = own[:, 0]  # the thumb goes with the index finger, which it mostly acts with
-        t = np.where(rng.random((n, 1)) < 0.3, own, np.broadcast_to(t, (n, 5)))
+        t = np.where(rng.random((n, 1)) < fingerwise, own, np.broadcast_to(t, (n, 5)))
         t = np.repeat(t, 3, axis=1)[..., None]
         angles = (1 - t) * first + t * second
         if shown:

@@ -30,7 +30,7 @@ from handmesh.synthesis.surface import RING_DISTANCE_M, ForearmShape
 Sample = dict[str, Any]
 
 #: Changes when the same (seed, index) gives another picture than before.
-RECIPE = 7
+RECIPE = 8
 _POSE_BLOCK = 64  # poses are drawn together: the prior refuses self-penetrating ones in bulk
 _THICKEST_M = 0.05  # a joint lies at most this deep under skin that shows it
 _ARM_RADIUS_M = 0.05
