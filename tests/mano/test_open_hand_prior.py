@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from handmesh.mano.anatomy import angles_to_rotations, pose_limits
+from handmesh.mano import pose_prior
+from handmesh.mano.anatomy import angles_to_rotations, clamp, pose_limits
 from handmesh.mano.arrays import load_mano
 from handmesh.mano.numpy_lbs import pose_vertices
 from handmesh.mano.pose_gestures import GESTURES
@@ -104,6 +105,18 @@ def test_fingers_that_touch_before_a_camera_do(prior, name, tip):
     hand = load_mano("open")
     _, joints = pose_vertices(hand, np.eye(3), prior.gesture(f"{name}, near"), np.zeros(10))
     assert np.linalg.norm(joints[4] - joints[tip]) < 0.017
+
+
+def test_gestures_before_a_camera_are_held_and_whole_more_often(prior, monkeypatch):
+    monkeypatch.setattr(PosePrior, "_noise", lambda self, rng, n, strength: np.zeros((n, 15, 3)))
+    monkeypatch.setattr(pose_prior, "_slack", lambda rng, angles: np.zeros((len(angles), 12)))
+
+    def held(shown):
+        angles = prior.sample_angles(np.random.default_rng(8), 1500, (1.0, 0.0, 0.0), shown)
+        gestures = clamp(prior._gestures)
+        return np.mean(np.abs(angles[:, None] - gestures[None]).max(axis=(2, 3)).min(axis=1) < np.radians(1))
+
+    assert held(False) > 0.15 and held(True) > 1.5 * held(False)
 
 
 def test_gestures_for_a_camera_leave_the_pose_space_as_it_is(prior):
