@@ -35,18 +35,28 @@ def test_the_table_states_the_change(compare: ModuleType) -> None:
     assert "14.00 (-30%)" in text and "5.00 (-75%)" in text and "20.00 ( +0%)" in text
 
 
+def test_seeds_are_averaged_row_by_row(compare: ModuleType) -> None:
+    first = [{"photos": "a", "pa_mm": 8.0, "error_2d": 0.1}, {"photos": "b", "pa_mm": 16.0, "error_2d": 0.3}]
+    runs = [{"32 px": first}, {"32 px": [{**row, "pa_mm": row["pa_mm"] * 1.25} for row in first]}]
+    assert [(row["photos"], row["pa_mm"]) for row in compare.mean(runs)["32 px"]] == [("a", 9.0), ("b", 18.0)]
+
+
 def test_runs_differ_in_their_pictures_alone(compare: ModuleType) -> None:
     options = compare.parse([*WORDS, "--output", "runs/x"])
-    (one, end), (other, last) = (compare.legs(options, kind) for kind in ("basic", "full"))
+    (one, end), (other, last) = (compare.legs(options, kind, 0) for kind in ("basic", "full"))
     assert {key for key in one if one[key] != other[key]} == {"data.root", "output"}
     assert {key for key in end if end[key] != last[key]} == {"data.root", "output", "train.start_from"}
     assert end["train.start_from"] == f"{one['output']}/last" and end["model.image_size"] == 64
-    mixed = compare.legs(options, "plain+full")[0]
+    mixed = compare.legs(options, "plain+full", 0)[0]
     assert mixed["data.source"] == "mixture" and mixed["data.val_root"] == other["data.root"]
     assert [mixed[f"data.mixture.runs/x/data/{kind}"] for kind in ("plain", "full")] == [1, 1]
     assert {key: one[key] for key in one if not key.startswith("data.") and key != "output"} == {
         key: mixed[key] for key in mixed if not key.startswith("data.") and key != "output"
     }
+    again = compare.legs(options, "basic", 1)[0]
+    assert {key for key in one if one[key] != again[key]} == {"seed", "output"}
+    with pytest.raises(HandMeshError, match="got --seeds 0,x"):
+        compare.parse(["--real", "x", "--seeds", "0,x"])
     with pytest.raises(HandMeshError, match="kinds of full, plain, basic"):
         compare.parse(["--real", "x", "--kinds", "best"])
 
@@ -62,15 +72,15 @@ def test_trains_and_measures_each_kind(
     monkeypatch.setattr(compare, "teacher_photos", lambda _: [
         label, replace(label, is_held_out=True), replace(label, disagreement=1.0),
     ])  # fmt: skip
-    words = [*WORDS, "--output", str(tmp_path / "runs")]
+    words = [*WORDS, "--seeds", "0,1", "--output", str(tmp_path / "runs")]
     assert compare.main(words) == 0
     first = capsys.readouterr().out
     unseen = [line.split() for line in first.splitlines() if line.startswith("held out alone") and "+0%" in line]
-    assert [cells[3] for cells in unseen] == ["1", "1"]
-    assert "plain+full is" in first and "below basic" in first
+    assert [cells[3] for cells in unseen] == ["1"] * 4  # two sizes, two measures
+    assert first.count("mean of 2 seeds") == first.count("below basic (by seed ") == 4
     assert "8 pictures seen at 32 px" in first and "4 pictures seen at 64 px" in first
     # Asked again, sets and runs that are done are taken up and measured, not begun anew.
-    trained = (tmp_path / "runs" / "plain+full" / "last" / "state.safetensors").stat().st_mtime_ns
+    trained = (tmp_path / "runs" / "plain+full-seed1" / "last" / "state.safetensors").stat().st_mtime_ns
     compare.main(words)
     assert capsys.readouterr().out.splitlines()[-1] == first.splitlines()[-1]
-    assert (tmp_path / "runs" / "plain+full" / "last" / "state.safetensors").stat().st_mtime_ns == trained
+    assert (tmp_path / "runs" / "plain+full-seed1" / "last" / "state.safetensors").stat().st_mtime_ns == trained
