@@ -62,9 +62,13 @@ class PosePrior:
         shown: as people show hands to a camera, where a thumb goes with the fingers (sample_angles)."""
         return angles_to_rotations(self.sample_angles(rng, n, shares, shown), self.axes)
 
+    def angles_of(self, name: str) -> Array:
+        """(15,3) angles of one gesture without noise, within the ranges; names are in .names."""
+        return clamp(self._gestures[self.names.index(name)])
+
     def gesture(self, name: str) -> Array:
         """(15,3,3) rotations of one gesture without noise; names are in .names."""
-        return angles_to_rotations(clamp(self._gestures[self.names.index(name)]), self.axes)
+        return angles_to_rotations(self.angles_of(name), self.axes)
 
     def sample_angles(
         self, rng: np.random.Generator, n: int, shares: tuple[float, float, float] = _SHARES, shown: bool = False
