@@ -72,14 +72,20 @@ def ask_with(model: LandmarkModel) -> Ask:
     return ask
 
 
+def right_hand(sample: Sample, ask: Ask) -> TeacherLabel | None:
+    """What the teacher says of a sample whose hand can be seen, if it sees a right one; None of any other."""
+    if not sample["presence"] or sample["visibility"].mean() < MIN_VISIBLE:
+        return None
+    label = ask(sample)
+    return label if label is not None and label.is_right else None
+
+
 def gather(samples: Iterable[Sample], ask: Ask) -> Pairs:
     """Right hands that can be seen and of which the teacher is as sure as of a photo that is trained on."""
     kept: list[tuple[Array, ...]] = []
     for sample in samples:
-        if not sample["presence"] or sample["visibility"].mean() < MIN_VISIBLE:
-            continue
-        label = ask(sample)
-        if label is not None and label.is_right and label.disagreement <= MAX_DISAGREEMENT:
+        label = right_hand(sample, ask)
+        if label is not None and label.disagreement <= MAX_DISAGREEMENT:
             joints = np.asarray(sample["joints"], np.float64)
             kept.append((label.joints, label.keypoints_2d, joints, project_joints(sample).astype(np.float64)))
     columns = zip(*kept, strict=True) if kept else [()] * len(_NAMES)

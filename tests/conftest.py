@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -45,6 +48,19 @@ def make_fake_mano(seed: int = 0) -> ManoArrays:
         name=f"fake {seed}",
         licence="none",
     ).validate()
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """A module of scripts/ by its name there, such as "ship" or "benchmarks.live", read anew."""
+
+    def load(name: str) -> ModuleType:
+        monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent.parent / "scripts"))
+        for known in [known for known in sys.modules if known == name or known.split(".")[0] == "benchmarks"]:
+            monkeypatch.delitem(sys.modules, known)
+        return importlib.import_module(name)
+
+    return load
 
 
 @pytest.fixture(scope="session")

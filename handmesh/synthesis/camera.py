@@ -69,6 +69,15 @@ def sample_orientation(rng: np.random.Generator, upright: np.ndarray) -> np.ndar
     return turn_about(2, np.radians(roll)) @ turn @ upright
 
 
+def turn_to_ray(x: float, y: float) -> np.ndarray:
+    """(3, 3) rotation that takes the camera's axis to the ray through (x, y, 1): what stood square to the first then
+    stands square to the second."""
+    ray = np.array([x, y, 1.0]) / np.sqrt(x * x + y * y + 1)
+    axis = np.cross([0, 0, 1.0], ray)
+    sine = float(np.linalg.norm(axis))
+    return axis_angle_to_matrix_np(axis / max(sine, 1e-9) * np.arcsin(min(sine, 1.0)))
+
+
 def sample_view(rng: np.random.Generator, upright: np.ndarray) -> View:
     """A camera and a place for the hand before it."""
     orientation = sample_orientation(rng, upright)
@@ -77,10 +86,7 @@ def sample_view(rng: np.random.Generator, upright: np.ndarray) -> View:
     reach = 0.8 * np.tan(np.radians(fov) / 2)
     x, y = rng.uniform(-reach, reach), rng.uniform(-0.75 * reach, 0.75 * reach)
     # The view was chosen as seen along the ray to the hand, so turn it with the ray.
-    ray = np.array([x, y, 1.0]) / np.sqrt(x * x + y * y + 1)
-    axis = np.cross([0, 0, 1.0], ray)
-    sine = float(np.linalg.norm(axis))
-    lean = axis_angle_to_matrix_np(axis / max(sine, 1e-9) * np.arcsin(min(sine, 1.0)))
+    lean = turn_to_ray(x, y)
     fill = float(rng.uniform(0.42, 1.0) ** 0.8) if rng.random() < 0.93 else float(rng.uniform(0.9, 1.5))
     slack = max(0.0, 1.0 - fill) * 0.5
     shift = rng.uniform(-slack, slack, 2) * 0.8

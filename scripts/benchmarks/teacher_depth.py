@@ -8,7 +8,7 @@ measured against them, know of a finger's depth what the teacher does.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -24,9 +24,9 @@ from handmesh.mano.pose_prior import SLACK
 from handmesh.models.checkpoint import load_checkpoint
 from handmesh.real_evaluation import network_of
 from handmesh.runtime import make_engine
-from handmesh.synthesis.camera import View, turn_about
+from handmesh.synthesis.camera import View, turn_about, turn_to_ray
 from handmesh.synthesis.generator import Sample, SampleGenerator
-from handmesh.teacher_calibration import MIN_VISIBLE, Ask, ask_with
+from handmesh.teacher_calibration import Ask, ask_with, right_hand
 
 Array = NDArray[np.float64]
 CROP_PADDING = 1.3
@@ -48,9 +48,11 @@ class OpenPalms(SampleGenerator):
         return rotations.astype(np.float32)
 
     def _view(self, rng: np.random.Generator) -> View:
-        lean = [turn_about(axis, np.radians(rng.normal(0, spread))) for axis, spread in ((2, 8), (0, 10), (1, 15))]
-        turn = lean[0] @ lean[1] @ lean[2] @ self.renderer.upright
-        return replace(super()._view(rng), rotation=turn, fill=float(rng.uniform(0.6, 0.85)), shift=np.zeros(2))
+        view = super()._view(rng)
+        roll, pitch, yaw = (turn_about(axis, np.radians(rng.normal(0, by))) for axis, by in ((2, 8), (0, 10), (1, 15)))
+        x, y, depth = view.centre
+        turn = turn_to_ray(x / depth, y / depth) @ roll @ pitch @ yaw @ self.renderer.upright
+        return replace(view, rotation=turn, fill=float(rng.uniform(0.6, 0.85)), shift=np.zeros(2))
 
 
 def tip_depths(joints: NDArray[np.floating]) -> Array:
@@ -68,15 +70,14 @@ def tip_depths(joints: NDArray[np.floating]) -> Array:
     return depths
 
 
-def measure(samples: Sequence[Sample], ask: Ask, network: Callable[[Sample], Array]) -> dict[str, Array]:
+def measure(samples: Iterable[Sample], ask: Ask, network: Callable[[Sample], Array]) -> dict[str, Array]:
     """Joints (n, 21, 3) of the hands that the teacher sees, by "truth", "teacher" and "network"."""
     found: dict[str, list[Array]] = {"truth": [], "teacher": [], "network": []}
     for sample in samples:
-        label = ask(sample) if sample["visibility"].mean() >= MIN_VISIBLE else None
-        if label is None or not label.is_right:
-            continue
-        for name, joints in (("truth", sample["joints"]), ("teacher", label.joints), ("network", network(sample))):
-            found[name].append(np.asarray(joints, np.float64))
+        label = right_hand(sample, ask)
+        if label is not None:
+            for name, joints in (("truth", sample["joints"]), ("teacher", label.joints), ("network", network(sample))):
+                found[name].append(np.asarray(joints, np.float64))
     return {name: np.reshape(rows, (-1, 21, 3)) for name, rows in found.items()}
 
 
@@ -115,7 +116,7 @@ def main(argv: Sequence[str]) -> None:
         crop = plain_crop(sample, size, CROP_PADDING, upright=True)
         return np.asarray(answer(crop["image"][None])[0][0], np.float64)
 
-    joints = measure([generator.sample(i) for i in range(options.count)], ask_with(LandmarkModel()), network)
+    joints = measure((generator.sample(i) for i in range(options.count)), ask_with(LandmarkModel()), network)
     if len(joints["truth"]) < 2:
         raise HandMeshError(
             f"expected two hands that the teacher sees, got {len(joints['truth'])}; ask for more with --count"
