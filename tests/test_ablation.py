@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -12,18 +12,14 @@ import pytest
 
 from handmesh.errors import HandMeshError
 
-SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 WORDS = (
     "--only paper,all --seeds 2 --steps 2 --batch 4 --size 32 --width 16 --stride 8 --train 8 --eval 4 --render-size 48"
 ).split()
 
 
 @pytest.fixture
-def ablation(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    for name in ("benchmarks", "ablation"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return importlib.import_module("ablation")
+def ablation(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("ablation")
 
 
 def run(ablation: ModuleType, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:

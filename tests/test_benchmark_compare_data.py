@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +14,6 @@ from handmesh.errors import HandMeshError
 from handmesh.images import write_image
 from handmesh.real_photos import LabelledPhoto
 
-SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 WORDS = (
     "--real photos --kinds basic,plain+full --train 8 --eval 4 --steps 2 --batch 4 --size 32 --width 16 "
     "--render-size 48 --jobs 2 --last-steps 1 --last-size 64"
@@ -23,10 +21,8 @@ WORDS = (
 
 
 @pytest.fixture
-def compare(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    monkeypatch.delitem(sys.modules, "benchmarks", raising=False)
-    return importlib.import_module("benchmarks.compare_data")
+def compare(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("benchmarks.compare_data")
 
 
 def test_the_table_states_the_change(compare: ModuleType) -> None:

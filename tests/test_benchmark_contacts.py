@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -14,14 +13,10 @@ import pytest
 from handmesh.errors import HandMeshError
 from handmesh.real_photos import LabelledPhoto
 
-SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
-
 
 @pytest.fixture
-def contacts(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    monkeypatch.delitem(sys.modules, "benchmarks", raising=False)
-    return importlib.import_module("benchmarks.contacts")
+def contacts(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("benchmarks.contacts")
 
 
 def hand(gap: float) -> np.ndarray:

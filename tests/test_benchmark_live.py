@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -16,14 +14,6 @@ import pytest
 from handmesh.errors import HandMeshError
 from handmesh.tracker import Frame
 from handmesh.video import ClipSource, ClipWriter
-
-SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
-
-
-def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    monkeypatch.delitem(sys.modules, "benchmarks", raising=False)
-    return importlib.import_module(f"benchmarks.{name}")
 
 
 class FakeTracker:
@@ -38,8 +28,8 @@ class FakeTracker:
 
 
 @pytest.fixture
-def live(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    module = load("live", monkeypatch)
+def live(script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = script("benchmarks.live")
     monkeypatch.setattr(module, "HandTracker", FakeTracker)
     monkeypatch.setattr(module.HandMeshPredictor, "from_pretrained", lambda *_, **__: None)
     monkeypatch.setattr(module, "start_up_s", lambda args: 1.25)
@@ -82,8 +72,8 @@ def test_bad_words(live: ModuleType, tmp_path: Path) -> None:
             live.main(words)
 
 
-def test_lag_and_tremble_of_known_motions(monkeypatch: pytest.MonkeyPatch) -> None:
-    smoothing = load("smoothing", monkeypatch)
+def test_lag_and_tremble_of_known_motions(script: Callable[[str], ModuleType]) -> None:
+    smoothing = script("benchmarks.smoothing")
     fps, times = 30.0, np.arange(240) / 30
     motion = np.stack([np.sin(2 * times), np.cos(3 * times)], axis=-1)[:, None]
     late = np.stack([np.sin(2 * (times - 0.012)), np.cos(3 * (times - 0.012))], axis=-1)[:, None]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -17,15 +16,10 @@ from torch import nn
 from handmesh.errors import HandMeshError
 from handmesh.models.backbone import Backbone
 
-SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
-
 
 @pytest.fixture
-def runtime(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    for name in [name for name in sys.modules if name.split(".")[0] == "benchmarks"]:
-        monkeypatch.delitem(sys.modules, name)
-    return importlib.import_module("benchmarks.runtime")
+def runtime(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("benchmarks.runtime")
 
 
 class FakeNet(nn.Module):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,15 +15,12 @@ from handmesh.errors import HandMeshError
 from handmesh.mano.arrays import ManoArrays
 from handmesh.models.checkpoint import load_checkpoint, save_checkpoint
 
-SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
-
 
 def test_what_was_shipped_stays_until_another_is_as_good(
     tmp_path: Path, open_mano: ManoArrays, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    trained_looking: Callable[[ModelConfig, ManoArrays], Any],
+    trained_looking: Callable[[ModelConfig, ManoArrays], Any], script: Callable[[str], ModuleType],
 ) -> None:  # fmt: skip
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    ship = importlib.import_module("ship")
+    ship = script("ship")
     config = Config(model=ModelConfig(image_size=64, width=32))
     save_checkpoint(tmp_path / "run", trained_looking(config.model, open_mano), config)
     shipped = tmp_path / "assets" / "default.safetensors"

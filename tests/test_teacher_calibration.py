@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import sys
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -143,9 +141,10 @@ def test_another_hand_has_a_measure_of_its_own_once_it_was_made(pairs: Pairs, tm
         terms_of(hand)
 
 
-def test_the_command_writes_the_measure_and_says_what_it_is_worth(pairs: Pairs, tmp_path, monkeypatch, capsys) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent.parent / "scripts"))
-    command = importlib.import_module("calibrate_teacher")
+def test_the_command_writes_the_measure_and_says_what_it_is_worth(
+    pairs: Pairs, tmp_path, monkeypatch, capsys, script
+) -> None:
+    command = script("calibrate_teacher")
     asked = []
 
     def ask_some(arguments: tuple[argparse.Namespace, int, int]) -> Pairs:
