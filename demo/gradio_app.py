@@ -3,8 +3,8 @@
 Upload a photo or use the browser's camera; see the overlay and the mesh; download GLB and JSON.
 """
 
-from handmesh.errors import run_door
-from handmesh.web_app import main
+from handmesh.cli.web_app import main
+from handmesh.errors import run_command
 
 if __name__ == "__main__":
-    run_door(main)
+    run_command(main)

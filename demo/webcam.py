@@ -10,8 +10,8 @@ lines in a program of your own:
         picture = handmesh.draw_hands(frame.image, frame.hands)
 """
 
-from handmesh.errors import run_door
-from handmesh.live_app import main
+from handmesh.cli.webcam import main
+from handmesh.errors import run_command
 
 if __name__ == "__main__":
-    run_door(main)
+    run_command(main)

@@ -8,33 +8,33 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from handmesh._version import __version__
 
 _PUBLIC: dict[str, str] = {
-    "CameraCalibration": "handmesh.video.calibration",
-    "Detection": "handmesh.hand",
-    "Hand": "handmesh.hand",
+    "CameraCalibration": "handmesh.io.calibration",
+    "Detection": "handmesh.results",
+    "Hand": "handmesh.results",
     "HandMeshError": "handmesh.errors",
-    "HandMeshPredictor": "handmesh.predictor",
-    "HandTracker": "handmesh.tracker",
+    "HandMeshPredictor": "handmesh.inference.predictor",
+    "HandTracker": "handmesh.inference.tracker",
     "draw_hands": "handmesh.rendering.overlay",
     "load_mano": "handmesh.mano.arrays",
-    "read_image": "handmesh.images",
-    "write_image": "handmesh.images",
+    "read_image": "handmesh.io.images",
+    "write_image": "handmesh.io.images",
 }
 __all__ = [*sorted(_PUBLIC), "__version__"]
 
 if TYPE_CHECKING:
     from handmesh.errors import HandMeshError as HandMeshError
-    from handmesh.hand import Detection as Detection
-    from handmesh.hand import Hand as Hand
-    from handmesh.images import read_image as read_image
-    from handmesh.images import write_image as write_image
+    from handmesh.inference.predictor import HandMeshPredictor as HandMeshPredictor
+    from handmesh.inference.tracker import HandTracker as HandTracker
+    from handmesh.io.calibration import CameraCalibration as CameraCalibration
+    from handmesh.io.images import read_image as read_image
+    from handmesh.io.images import write_image as write_image
     from handmesh.mano.arrays import load_mano as load_mano
-    from handmesh.predictor import HandMeshPredictor as HandMeshPredictor
     from handmesh.rendering.overlay import draw_hands as draw_hands
-    from handmesh.tracker import HandTracker as HandTracker
-    from handmesh.video.calibration import CameraCalibration as CameraCalibration
+    from handmesh.results import Detection as Detection
+    from handmesh.results import Hand as Hand
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,4 @@
-"""The one exception a user can cause, and how a command turns it into one line and exit code 2.
-
-Knows nothing of what the program does; every floor may import it.
-"""
+"""The one exception a user can cause, and how a command turns it into one line and exit code 2."""
 
 from __future__ import annotations
 
@@ -26,14 +23,14 @@ class CommandParser(argparse.ArgumentParser):
         raise HandMeshError(f"{message}; see: {self.prog} --help")
 
 
-def run_door(main: Callable[[], int | None]) -> NoReturn:
-    """Run a command's ``main`` and leave the process with its exit code.
+def run_command(main: Callable[..., int | None], *arguments: object) -> NoReturn:
+    """Run a command's ``main(*arguments)`` and leave the process with its exit code.
 
     0 or main's own code on success, 2 with one line on stderr for a :class:`HandMeshError`, 130 after Ctrl-C.
     Anything else is a fault of ours and keeps its traceback.
     """
     try:
-        code = main()
+        code = main(*arguments)
     except HandMeshError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)

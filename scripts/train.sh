@@ -14,9 +14,9 @@ if [ "${NODES:-1}" -gt 1 ]; then
     master=${MASTER:?expected MASTER=host:port of the first machine}
     exec "$python" -m torch.distributed.run --nproc_per_node "$processes" --nnodes "$NODES" \
         --node_rank "${NODE_RANK:?expected NODE_RANK=0 to NODES - 1}" \
-        --master_addr "${master%:*}" --master_port "${master#*:}" scripts/train.py "$@"
+        --master_addr "${master%:*}" --master_port "${master#*:}" -m handmesh train "$@"
 elif [ "$processes" -gt 1 ]; then
     # --standalone takes a free port, so two runs on one machine do not meet.
-    exec "$python" -m torch.distributed.run --standalone --nproc_per_node "$processes" scripts/train.py "$@"
+    exec "$python" -m torch.distributed.run --standalone --nproc_per_node "$processes" -m handmesh train "$@"
 fi
-exec "$python" scripts/train.py "$@"
+exec "$python" -m handmesh train "$@"

@@ -17,7 +17,7 @@ from handmesh.config import Config, DataConfig, ModelConfig, TrainConfig
 from handmesh.data.freihand_writer import FreiHandWriter
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
 from handmesh.mano.arrays import ManoArrays, load_mano
-from handmesh.mano.numpy_lbs import pose_vertices
+from handmesh.mano.numpy_layer import pose_vertices
 from handmesh.skeleton import MANO_PARENTS, NUM_FACES, NUM_VERTICES
 
 
@@ -52,13 +52,13 @@ def make_fake_mano(seed: int = 0) -> ManoArrays:
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """A module of scripts/ by its name there, such as "ship" or "benchmarks.live", read anew."""
+    """A module of scripts/ by its name there, such as "release_weights" or "benchmarks.live", read anew."""
 
     def load(name: str) -> ModuleType:
-        monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent.parent / "scripts"))
-        for known in [known for known in sys.modules if known == name or known.split(".")[0] == "benchmarks"]:
+        monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent.parent))
+        for known in [known for known in sys.modules if known == "scripts" or known.startswith("scripts.")]:
             monkeypatch.delitem(sys.modules, known)
-        return importlib.import_module(name)
+        return importlib.import_module(f"scripts.{name}")
 
     return load
 

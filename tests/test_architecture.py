@@ -1,7 +1,4 @@
-"""The drawing of the tree held against the code: who may import whom, how long a module may be, what never appears.
-
-The table below is the drawing. A new module gets its place by adding its name to a row.
-"""
+"""The order of the packages (docs/architecture.md) held against the code, and no circle between files."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -20,81 +16,43 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "handmesh"
 MAX_MODULE_LINES = 350
 MAX_FUNCTION_LINES = 120
+MAX_MODULES_IN_THE_PACKAGE = 8
 
-#: Heavy or fragile: only inside a function, wherever a row allows them at all.
+#: Each package or module imports from itself and from floors above its own, never from its neighbours on a floor.
+FLOORS = (
+    ("errors", "skeleton", "_version"),
+    ("geometry", "config_ranges"),
+    ("results", "config"),
+    ("io",),
+    ("mano",),
+    ("rendering", "detection", "models", "data"),
+    ("synthesis",),
+    ("inference",),
+    ("motion",),
+    ("labeling",),
+    ("evaluation",),
+    ("training",),
+    ("cli",),
+)
+FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+
+#: Packages that must not be needed before something uses them: imported inside a function, wherever they are.
 LAZY_ONLY = {
-    "open3d", "gradio", "openvino", "smplx", "trimesh", "omegaconf", "matplotlib", "onnx", "onnxruntime", "onnxscript",
-    "nncf", "coremltools", "tensorboard", "wandb", "PIL",
+    "open3d", "gradio", "openvino", "smplx", "trimesh", "matplotlib", "onnx", "onnxruntime", "onnxscript", "nncf",
+    "coremltools", "tensorboard", "wandb", "PIL", "av", "websockets", "pythonosc", "rerun", "ray", "pygltflib",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of the table. Names are relative to ``handmesh``; ``name`` stands for name/* and name_* too."""
-
-    floor: str
-    modules: frozenset[str]
-    third_party: frozenset[str]
-    ours: frozenset[str]
-    #: Of ours, but only inside a function or under TYPE_CHECKING.
-    ours_lazily: frozenset[str] = frozenset()
-
-
-def _set(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-FACTS = _set("errors files skeleton hand config system_libraries stage_clock ahead openvino_loader")
-GEOMETRY = _set("geometry")
-SEEING = _set("detection smoothing video rendering images")
-LOWER = FACTS | GEOMETRY
-FLOOR_2 = _set("mano models data losses metrics published") | SEEING
-LIVE = _set("predictor lifting tracker steadying runtime hand_model engine_cache quick_start")
-COMPOSITIONS = LIVE | _set(
-    "synthesis training evaluation export fitting doctor real_evaluation real_causes real_photos pseudo_labels "
-    "pseudo_backgrounds footage adaptation validation check_data photos live_stats camera_options teacher_calibration"
-)
-#: hand_model is no part of hand.
-NO_FAMILY = _set("hand")
-#: The bodies of demo/*.py, which the handmesh command reaches too.
-PAGES = _set("web_app live_app evaluation_door")
-
-TABLE = (
-    Row("0 facts", FACTS, _set("numpy omegaconf yaml trimesh openvino"), FACTS, ours_lazily=GEOMETRY),
-    Row("1 geometry", GEOMETRY, _set("numpy torch cv2"), _set("errors skeleton hand geometry")),
-    Row("2 mano", _set("mano"), _set("numpy scipy torch trimesh"), LOWER | _set("mano")),
-    Row(
-        "2 models",
-        _set("models"),
-        _set("numpy torch timm numba safetensors huggingface_hub"),
-        LOWER | _set("mano models"),
-    ),
-    Row("2 data", _set("data"), _set("numpy torch cv2 scipy tqdm"), LOWER | _set("data")),
-    Row(
-        "2 losses",
-        _set("losses metrics published"),
-        _set("numpy scipy torch"),
-        LOWER | _set("losses metrics published"),
-    ),
-    Row("2 seeing", SEEING, _set("numpy cv2 numba scipy open3d openvino tqdm PIL"), LOWER | SEEING),
-    Row(
-        "3 live",
-        LIVE,
-        _set("numpy torch cv2 openvino onnxruntime"),
-        LOWER | _set("mano models detection smoothing video images") | LIVE,
-    ),
-    Row(
-        "3 compositions",
-        COMPOSITIONS - LIVE,
-        _set(
-            "numpy scipy torch torchvision cv2 numba timm tqdm accelerate safetensors yaml openvino onnx onnxruntime "
-            "onnxscript nncf coremltools matplotlib tensorboard wandb PIL trimesh"
-        ),
-        LOWER | FLOOR_2 | COMPOSITIONS,
-    ),
-    Row("4 pages", PAGES, _set("numpy cv2 trimesh gradio"), LOWER | FLOOR_2 | COMPOSITIONS),
-    Row("4 doors", _set("cli"), _set("numpy"), LOWER | FLOOR_2 | COMPOSITIONS | PAGES),
-)
+#: What a room does without, whatever its code would find handy.
+FORBIDDEN = {
+    "errors": {"torch", "cv2", "numpy"},
+    "skeleton": {"torch", "cv2"},
+    "results": {"torch", "cv2"},
+    "config": {"torch", "cv2"},
+    "rendering": {"torch", "timm"},
+    "detection": {"torch", "timm"},
+    "synthesis": {"torch", "timm"},
+    "motion": {"torch", "timm"},
+    "io": {"torch", "timm"},
+}
 
 
 class Import(NamedTuple):
@@ -103,111 +61,123 @@ class Import(NamedTuple):
     name: str
     line: int
     is_lazy: bool
+    is_for_types: bool
 
 
-def package_modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
+@cache
+def package_modules() -> tuple[Path, ...]:
+    return tuple(sorted(PACKAGE.rglob("*.py")))
 
 
 def module_name(path: Path) -> str:
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def row_of(module: str) -> Row | None:
-    head = module.split(".")[0]
-    return next((row for row in TABLE if is_among(head, row.modules)), None)
-
-
-def is_among(head: str, names: frozenset[str]) -> bool:
-    return head in names or any(head.startswith(f"{name}_") and name not in NO_FAMILY for name in names)
 
 
 @cache
 def imports_of(path: Path) -> tuple[Import, ...]:
-    """Every import of a file, those under TYPE_CHECKING counted as lazy."""
+    """Every import of a file, those inside functions and under TYPE_CHECKING too."""
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
 
-    def walk(node: ast.AST, is_lazy: bool) -> Iterator[Import]:
+    def walk(node: ast.AST, is_lazy: bool, for_types: bool) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
             lazy = is_lazy or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-                lazy = True
+            types = for_types or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test))
             if isinstance(child, ast.Import):
                 for alias in child.names:
-                    yield Import(alias.name, child.lineno, lazy)
+                    yield Import(alias.name, child.lineno, lazy, types)
             elif isinstance(child, ast.ImportFrom):
                 base = child.module or ""
                 if child.level:
                     base = ".".join([*package[: len(package) - child.level + 1], *filter(None, [base])])
                 for alias in child.names:
-                    yield Import(f"{base}.{alias.name}", child.lineno, lazy)
-            yield from walk(child, lazy)
+                    yield Import(f"{base}.{alias.name}", child.lineno, lazy, types)
+            yield from walk(child, lazy, types)
 
-    return tuple(walk(ast.parse(path.read_text(encoding="utf-8")), False))
+    return tuple(walk(ast.parse(path.read_text(encoding="utf-8")), False, False))
 
 
-def complaint(row: Row, found: Import) -> str:
-    """Why this import breaks the row, or nothing."""
-    top = found.name.split(".")[0]
-    if top in sys.stdlib_module_names:
-        return ""
-    if top == "handmesh":
-        parts = found.name.split(".")
-        target = parts[1] if len(parts) > 1 else ""
-        is_module = (PACKAGE / target).is_dir() or (PACKAGE / f"{target}.py").is_file()
-        if not is_module or is_among(target, row.ours) or (found.is_lazy and is_among(target, row.ours_lazily)):
-            return ""
-        return f"imports handmesh.{target}" + (" outside a function" if is_among(target, row.ours_lazily) else "")
-    if top not in row.third_party:
-        return f"imports {top}"
-    if top in LAZY_ONLY and not found.is_lazy:
-        return f"imports {top} outside a function"
-    return ""
+@cache
+def module_names() -> frozenset[str]:
+    return frozenset(module_name(each) for each in package_modules())
+
+
+def targets_of(path: Path) -> Iterator[tuple[str, Import]]:
+    """The modules of this package that a file imports, by their full names."""
+    names = module_names()
+    for found in imports_of(path):
+        if found.name.split(".")[0] == "handmesh":
+            head, _, last = found.name.rpartition(".")
+            target = found.name if found.name in names else head
+            yield target or last, found
 
 
 @pytest.mark.parametrize("path", package_modules(), ids=module_name)
-def test_imports_keep_to_the_floors(path: Path) -> None:
-    module = module_name(path)
-    if not module:
-        assert all(found.is_lazy or found.name.split(".")[0] in sys.stdlib_module_names for found in imports_of(path))
+def test_imports_follow_the_order_of_the_packages(path: Path) -> None:
+    own = path.relative_to(PACKAGE).with_suffix("").parts[0]
+    if own in ("__init__", "__main__"):
+        assert all(i.is_lazy or i.is_for_types or i.name.split(".")[0] in {*sys.stdlib_module_names, "handmesh"}
+                   for i in imports_of(path))  # fmt: skip
         return
-    row = row_of(module)
-    assert row is not None, f"handmesh.{module} has no place in the table of {Path(__file__).name}: give it one"
-    broken = [f"line {found.line}: {why}" for found in imports_of(path) if (why := complaint(row, found))]
-    assert not broken, f"handmesh.{module} (floor {row.floor}): " + "; ".join(broken)
+    assert own in FLOOR_OF, f"{own} has no floor in {Path(__file__).name}: give it one"
+    broken = []
+    for target, found in targets_of(path):
+        room = target.split(".")[1] if "." in target else ""
+        if room and room != own and not FLOOR_OF[room] < FLOOR_OF[own]:
+            broken.append(f"line {found.line} imports {target}")
+        if not room:
+            broken.append(f"line {found.line} imports the package's own public names")
+    assert not broken, f"{module_name(path)}: " + "; ".join(broken)
 
 
-def test_cv2_in_geometry_is_for_the_crop_alone() -> None:
-    users = {p.name for p in (PACKAGE / "geometry").glob("*.py") if any(i.name == "cv2" for i in imports_of(p))}
-    assert users <= {"crop.py"}
+def test_no_circle_between_files() -> None:
+    """Imports inside functions count; those for type checkers alone count too: they tie two files together as well."""
+    edges = {module_name(path): sorted({target for target, _ in targets_of(path)}) for path in package_modules()}
+    edges["handmesh"] = []  # the public names, loaded on first use
+    done: set[str] = set()
 
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, "a circle: " + " -> ".join([*trail[trail.index(module) :], module])
+        if module in done:
+            return
+        for target in edges.get(module, []):
+            if target != module:
+                visit(target, (*trail, module))
+        done.add(module)
 
-def test_doors_do_not_import_one_another() -> None:
-    for folder in ("demo", "scripts"):
-        doors = {path.stem for path in (ROOT / folder).glob("*.py")}
-        for path in (ROOT / folder).glob("*.py"):
-            for found in imports_of(path):
-                head = found.name.split(".")[0]
-                assert head not in {"demo", "scripts"} and (head not in doors or head in sys.stdlib_module_names), path
-
-
-def test_nothing_below_imports_a_door() -> None:
-    for path in package_modules():
-        heads = {found.name.split(".")[0] for found in imports_of(path)}
-        assert not heads & {"demo", "scripts"}, path
+    for module in edges:
+        visit(module, ())
 
 
 @pytest.mark.parametrize("path", package_modules(), ids=module_name)
-def test_modules_say_what_they_are_and_stay_short(path: Path) -> None:
+def test_heavy_packages_wait_and_rooms_stay_light(path: Path) -> None:
+    own = path.relative_to(PACKAGE).with_suffix("").parts[0]
+    for found in imports_of(path):
+        top = found.name.split(".")[0]
+        waits = found.is_lazy or found.is_for_types
+        assert waits or top not in LAZY_ONLY, f"{path.name}:{found.line} imports {top} outside a function"
+        banned = FORBIDDEN.get(own, set())
+        assert found.is_for_types or top not in banned, f"{path.name}:{found.line}: {own} imports {top}"
+
+
+def test_few_modules_stand_directly_in_the_package() -> None:
+    modules = [path.name for path in PACKAGE.glob("*.py") if path.name not in ("__init__.py", "__main__.py")]
+    assert len(modules) <= MAX_MODULES_IN_THE_PACKAGE, modules
+
+
+def test_the_package_does_not_import_demos_scripts_or_tests() -> None:
+    for path in package_modules():
+        assert not {i.name.split(".")[0] for i in imports_of(path)} & {"demo", "scripts", "tests"}, path
+
+
+@pytest.mark.parametrize("path", package_modules(), ids=module_name)
+def test_modules_and_functions_are_of_readable_length(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    tree = ast.parse(text)
-    assert ast.get_docstring(tree), "a module opens by saying what it knows and what it does not"
-    assert len(text.splitlines()) <= MAX_MODULE_LINES
-    for node in ast.walk(tree):
+    assert text.count("\n") <= MAX_MODULE_LINES, f"{path.name} has {text.count(chr(10))} lines"
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            lines = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert lines <= MAX_FUNCTION_LINES, f"{node.name} has {lines} lines"
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= MAX_FUNCTION_LINES, f"{path.name}: {node.name} has {length} lines"
 
 
 def our_sources() -> list[Path]:
@@ -217,13 +187,13 @@ def our_sources() -> list[Path]:
 
 
 #: Never written, because each hides a fault or runs what a file says.
-FORBIDDEN = r"allow_pickle\s*=\s*True|weights_only\s*=\s*False|NotImplementedError|\b(?:TODO|FIXME)\b"
+NEVER = r"allow_pickle\s*=\s*True|weights_only\s*=\s*False|NotImplementedError|\b(?:TODO|FIXME)\b"
 
 
 @pytest.mark.parametrize("path", our_sources(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_is_never_written(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    found = [m.group(0) for m in re.finditer(FORBIDDEN, text)]
+    found = [m.group(0) for m in re.finditer(NEVER, text)]
     assert not found, found
     if path.suffix != ".py":
         return
@@ -244,22 +214,11 @@ def test_what_every_training_run_imports_comes_with_the_package() -> None:
     assert '"accelerate>=' in base and "accelerate" not in extras
 
 
-#: Tests of the project as a whole, which mirror no one module.
-WHOLE = {"architecture", "bad_input", "import"}
+#: Folders of tests that mirror no package: the scripts', and those of building the open hand.
+OTHER_TESTS = {"scripts", "benchmarks", "experiments", "tools"}
 
 
-def test_every_test_mirrors_something() -> None:
-    """tests/test_b_more.py tests handmesh/b.py, handmesh/b/ or scripts/b.*; tests/a/ belongs to handmesh/a/ or a/."""
-    orphans = []
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        folder = path.parent.relative_to(ROOT / "tests")
-        words = path.stem.removeprefix("test_").split("_")
-        if folder.parts:
-            homes = [PACKAGE / folder, ROOT / folder]
-        else:
-            names = ["_".join(words[:n]) for n in range(len(words), 0, -1)]
-            places = (PACKAGE, ROOT, ROOT / "scripts")
-            homes = [place / f"{name}{end}" for place in places for name in names for end in (".py", ".sh", "")]
-        if path.stem.removeprefix("test_") not in WHOLE and not any(home.exists() for home in homes):
-            orphans.append(str(path.relative_to(ROOT)))
-    assert not orphans, f"no module beside: {orphans}"
+def test_the_tests_mirror_the_packages() -> None:
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and any(path.glob("test_*.py"))}
+    packages = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+    assert folders <= packages | OTHER_TESTS, f"no package beside: {sorted(folders - packages - OTHER_TESTS)}"

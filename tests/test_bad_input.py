@@ -28,7 +28,7 @@ def files_under(folder: Path) -> set[Path]:
 
 @pytest.fixture
 def refuse(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """refuse("handmesh"|"scripts/x.py"|"demo/x.py", words..., says=[...]): run that door, expect a refusal."""
+    """refuse("handmesh"|"demo/x.py", words..., says=[...]): run that command, expect a refusal."""
     monkeypatch.chdir(tmp_path)
 
     def check(door: str, *words: object, says: list[str]) -> None:
@@ -37,7 +37,7 @@ def refuse(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytes
         capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
             if door == "handmesh":
-                runpy.run_module("handmesh.cli", run_name="__main__")
+                runpy.run_module("handmesh", run_name="__main__")
             else:
                 runpy.run_path(str(ROOT / door), run_name="__main__")
         check_refusal(stop.value.code, capfd.readouterr().err, says)
@@ -79,7 +79,7 @@ def free_port() -> int:
 
 
 def rendered_photo(folder: Path) -> Path:
-    from handmesh.web_app import make_examples
+    from handmesh.cli.web_app import make_examples
 
     return make_examples(folder, [1.0])[0]
 
@@ -112,7 +112,7 @@ def test_pictures_that_are_none(
 def test_a_photo_cut_short(refuse: Callable[..., None], tmp_path: Path) -> None:
     import numpy as np
 
-    from handmesh.images import write_image
+    from handmesh.io.images import write_image
 
     write_image(tmp_path / "whole.png", np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
     copy_half(tmp_path / "whole.png", tmp_path / "half.png")
@@ -138,7 +138,7 @@ def test_a_camera_that_is_not_there(refuse: Callable[..., None]) -> None:
 def test_a_missing_mano_file(refuse: Callable[..., None]) -> None:
     refuse("handmesh", "convert-mano", "MANO_RIGHT.pkl", says=["MANO_RIGHT.pkl", "no such file"])
     refuse("handmesh", "synth", "--out", "set", "--mano", "MANO_RIGHT.pkl", says=["MANO_RIGHT.pkl"])
-    refuse("scripts/train.py", SMOKE, "data.root=x", "mano=MANO_RIGHT.pkl", says=["MANO_RIGHT.pkl"])
+    refuse("handmesh", "train", SMOKE, "data.root=x", "mano=MANO_RIGHT.pkl", says=["MANO_RIGHT.pkl"])
 
 
 def test_a_mano_file_that_is_something_else(refuse: Callable[..., None], tmp_path: Path) -> None:
@@ -158,37 +158,37 @@ def test_an_output_that_cannot_be_written(refuse: Callable[..., None], open_mano
 
 
 def test_a_missing_freihand_folder(refuse: Callable[..., None], checkpoint: Path) -> None:
-    refuse("scripts/train.py", SMOKE, "data.root=FreiHAND", says=["FreiHAND"])
     refuse("handmesh", "train", SMOKE, "data.root=FreiHAND", says=["FreiHAND"])
-    refuse("scripts/evaluate.py", "--checkpoint", checkpoint, "--data", "FreiHAND", says=["FreiHAND"])
+    refuse("handmesh", "train", SMOKE, "data.root=FreiHAND", says=["FreiHAND"])
+    refuse("handmesh", "evaluate", "--checkpoint", checkpoint, "--data", "FreiHAND", says=["FreiHAND"])
 
 
 def test_a_truncated_freihand_json(refuse: Callable[..., None], freihand_root: Path, checkpoint: Path) -> None:
     copy_half(freihand_root / "training_xyz.json", freihand_root / "half.json")
     shutil.move(freihand_root / "half.json", freihand_root / "training_xyz.json")
-    refuse("scripts/train.py", SMOKE, f"data.root={freihand_root}", says=["training_xyz.json"])
+    refuse("handmesh", "train", SMOKE, f"data.root={freihand_root}", says=["training_xyz.json"])
     words = ["--checkpoint", checkpoint, "--data", freihand_root, "--split", "training"]
-    refuse("scripts/evaluate.py", *words, says=["training_xyz.json"])
+    refuse("handmesh", "evaluate", *words, says=["training_xyz.json"])
 
 
 def test_a_freihand_json_of_another_length(refuse: Callable[..., None], freihand_root: Path, checkpoint: Path) -> None:
     path = freihand_root / "evaluation_K.json"
     path.write_text(json.dumps(json.loads(path.read_text())[:-1]))
     words = ["--checkpoint", checkpoint, "--data", freihand_root]
-    refuse("scripts/evaluate.py", *words, says=["evaluation_"])
+    refuse("handmesh", "evaluate", *words, says=["evaluation_"])
 
 
 # Settings
 
 
 def test_a_config_key_that_does_not_exist(refuse: Callable[..., None], tmp_path: Path) -> None:
-    refuse("scripts/train.py", SMOKE, "train.step=3", says=["train.step", "train.steps"])
+    refuse("handmesh", "train", SMOKE, "train.step=3", says=["train.step", "train.steps"])
     refuse("handmesh", "train", SMOKE, "trian.steps=3", says=["trian", "train"])
     (tmp_path / "mine.yaml").write_text("model:\n  backbon: fastvit_t8\n")
-    refuse("scripts/train.py", "mine.yaml", says=["mine.yaml", "backbon", "backbone"])
+    refuse("handmesh", "train", "mine.yaml", says=["mine.yaml", "backbon", "backbone"])
     (tmp_path / "broken.yaml").write_text("model: [1, 2\n")
-    refuse("scripts/train.py", "broken.yaml", says=["broken.yaml"])
-    refuse("scripts/train.py", "none.yaml", says=["none.yaml", "no such file"])
+    refuse("handmesh", "train", "broken.yaml", says=["broken.yaml"])
+    refuse("handmesh", "train", "none.yaml", says=["none.yaml", "no such file"])
 
 
 @pytest.mark.slow
@@ -197,7 +197,7 @@ def test_no_internet_for_pretrained_weights(freihand_root: Path, tmp_path: Path)
     # With no network at all the hub's client ends in the same error after a minute of trying.
     nowhere = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub"), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "scripts/train.py", SMOKE, *words],
+        [sys.executable, "-m", "handmesh", "train", SMOKE, *words],
         cwd=ROOT, env={**os.environ, **nowhere}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     check_refusal(done.returncode, done.stderr, ["ImageNet weights", "pretrained=false"])
@@ -212,7 +212,7 @@ def test_a_checkpoint_of_another_hand_model(
 ) -> None:
     save_untrained(tmp_path / "other.safetensors", fake_mano)
     words = ["--checkpoint", "other.safetensors", "--data", freihand_root, "--mano", "open"]
-    refuse("scripts/evaluate.py", *words, says=["other.safetensors", "hand model"])
+    refuse("handmesh", "evaluate", *words, says=["other.safetensors", "hand model"])
 
 
 @pytest.mark.parametrize("name", ["half.safetensors", "text.safetensors", "none.safetensors"])
@@ -221,7 +221,7 @@ def test_a_checkpoint_that_is_damaged_or_missing(
 ) -> None:
     copy_half(checkpoint, tmp_path / "half.safetensors")
     (tmp_path / "text.safetensors").write_text("hello")
-    refuse("scripts/evaluate.py", "--checkpoint", name, "--data", freihand_root, says=[name])
+    refuse("handmesh", "evaluate", "--checkpoint", name, "--data", freihand_root, says=[name])
     refuse("demo/gradio_app.py", "--checkpoint", name, "--port", free_port(), says=[name])
     photo = rendered_photo(tmp_path)
     refuse("handmesh", "predict", photo, "--checkpoint", name, says=[name])

@@ -39,7 +39,8 @@ def test_import_takes_less_than_a_second_and_loads_nothing_heavy() -> None:
 
 
 def test_following_hands_needs_no_torch_before_a_network_is_built() -> None:
-    code = "import sys, handmesh.tracker, handmesh.live_app; print({'torch', 'timm', 'openvino'} & set(sys.modules))"
+    code = "import sys, handmesh.inference.tracker, handmesh.cli.webcam\n"
+    code += "print({'torch', 'timm', 'openvino'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

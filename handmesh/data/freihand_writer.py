@@ -19,8 +19,8 @@ import numpy as np
 
 from handmesh.data.freihand import SPLITS, image_path
 from handmesh.errors import HandMeshError
-from handmesh.files import atomic_path
 from handmesh.geometry.rotation_numpy import matrix_to_axis_angle_np
+from handmesh.io.files import atomic_path
 from handmesh.skeleton import ROOT_JOINT
 
 JPEG_QUALITY = 95

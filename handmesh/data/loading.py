@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from handmesh.config import Config
-from handmesh.data.transforms import Sample, plain_crop, random_crop
+from handmesh.data.crops import Sample, plain_crop, random_crop
 from handmesh.errors import HandMeshError
 
 Key = tuple[int, int]  # (epoch, index)

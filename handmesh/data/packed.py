@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from handmesh.data.freihand import REQUIRED, Annotations, FreiHandDataset, Sample
 from handmesh.errors import HandMeshError
-from handmesh.files import atomic_path
+from handmesh.io.files import atomic_path
 
 _MAGIC = b"HMPACK1\n"
 _LABELS = ("K", "scale", "joints", "vertices", "mano")

@@ -4,7 +4,7 @@ It knows pictures and boxes. It does not know MANO or the mesh network.
 """
 
 from handmesh.detection.hand_detector import HandDetector
+from handmesh.detection.model_files import ensure_landmark_teacher, ensure_palm_detector
 from handmesh.detection.palm_detector import PalmDetector
-from handmesh.detection.palm_model import ensure_landmark_teacher, ensure_palm_detector
 
 __all__ = ["HandDetector", "PalmDetector", "ensure_landmark_teacher", "ensure_palm_detector"]

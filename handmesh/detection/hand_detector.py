@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from handmesh.detection.hand_check import HandCheck
 from handmesh.detection.palm_detector import PalmDetector
 from handmesh.detection.tiling import Window
+from handmesh.detection.verifier import HandCheck
 from handmesh.errors import HandMeshError
-from handmesh.hand import Detection
+from handmesh.results import Detection
 
 _ROLLS = (0.0, 90.0, 180.0, 270.0)
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.detection.palm_model import ensure_landmark_teacher
+from handmesh.detection.model_files import ensure_landmark_teacher
 from handmesh.geometry.camera import intrinsics_from_fov
 from handmesh.geometry.crop import CropTransform
-from handmesh.openvino_loader import load_openvino
+from handmesh.io.openvino_loader import load_openvino
 
 INPUT_SIZE = 224
 #: The picture's points have depths in this share of a pixel (normalize_z in MediaPipe's hand_landmark_cpu.pbtxt).

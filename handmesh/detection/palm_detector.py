@@ -15,11 +15,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from handmesh.detection.palm_model import ensure_palm_detector
-from handmesh.detection.suppression import keep_best, weighted_suppression
+from handmesh.detection.model_files import ensure_palm_detector
+from handmesh.detection.nms import keep_best, weighted_suppression
 from handmesh.detection.tiling import Window, still_windows, whole_window
-from handmesh.hand import Detection
-from handmesh.openvino_loader import load_openvino
+from handmesh.io.openvino_loader import load_openvino
+from handmesh.results import Detection
 
 INPUT_SIZE = 192
 #: (stride in pixels, anchors a cell): 24*24*2 + 12*12*6 = 2016, the three layers of stride 16 taken together.

@@ -12,6 +12,13 @@ from handmesh.skeleton import ROOT_JOINT
 FloatArray = NDArray[np.floating[Any]]
 
 
+def point_errors(predicted: FloatArray, true: FloatArray) -> NDArray[np.float64]:
+    """Euclidean distances (..., P) between corresponding points (..., P, 3)."""
+    difference = np.asarray(predicted, np.float64) - np.asarray(true, np.float64)
+    errors: NDArray[np.float64] = np.linalg.norm(difference, axis=-1)
+    return errors
+
+
 def root_align(points: FloatArray, root: int = ROOT_JOINT) -> FloatArray:
     """(..., N, 3) moved so that point ``root`` lies at the origin."""
     return points - points[..., root : root + 1, :]

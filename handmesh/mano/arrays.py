@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from handmesh.errors import HandMeshError
-from handmesh.files import atomic_path
+from handmesh.io.files import atomic_path
 from handmesh.skeleton import MANO_PARENTS, NUM_FACES, NUM_VERTICES
 
 OPEN_HAND_PATH = Path(__file__).resolve().parent.parent / "assets" / "open_hand.npz"

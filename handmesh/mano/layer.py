@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.numpy_lbs import joint_regressor_21
+from handmesh.mano.numpy_layer import joint_regressor_21
 from handmesh.skeleton import NUM_VERTICES
 
 

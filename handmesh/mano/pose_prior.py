@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.geometry.rotation_numpy import matrix_to_axis_angle_np
-from handmesh.mano.anatomy import angles_to_rotations, clamp, joint_axes
 from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.hand_capsules import HandCapsules
-from handmesh.mano.pose_gestures import (
+from handmesh.mano.gestures import (
     DIP_OF_PIP,
     FREE_THUMBS,
     SHOWN_THUMB,
@@ -26,6 +24,8 @@ from handmesh.mano.pose_gestures import (
     place_finger,
     place_thumb,
 )
+from handmesh.mano.joint_limits import angles_to_rotations, clamp, joint_axes
+from handmesh.mano.self_collision import HandCapsules
 from handmesh.skeleton import FINGERTIP_VERTICES
 
 Array = NDArray[np.float64]

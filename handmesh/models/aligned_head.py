@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from handmesh.geometry.rotation import matrix_to_rotation_6d, rotation_6d_to_matrix
-from handmesh.models.head import START_SCALE, HeadOutput, small_start
+from handmesh.models.pooled_head import START_SCALE, HeadOutput, small_start
 from handmesh.skeleton import BONES, MANO21_TO_OPENPOSE, NUM_JOINTS, ROOT_JOINT, WRIST
 
 #: Lengths inside the head are in units of 0.1 m, about a palm, so that its numbers are near one.

@@ -19,10 +19,10 @@ from safetensors.torch import save_file
 from handmesh.config import Config, config_from_dict, config_to_dict
 from handmesh.config_ranges import check_ranges
 from handmesh.errors import HandMeshError
-from handmesh.files import atomic_path
+from handmesh.io.files import atomic_path
 from handmesh.mano.arrays import ManoArrays, load_mano
-from handmesh.models.checkpoint_file import FILE_NAME as FILE_NAME
-from handmesh.models.checkpoint_file import NEXT_STEP, file_of, find_checkpoint
+from handmesh.models.checkpoint_path import FILE_NAME as FILE_NAME
+from handmesh.models.checkpoint_path import NEXT_STEP, file_of, find_checkpoint
 from handmesh.models.hand_mesh_net import HandMeshNet
 
 #: Key of the description in the file's header.

@@ -19,7 +19,7 @@ from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.layer import ManoLayer
 from handmesh.models.aligned_head import AlignedHead
 from handmesh.models.backbone import Backbone, fold_conv_norm
-from handmesh.models.head import HeadOutput, PooledHead
+from handmesh.models.pooled_head import HeadOutput, PooledHead
 from handmesh.models.refinement import Refinement
 
 

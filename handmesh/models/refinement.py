@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from handmesh.geometry.rotation import matrix_to_rotation_6d, rotation_6d_to_matrix
 from handmesh.models.aligned_head import CHILD, OWN, UNIT, JointLinear, TokenBlock, cell_centres
-from handmesh.models.head import small_start
+from handmesh.models.pooled_head import small_start
 from handmesh.skeleton import NUM_JOINTS, ROOT_JOINT
 
 #: Standard deviation of the Gaussian in cells of a map.

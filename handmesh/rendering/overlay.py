@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numba import njit
 
-from handmesh.hand import Hand
 from handmesh.rendering.rasterizer import NEAR_M, fill_faces, setup_edges, vertex_normals
+from handmesh.results import Hand
 from handmesh.skeleton import BONES, FINGERS
 
 #: RGB 0..255 of the mesh by side: a cool right hand, a warm left one, easy to tell apart also for the colour-blind.

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from handmesh.errors import HandMeshError
-from handmesh.hand import Hand
+from handmesh.io.system_libraries import install_line, missing_libraries
 from handmesh.rendering.overlay import LEFT_TINT, RIGHT_TINT
 from handmesh.rendering.window import why_no_window
-from handmesh.system_libraries import install_line, missing_libraries
+from handmesh.results import Hand
 
 
 def hand_geometries(hands: Sequence[Hand]) -> list[Any]:

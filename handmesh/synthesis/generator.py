@@ -13,19 +13,27 @@ import cv2
 import numpy as np
 
 from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.numpy_lbs import NumpyHand
+from handmesh.mano.numpy_layer import NumpyHand
 from handmesh.mano.pose_prior import SHOWN_SHARES, PosePrior
 from handmesh.skeleton import FINGERTIPS, MANO_PARENTS
-from handmesh.synthesis.background import Backgrounds
-from handmesh.synthesis.camera import View, crop_intrinsics, random_turn, sample_view
-from handmesh.synthesis.effects import blur, camera_effects, compose, mean_color, noise_bank, skin_balance, tone_curve
-from handmesh.synthesis.light import Lighting, map_lighting, sample_lighting
+from handmesh.synthesis.backgrounds.pool import Backgrounds
+from handmesh.synthesis.camera_effects import (
+    blur,
+    camera_effects,
+    compose,
+    mean_color,
+    noise_bank,
+    skin_balance,
+    tone_curve,
+)
+from handmesh.synthesis.lighting import Lighting, map_lighting, sample_lighting
 from handmesh.synthesis.occluders import draw_occluder
 from handmesh.synthesis.props import sample_prop
 from handmesh.synthesis.renderer import hand_renderer
 from handmesh.synthesis.shading import Shaded, darken_crevices
 from handmesh.synthesis.skin import Look, sample_look
 from handmesh.synthesis.surface import RING_DISTANCE_M, ForearmShape
+from handmesh.synthesis.viewpoint import View, crop_intrinsics, random_turn, sample_view
 
 Sample = dict[str, Any]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from handmesh.synthesis.background import Backgrounds
-from handmesh.synthesis.crowd import lay_figure, rounded
+from handmesh.synthesis.backgrounds.crowd import lay_figure, rounded
+from handmesh.synthesis.backgrounds.pool import Backgrounds
 
 
 def draw_occluder(picture: np.ndarray, rng: np.random.Generator, backgrounds: Backgrounds) -> np.ndarray:

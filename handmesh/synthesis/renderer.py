@@ -12,11 +12,11 @@ from numba import njit
 
 from handmesh.mano.arrays import ManoArrays
 from handmesh.rendering.rasterizer import NEAR_M, fill_faces, setup_edges, vertex_normals
-from handmesh.synthesis.anatomy import SkinMap, build_skin_map
-from handmesh.synthesis.light import Lighting, ambient_occlusion, irradiance_coefficients, lamp_shadows
+from handmesh.synthesis.lighting import Lighting, ambient_occlusion, irradiance_coefficients, lamp_shadows
 from handmesh.synthesis.props import Prop
 from handmesh.synthesis.shading import SAMPLES, Shaded, light_vertices, shade
 from handmesh.synthesis.skin import Look, skin_texels
+from handmesh.synthesis.skin_map import SkinMap, build_skin_map
 from handmesh.synthesis.surface import SUBFACE_BARYCENTRICS, ForearmShape, HandSurface
 
 _WRAP = np.array([0.30, 0.15, 0.10], np.float32)  # how far flesh carries light past the terminator

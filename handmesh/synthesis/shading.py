@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numba import njit
 
-from handmesh.synthesis.anatomy import GRID
+from handmesh.synthesis.skin_map import GRID
 
 SAMPLES = 2  # z-buffer samples along each side of a pixel
 _CREVICE_M = 0.004  # a step down this far is as dark as any: about a quarter of a finger

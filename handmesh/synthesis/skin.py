@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from handmesh.synthesis.anatomy import MASKS, TEXELS, SkinMap
+from handmesh.synthesis.skin_map import MASKS, TEXELS, SkinMap
 
 MONK_TONES = ("f6ede4", "f3e7db", "f7ead0", "eadaba", "d7bd96", "a07e56", "825c43", "604134", "3a312a", "292420")
 _NUMBER = {name: i for i, name in enumerate(MASKS)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from handmesh.config import ModelConfig
-from handmesh.errors import HandMeshError
+from handmesh.errors import HandMeshError, run_command
+from handmesh.io.openvino_loader import load_openvino
 from handmesh.mano.arrays import load_mano
 from handmesh.models.hand_mesh_net import HandMeshNet
-from handmesh.openvino_loader import load_openvino
 
 #: What the head may add, as a share of the backbone's time.
 LIMIT = 0.35
@@ -42,7 +43,7 @@ class Features(nn.Module):
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="benchmark.py head", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m scripts.benchmarks.head", description=__doc__)
     parser.add_argument("--backbone", default="fastvit_sa12")
     parser.add_argument("--size", type=int, default=224, help="side of the crop in pixels (default 224)")
     parser.add_argument("--width", type=int, default=128, help="channels of the head (default 128)")
@@ -52,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--engine", default="both", choices=("both", "torch", "openvino"))
     options = parser.parse_args(argv)
     if min(options.repeats, options.threads) < 1 or options.refinements < 0:
-        raise HandMeshError("expected --repeats and --threads of at least 1; see benchmark.py head --help")
+        raise HandMeshError("expected --repeats and --threads of at least 1; see its --help")
     torch.set_num_threads(options.threads)
     print(
         f"{options.backbone}, {options.size} px, one crop, {options.threads} threads; "
@@ -124,3 +125,7 @@ def _print(engine: str, medians: dict[str, float]) -> None:
         added = value / base - 1
         verdict = "" if name == BACKBONE else f" {added:+7.1%} ({'within' if added <= LIMIT else 'over'} {LIMIT:.0%})"
         print(f"  {f'{engine}, {name}':44} {value:8.2f} ms{verdict}")
+
+
+if __name__ == "__main__":
+    run_command(main, sys.argv[1:])

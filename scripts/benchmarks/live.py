@@ -26,17 +26,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.ahead import Ahead
-from handmesh.errors import HandMeshError
-from handmesh.files import atomic_path
-from handmesh.live_stats import LiveStats
-from handmesh.predictor import HandMeshPredictor
+from handmesh.errors import HandMeshError, run_command
+from handmesh.inference.engines.base import Engine, EngineOutput
+from handmesh.inference.predictor import HandMeshPredictor
+from handmesh.inference.stage_clock import StageClock
+from handmesh.inference.timing import LiveStats
+from handmesh.inference.tracker import Frame, HandTracker
+from handmesh.io.camera_source import CameraSource
+from handmesh.io.files import atomic_path
+from handmesh.io.prefetch import Ahead
+from handmesh.io.sources import ClipSource, SourceFrame, open_source
 from handmesh.rendering.hud import draw_hud
 from handmesh.rendering.overlay import draw_hands
-from handmesh.runtime import Engine, EngineOutput
-from handmesh.stage_clock import StageClock
-from handmesh.tracker import Frame, HandTracker
-from handmesh.video import CameraSource, ClipSource, SourceFrame, open_source
 
 #: Frames before the clock starts: kernels are compiled, both batch sizes loaded, a hand found.
 WARM_UP = 40
@@ -112,9 +113,8 @@ class Besides:
 
 def besides(own: Engine, variant: str, size: int) -> Engine:
     """``own`` with an untrained network of this variant and size besides; weights cost the same whatever they are."""
-    from benchmarks.runtime import make_network
-
-    from handmesh.runtime import make_engine
+    from handmesh.inference.engines.factory import make_engine
+    from scripts.benchmarks.engines import make_network
 
     return Besides(own, make_engine(make_network(variant, size)), size)
 
@@ -210,7 +210,7 @@ def soak(tracker: HandTracker, clip: ClipSource, count: int) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="benchmark.py live", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m scripts.benchmarks.live", description=__doc__)
     parser.add_argument("--source", type=Path, help="a clip (default: the one the project renders itself)")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     parser.add_argument("--frames", type=int, default=400, help="frames a run; the clip is repeated (default 400)")
@@ -225,7 +225,7 @@ def main(argv: Sequence[str]) -> int:
     if min(args.frames, args.soak or 1) < 1:
         raise HandMeshError("expected at least one frame with --frames and --soak")
     if args.source is None:
-        from handmesh.synthesis.clip import demo_clip
+        from handmesh.synthesis.demo_clip import demo_clip
 
         args.source = demo_clip()
     clip = open_source(args.source)
@@ -269,3 +269,7 @@ def _speed(tracker: HandTracker, clip: ClipSource, args: argparse.Namespace) -> 
         share = len(drawn.durations_ms(stage)) / drawn.frames
         print(f"    {stage:32} {median_ms:8.2f} ms" + (f"  in {share:.0%} of frames" if share < 0.995 else ""))
     return summary
+
+
+if __name__ == "__main__":
+    run_command(main, sys.argv[1:])

@@ -8,18 +8,18 @@ import cv2
 import numpy as np
 import pytest
 
-from handmesh.detection import HandDetector, palm_model
+from handmesh.detection import HandDetector, model_files
 from handmesh.detection.tiling import whole_window
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import project_points
 from handmesh.geometry.crop import box_around, roll_of
-from handmesh.hand import Detection
 from handmesh.mano.arrays import ManoArrays
-from handmesh.synthesis.clip import DemoScene
+from handmesh.results import Detection
+from handmesh.synthesis.demo_clip import DemoScene
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "real" / "photos"
 pytestmark = pytest.mark.skipif(
-    not all(palm_model.is_cached(name) for name in palm_model.MEMBERS), reason="the palm detector is not in the cache"
+    not all(model_files.is_cached(name) for name in model_files.MEMBERS), reason="the palm detector is not in the cache"
 )
 
 

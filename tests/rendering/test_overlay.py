@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from handmesh.geometry.camera import intrinsics_from_fov, project_points
-from handmesh.hand import Hand
 from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.numpy_lbs import pose_vertices
+from handmesh.mano.numpy_layer import pose_vertices
 from handmesh.rendering.contact_sheet import contact_sheet
 from handmesh.rendering.overlay import draw_hands
+from handmesh.results import Hand
 
 K = intrinsics_from_fov(320, 240, 60)
 

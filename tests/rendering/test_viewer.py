@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from handmesh.errors import HandMeshError
-from handmesh.hand import Hand
-from handmesh.hand_model import HandModel
 from handmesh.mano.arrays import ManoArrays
+from handmesh.mano.hand_model import HandModel
 from handmesh.rendering import viewer
+from handmesh.results import Hand
 
 
 @pytest.fixture

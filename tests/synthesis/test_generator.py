@@ -11,7 +11,7 @@ import pytest
 
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import project_points
-from handmesh.mano.numpy_lbs import pose_vertices
+from handmesh.mano.numpy_layer import pose_vertices
 from handmesh.synthesis.generator import SampleGenerator, _lay_over
 from handmesh.synthesis.shading import Shaded
 
@@ -93,7 +93,7 @@ def test_seeds_and_numbers_give_different_pictures(samples, open_mano) -> None:
 def test_views_cover_the_circle(generator) -> None:
     """Fingers point everywhere, most often up; the palm and the back are both seen."""
     rng = np.random.default_rng(0)
-    from handmesh.synthesis.camera import sample_orientation
+    from handmesh.synthesis.viewpoint import sample_orientation
 
     surface = generator.renderer.surface
     turns = np.stack([sample_orientation(rng, generator.renderer.upright) for _ in range(600)])

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from handmesh.rendering.rasterizer import vertex_normals
-from handmesh.synthesis.anatomy import GRID, MASKS, TEXELS, texel_barycentrics
-from handmesh.synthesis.light import (
+from handmesh.synthesis.lighting import (
     Lighting,
     irradiance_coefficients,
     map_lighting,
@@ -19,6 +18,7 @@ from handmesh.synthesis.light import (
 from handmesh.synthesis.renderer import HandRenderer, hand_renderer
 from handmesh.synthesis.shading import Shaded, darken_crevices
 from handmesh.synthesis.skin import sample_look
+from handmesh.synthesis.skin_map import GRID, MASKS, TEXELS, texel_barycentrics
 from handmesh.synthesis.surface import FOREARM_RINGS, SUBFACE_BARYCENTRICS, ForearmShape, rim_loop
 
 

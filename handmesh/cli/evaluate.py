@@ -1,0 +1,252 @@
+"""The evaluate command: options in, tables and files out.
+
+Knows options and what to call for them; does not know how anything is predicted, scored or formatted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from handmesh.errors import CommandParser, HandMeshError
+
+ABOUT = """\
+Score a checkpoint, a file of predictions, or the mean-pose baseline on a set in FreiHAND's layout.
+
+  --checkpoint default --data FREIHAND_ROOT               print the table
+  --checkpoint runs/a/best --data ROOT --output report/   and write everything there
+  --checkpoint runs/a/best --data ROOT --pred pred.json   and keep the predictions
+  --pred pred.json --data ROOT                            score predictions made elsewhere
+  --baseline mean-pose --data ROOT                        what ignoring the picture scores
+  --checkpoint default --real PHOTOS                      on real photos, against a teacher and annotations
+  --checkpoint default --real PHOTOS --detect             and as a user gets it: the detector has to find the hand
+"""
+
+
+class Outcome(NamedTuple):
+    """What was scored: results and predictions a protocol, words about their maker, and the hand model."""
+
+    results: list[Any]
+    predictions: list[Any]
+    method: str
+    backbone: str
+    mano: Any
+    facts: dict[str, Any]
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The words as options; HandMeshError where they contradict one another."""
+    parser = CommandParser(
+        prog="handmesh evaluate", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", metavar="ROOT", help="folder in FreiHAND's layout")
+    parser.add_argument("--real", metavar="ROOT", help="folder with sign-digits/, webcam-crops/ or annotated/ in it")
+    parser.add_argument("--detect", action="store_true", help="with --real: also let the detector find the hands")
+    parser.add_argument("--split", default="evaluation", choices=("evaluation", "training"))
+    parser.add_argument("--checkpoint", metavar="C", help="'default', a run's folder or a .safetensors file")
+    parser.add_argument("--baseline", choices=("mean-pose",), help="score this instead of a network")
+    parser.add_argument("--pred", metavar="pred.json", help="write predictions here; without --checkpoint: score it")
+    parser.add_argument("--mano", help="hand model: 'open' or a file (default: the checkpoint's)")
+    parser.add_argument("--protocol", default="box,fixed180", help="box, fixed180, fixed130, box1.25, box2; by commas")
+    parser.add_argument("--rounds", type=int, default=2, help="crops: 1 the protocol's alone, 2 then the network's own")
+    parser.add_argument("--tta", type=int, default=1, metavar="VIEWS", help="views averaged at test time")
+    parser.add_argument("--corruptions", type=int, default=0, metavar="N", help="also N samples under 35 corruptions")
+    parser.add_argument("--proper-rotations", action="store_true", help="align without reflections (not official)")
+    parser.add_argument("--json", metavar="OUT", help="write the figures as JSON")
+    parser.add_argument("--output", metavar="DIR", help="write JSON, scores.txt, CSV, PCK plot and worst samples")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--batch", type=int, default=32)
+    args = parser.parse_args(argv)
+    if sum(map(bool, (args.checkpoint, args.baseline))) > 1 or not (args.checkpoint or args.baseline or args.pred):
+        raise HandMeshError("expected one of --checkpoint, --baseline and --pred; see handmesh evaluate --help")
+    if not (args.data or args.real):
+        raise HandMeshError("expected --data ROOT or --real ROOT, got neither; see handmesh evaluate --help")
+    if args.real and not args.checkpoint:
+        raise HandMeshError("expected --checkpoint with --real: photos are scored for a network")
+    if args.detect and not args.real:
+        raise HandMeshError("expected --real ROOT with --detect: data sets come with their boxes")
+    unused = [word for word in ("output", "pred", "corruptions") if getattr(args, word) and not args.data]
+    if unused:
+        raise HandMeshError(
+            f"expected --data ROOT with --{unused[0]}: photos have no such result; --json OUT writes their figures"
+        )
+    if args.corruptions and not args.checkpoint:
+        raise HandMeshError("expected --checkpoint with --corruptions: only a network can be shown spoilt pictures")
+    if args.corruptions < 0:
+        raise HandMeshError(f"expected --corruptions of 0 or more samples, got {args.corruptions}")
+    if min(args.rounds, args.tta, args.batch) < 1:
+        raise HandMeshError("expected --rounds, --tta and --batch to be at least 1")
+    return args
+
+
+def score_checkpoint(args: argparse.Namespace, dataset: Any) -> Outcome:
+    """Predict with the network under every protocol asked for."""
+    from tqdm import tqdm
+
+    from handmesh.evaluation.protocols import evaluate, find_protocols, predict
+    from handmesh.inference.engines.factory import make_engine
+    from handmesh.inference.predictor import CropSettings
+    from handmesh.mano.arrays import load_mano
+    from handmesh.models.checkpoint import load_checkpoint
+
+    protocols = find_protocols(args.protocol)
+    net, description = load_checkpoint(args.checkpoint, load_mano(args.mano) if args.mano else None)
+    mano = load_mano(args.mano or description["config"]["mano"])
+    data = description["config"]["data"]
+    crop = CropSettings(net.config.image_size, float(data["crop_padding"]), bool(data["perspective"]))
+    engine = make_engine(net, "torch", args.device)
+    results, predictions = [], []
+    start = time.perf_counter()
+    # Averaged views are worth several tenths of a millimetre: they are columns and rows of their own, after the plain.
+    for views, protocol in [(views, protocol) for views in sorted({1, args.tta}) for protocol in protocols]:
+        name = protocol.name if views == 1 else f"{protocol.name} x{views}"
+        bar = lambda steps, name=name: tqdm(steps, desc=name, unit="batch")  # noqa: E731
+        found = predict(engine, crop, dataset, protocol, args.rounds, views, args.batch, bar)
+        predictions.append(found)
+        details = {"rounds": args.rounds, "views": views}
+        results.append(evaluate(found, dataset, name, protocol.about, not args.proper_rotations, **details))
+    facts = {
+        "checkpoint": str(args.checkpoint),
+        "handmesh_version": description.get("version"),
+        "hand_fingerprint": net.hand_fingerprint,
+        "engine": engine.name,
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+    if args.corruptions:
+        facts["corruptions"] = robustness(args, engine, crop, dataset, protocols[0])
+    return Outcome(results, predictions, "handmesh", net.config.backbone, mano, facts)
+
+
+def robustness(args: argparse.Namespace, engine: Any, crop: Any, dataset: Any, protocol: Any) -> dict[str, Any]:
+    """Run the corruptions over some samples and print their table."""
+    from dataclasses import asdict
+
+    from tqdm import tqdm
+
+    from handmesh.evaluation.robustness import format_robustness, measure_robustness
+    from handmesh.training.sources import First
+
+    result = measure_robustness(
+        engine, crop, First(dataset, args.corruptions), protocol, args.rounds, args.batch, tqdm.write
+    )
+    print(f"\n{result.samples} samples, {protocol.name}:\n{format_robustness(result)}\n")
+    return asdict(result)
+
+
+def score_fixed(args: argparse.Namespace, dataset: Any) -> Outcome:
+    """The baseline, or predictions from a file."""
+    from handmesh.evaluation.protocols import Predictions, evaluate, mean_pose_predictions
+    from handmesh.evaluation.submission import read_predictions
+    from handmesh.mano.arrays import load_mano
+
+    mano = load_mano(args.mano or "open")
+    if args.baseline:
+        name, found = "mean pose", mean_pose_predictions(mano, dataset)
+    else:
+        name, found = Path(args.pred).name, Predictions(*read_predictions(args.pred))
+    result = evaluate(found, dataset, name, "", not args.proper_rotations)
+    return Outcome([result], [found], name, "", mano, {"scored": name})
+
+
+def report(args: argparse.Namespace, outcome: Outcome, dataset: Any) -> None:
+    """Write the files that were asked for and print the tables."""
+    from handmesh.evaluation import report as forms
+    from handmesh.evaluation.protocols import mean_pose_error
+    from handmesh.evaluation.submission import write_predictions
+
+    mean_pose = mean_pose_error(outcome.mano, dataset)
+    content = forms.result_dict(
+        outcome.results,
+        mean_pose_pa_mpjpe=mean_pose,
+        data_fingerprint=dataset.fingerprint(),
+        proper_rotations=args.proper_rotations,
+        **outcome.facts,
+    )
+    written = []
+    if args.json:
+        forms.write_json(args.json, content)
+        written.append(args.json)
+    if args.pred and (args.checkpoint or args.baseline):
+        # The first protocol's, averaged over views where that was asked for.
+        chosen = next((i for i, result in enumerate(outcome.results) if result.views == args.tta), 0)
+        write_predictions(args.pred, outcome.predictions[chosen].joints, outcome.predictions[chosen].vertices)
+        written.append(args.pred)
+    if args.output:
+        forms.write_folder(args.output, outcome.results, outcome.predictions[0], dataset, content)
+        written.append(args.output)
+    print(forms.format_results(outcome.results, mean_pose, outcome.method, outcome.backbone))
+    if written:
+        print(f"\nwrote {', '.join(written)}")
+
+
+def report_real(args: argparse.Namespace) -> dict[str, Any]:
+    """Score a network on real photos, print the tables and return them as --json writes them."""
+    from tqdm import tqdm
+
+    from handmesh.evaluation.breakdown import by_cause, format_causes
+    from handmesh.evaluation.real_photos import (
+        evaluate_found,
+        evaluate_real,
+        format_rows,
+        in_teacher_terms,
+        network_of,
+        summarize,
+        summarize_found,
+    )
+    from handmesh.inference.engines.factory import make_engine
+    from handmesh.inference.predictor import HandMeshPredictor
+    from handmesh.labeling.landmark_correction import terms_of
+    from handmesh.labeling.photo_sets import annotated_photos, list_unlabelled, readable, teacher_photos
+    from handmesh.mano.arrays import load_mano
+    from handmesh.models.checkpoint import load_checkpoint
+
+    net, description = load_checkpoint(args.checkpoint, load_mano(args.mano) if args.mano else None)
+    engine = make_engine(net, "torch", args.device)
+    photos = teacher_photos(args.real) if list_unlabelled(args.real) else []
+    photos = [photo for photo in photos if photo.is_trusted] + readable(annotated_photos(args.real))
+    if not photos:
+        raise HandMeshError(
+            f"expected sign-digits/, webcam-crops/ or annotated/ in {args.real}, got none of them; give their folder"
+        )
+    data = description["config"]["data"]
+    padding, perspective = float(data["crop_padding"]), bool(data["perspective"])
+    results = evaluate_real(network_of(engine), photos, net.config.image_size, padding, args.batch, perspective)
+    rows, causes = summarize(results), by_cause(results)
+    print(f"crops made from the labels:\n{format_rows(rows)}")
+    if causes:
+        print(f"\nby cause, photos with the teacher's labels:\n{format_causes(causes)}")
+    content: dict[str, Any] = {"real": rows, "real_by_cause": causes}
+    labelled = [result for result in results if not result.photo.group.startswith("annotated")]
+    terms = terms_of(net.hand_fingerprint)
+    if labelled and terms is not None:
+        content["real_in_teacher_terms"] = summarize(in_teacher_terms(labelled, terms))
+        print(f"\nthe same, joints moved to the teacher's points:\n{format_rows(content['real_in_teacher_terms'])}")
+    if args.detect:
+        mano = args.mano or description["config"]["mano"]
+        predictor = HandMeshPredictor.from_pretrained(args.checkpoint, args.device, "torch", mano)
+        found = evaluate_found(predictor, tqdm(photos, desc="finding hands", unit="photo"))
+        content["real_found"] = summarize_found(photos, found)
+        print(f"\nhands found by the detector, errors of those:\n{format_rows(content['real_found'])}")
+    return content
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, predict, score, report."""
+    args = parse(argv)
+    real = report_real(args) if args.real else {}
+    if not args.data:
+        if args.json:
+            from handmesh.evaluation.report import write_json
+
+            write_json(args.json, {"checkpoint": str(args.checkpoint), **real})
+        return 0
+    from handmesh.data.packed import open_split
+
+    dataset = open_split(args.data, args.split)
+    outcome = score_checkpoint(args, dataset) if args.checkpoint else score_fixed(args, dataset)
+    outcome.facts.update(real)
+    report(args, outcome, dataset)
+    return 0

@@ -1,0 +1,73 @@
+"""What a user says of the camera and of the hand: ``--fov``, ``--camera``, ``--hand-length``, alike in every command.
+
+Knows those words, their ranges and what is said when nothing is known. Does not know pictures or hands. Imports nothing
+heavy before a calibration is named, so that every command's help is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from handmesh.errors import HandMeshError
+
+if TYPE_CHECKING:
+    from handmesh.io.calibration import CameraCalibration
+
+FOV_RANGE_DEG = (5.0, 170.0)
+#: From a toddler's hand to one larger than any measured.
+HAND_LENGTH_RANGE_CM = (8.0, 26.0)
+
+
+class CameraOptions(NamedTuple):
+    """The camera and the hand as the user described them; None where nothing was said."""
+
+    fov_deg: float | None = None
+    calibration: CameraCalibration | None = None
+    hand_length_m: float | None = None
+
+    def tracker_words(self) -> dict[str, Any]:
+        """These as arguments of HandTracker."""
+        return {"fov_deg": self.fov_deg, "camera": self.calibration, "hand_length_m": self.hand_length_m}
+
+    def describe(self) -> str:
+        """One line that says which focal length is used and why."""
+        from handmesh.geometry.camera import DEFAULT_FOV_DEG
+
+        if self.calibration is not None:
+            return self.calibration.describe()
+        if self.fov_deg is not None:
+            return f"the camera's field of view is {self.fov_deg:g} degrees over the longer side, as you said"
+        return (
+            f"the camera's field of view is taken to be {DEFAULT_FOV_DEG:g} degrees over the longer side; "
+            "--fov or --camera makes distances true"
+        )
+
+
+def add_camera_options(parser: argparse.ArgumentParser) -> None:
+    """The three options, on any command that places hands before a camera."""
+    parser.add_argument("--fov", type=float, metavar="DEG", help="the camera's field of view over the longer side")
+    parser.add_argument("--camera", metavar="FILE.yaml", help="OpenCV's calibration of it: matrix and distortion")
+    parser.add_argument(
+        "--hand-length", type=float, metavar="CM", help="wrist crease to middle fingertip, measured: makes sizes true"
+    )
+
+
+def camera_options(args: argparse.Namespace) -> CameraOptions:
+    """What was said, checked; the calibration file is read (HandMeshError for what cannot be)."""
+    if args.fov is not None and args.camera:
+        raise HandMeshError("expected --fov or --camera, got both; leave out --fov: the calibration knows it better")
+    if args.fov is not None and not FOV_RANGE_DEG[0] <= args.fov <= FOV_RANGE_DEG[1]:
+        raise HandMeshError(f"expected --fov between 5 and 170 degrees, got {args.fov:g}")
+    length_cm = args.hand_length
+    if length_cm is not None and not HAND_LENGTH_RANGE_CM[0] <= length_cm <= HAND_LENGTH_RANGE_CM[1]:
+        raise HandMeshError(
+            f"expected --hand-length between {HAND_LENGTH_RANGE_CM[0]:g} and {HAND_LENGTH_RANGE_CM[1]:g} cm, got "
+            f"{length_cm:g}; measure from the wrist's crease to the tip of the middle finger"
+        )
+    calibration = None
+    if args.camera:
+        from handmesh.io.calibration import CameraCalibration
+
+        calibration = CameraCalibration.load(args.camera)
+    return CameraOptions(args.fov, calibration, None if length_cm is None else length_cm / 100)

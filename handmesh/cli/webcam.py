@@ -1,0 +1,266 @@
+"""The live page: a camera, a clip or photos in; a window, an annotated clip or annotated pictures out.
+
+Knows options, keys and where results go. Does not know how a hand is found (tracker.py) or drawn (rendering).
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handmesh.cli.options import add_camera_options, camera_options
+from handmesh.errors import CommandParser, HandMeshError
+from handmesh.inference.stage_clock import StageClock
+from handmesh.inference.timing import LiveStats
+from handmesh.io.files import refuse_to_replace
+from handmesh.io.images import write_image
+from handmesh.io.prefetch import Ahead
+from handmesh.io.sources import ClipSource, PhotoSource, Source, open_source
+from handmesh.io.video_writer import CLIP_SUFFIXES, ClipWriter
+from handmesh.rendering.hud import draw_hud
+from handmesh.rendering.overlay import draw_hands
+from handmesh.rendering.result_files import result_names, write_record
+from handmesh.rendering.window import Window, why_no_window
+
+if TYPE_CHECKING:
+    from handmesh.inference.tracker import Frame, HandTracker
+
+KEYS = "m mesh   j joints   f smoothing   space pause   s save   q quit"
+DEFAULT_FOLDER = Path("output")
+#: A camera's recording has at most so many frames a second; of more, most would be repeats.
+_RECORDING_FPS = 60.0
+#: A window whose source is silent for so long gets its keys another way, seconds.
+_SILENCE_S = 0.3
+
+
+def video(argv: Sequence[str] | None = None) -> int:
+    """``handmesh video CLIP``: the same without a window."""
+    return main(argv, "video")
+
+
+def main(argv: Sequence[str] | None = None, command: str = "webcam") -> int:
+    """Parse the words, load the model, run until the source ends or the user does. Returns the exit code."""
+    args = _parse(argv, command)
+    # Being told to end is like Ctrl-C: what was recorded so far is finished.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with closing(_open(args.source)) as source:
+        is_photos = isinstance(source, PhotoSource)
+        has_window = not (args.headless or is_photos) and _can_open_window()
+        clip = None if is_photos or (has_window and not args.output) else _clip_path(args.output, source)
+        tracker = _load(args)
+        stats = LiveStats(tracker.predictor.engine.name)
+        try:
+            if isinstance(source, PhotoSource):
+                _annotate_photos(tracker, source, Path(args.output or DEFAULT_FOLDER / "photos"), stats)
+            else:
+                _run_live(tracker, source, clip, has_window, stats)
+            code = 0
+        except KeyboardInterrupt:
+            _say("stopped")
+            code = 130
+    if clip and clip.is_file():
+        _say(f"wrote {clip}")
+    summary = stats.summary()
+    _say(
+        f"{summary['frames']} frames, {summary['frames_with_hands']} with hands, {summary['fps']:.1f} frames a second, "
+        f"latency {stats.latency_ms:.0f} ms, {summary['engine']}, {summary['resolution']}"
+    )
+    if args.stats:
+        stats.save(args.stats)
+    return code
+
+
+def _parse(argv: Sequence[str] | None, command: str) -> argparse.Namespace:
+    if command == "video":
+        parser = CommandParser(prog="handmesh video", description="Hand meshes in every frame of a clip, drawn on it.")
+        parser.add_argument("source", metavar="CLIP")
+        parser.set_defaults(headless=True)
+    else:
+        parser = CommandParser(prog="handmesh webcam", description="Hand meshes live: from a camera, a clip or photos.")
+        parser.add_argument("--source", help="camera index, clip, photo or folder of photos; default: camera 0 if any")
+        parser.add_argument("--headless", action="store_true", help="no window, also where there is a display")
+    parser.add_argument("--output", help="clip to write (.mp4), or folder; default: output/ where there is no window")
+    parser.add_argument("--stats", metavar="FILE.json", help="write frames, fps and milliseconds by stage")
+    parser.add_argument("--checkpoint", default="default", help="weights: a file, a run's folder, or 'default'")
+    parser.add_argument("--mano", default="open", help="hand model: MANO_RIGHT.pkl, an .npz, or 'open'")
+    add_camera_options(parser)
+    parser.add_argument("--engine", default="auto", help="auto, openvino, onnx, torch[-half|-compile] or a file")
+    parser.add_argument("--max-hands", type=int, default=2)
+    parser.add_argument("--no-smoothing", action="store_true", help="each frame as the network says it")
+    args = parser.parse_args(argv)
+    if args.max_hands < 1:
+        raise HandMeshError(f"expected --max-hands of at least 1, got {args.max_hands}")
+    args.view = camera_options(args)
+    return args
+
+
+def _open(spec: str | None) -> Source:
+    """The source asked for; with none asked for, the first camera, or else a clip that the project renders itself."""
+    if spec is not None:
+        return open_source(spec)
+    try:
+        return open_source(0)
+    except HandMeshError:
+        from handmesh.synthesis.demo_clip import demo_clip, demo_clip_path
+
+        made = "" if demo_clip_path().is_file() else " (rendering it now, half a minute, once)"
+        _say(f"no camera: using a clip of the open hand that this project renders itself{made}")
+        return open_source(demo_clip())
+
+
+def _can_open_window() -> bool:
+    reason = why_no_window()
+    if reason:
+        _say(f"no window: {reason}; writing a clip instead")
+    return reason is None
+
+
+def _load(args: argparse.Namespace) -> HandTracker:
+    from handmesh.inference.predictor import HandMeshPredictor
+    from handmesh.inference.tracker import HandTracker
+
+    predictor = HandMeshPredictor.from_pretrained(args.checkpoint, engine=args.engine, mano=args.mano)
+    predictor.detector.load()
+    _say(args.view.describe())
+    return HandTracker(predictor, not args.no_smoothing, args.max_hands, **args.view.tracker_words())
+
+
+def _clip_path(output: str | None, source: Source) -> Path:
+    """Where the annotated clip goes: the name given, or the source's own name in the folder given."""
+    target = Path(output) if output else DEFAULT_FOLDER
+    if target.suffix.lower() in CLIP_SUFFIXES:
+        if isinstance(source, ClipSource):
+            refuse_to_replace([source.path], [target])
+        return target
+    if output and target.suffix and not target.is_dir():
+        raise HandMeshError(f"expected --output as a clip ({', '.join(CLIP_SUFFIXES)}) or a folder, got {target.name}")
+    return target / f"{Path(source.description).stem.replace(' ', '-')}-hands.mp4"
+
+
+class _Switches:
+    """What the keys change."""
+
+    def __init__(self, smoothing: bool) -> None:
+        self.mesh, self.joints, self.smoothing = True, False, smoothing
+        self.is_paused = self.is_over = self.wants_picture = False
+
+    def press(self, key: str) -> None:
+        """Take in a key; "" is none."""
+        self.mesh ^= key == "m"
+        self.joints ^= key == "j"
+        self.smoothing ^= key == "f"
+        self.is_paused ^= key in (" ", "p")
+        self.is_over |= key in ("q", "\x1b")
+        self.wants_picture = key == "s"
+
+
+def _run_live(tracker: HandTracker, source: Source, clip: Path | None, has_window: bool, stats: LiveStats) -> None:
+    """Frames to the window, the clip, or both, until the source ends or the user does.
+
+    Three things overlap: the source grabs or decodes, the tracker understands, and here it is drawn, shown, written.
+    """
+    switches = _Switches(tracker.smoothing)
+    with ExitStack() as stack:
+        fps = min(source.fps, _RECORDING_FPS) if source.is_live else source.fps
+        writer = stack.enter_context(ClipWriter(clip, fps or 30.0)) if clip else None
+        window = stack.enter_context(Window("handmesh")) if has_window else None
+        frames = stack.enter_context(Ahead(tracker.run(source), 1, "tracker"))
+        # Runs first: a tracker that waits for its source ends when the source does.
+        stack.callback(source.close)
+        if source.is_live and writer:
+            _say(f"recording to {clip}; Ctrl-C ends it")
+        start_s, size = time.perf_counter(), (0, 0)
+        for frame in _as_they_come(frames, window, switches):
+            if size not in ((0, 0), frame.image.shape[1::-1]):
+                _say(f"{source.description} now gives {frame.image.shape[1]} x {frame.image.shape[0]} pixels")
+            size, clock, key = frame.image.shape[1::-1], StageClock(), ""
+            with clock("draw"):
+                picture = _annotate(frame, switches, stats, bool(window))
+            if writer:
+                with clock("write"):
+                    # A clip stays what it is frame for frame; of a camera, frames are missing that nobody took.
+                    left_out_s = writer.write(picture, frame.timestamp_s if source.is_live else None)
+                if left_out_s:
+                    _say(f"{left_out_s:.0f} s without a new picture are left out of {clip}")
+            if window and source.is_live:
+                with clock("show"):
+                    key = window.show(picture)
+            # Counted when it is on the screen; a clip's frame then waits for its time, which is no latency.
+            stats.add({**frame.stages_ms, **clock.stages_ms}, bool(frame.hands), *size, frame.grabbed_s)
+            if window:
+                if not source.is_live:
+                    due_s = start_s + frame.timestamp_s - time.perf_counter()
+                    key = window.show(picture, int(due_s * 1000))
+                _obey(key, window, frame, picture, switches, stats)
+                tracker.smoothing = switches.smoothing
+
+
+def _as_they_come(frames: Ahead[Frame], window: Window | None, switches: _Switches) -> Iterator[Frame]:
+    """Frames until they end or the user does; the window stays alive while a source is silent."""
+    while not switches.is_over:
+        try:
+            frame = frames.get(_SILENCE_S)
+        except StopIteration:
+            return
+        if frame is not None:
+            yield frame
+        elif window:
+            switches.press(window.poll())
+
+
+def _annotate(frame: Frame, switches: _Switches, stats: LiveStats, has_keys: bool) -> NDArray[np.uint8]:
+    picture = draw_hands(frame.image, frame.hands, mesh=switches.mesh, joints=switches.joints)
+    draw_hud(picture, stats.lines() if stats.frames else [], KEYS if has_keys else "")
+    return picture
+
+
+def _obey(
+    key: str, window: Window, frame: Frame, picture: NDArray[np.uint8], switches: _Switches, stats: LiveStats
+) -> None:
+    """Do what a key says, and stay with this frame while it says pause."""
+    switches.press(key)
+    while True:
+        if switches.wants_picture:
+            _save(picture, frame)
+        if not switches.is_paused or switches.is_over:
+            return
+        picture = _annotate(frame, switches, stats, True)
+        switches.press(window.show(picture, 40))
+
+
+def _save(picture: NDArray[np.uint8], frame: Frame) -> None:
+    """The annotated picture and its hands as files, named by the moment."""
+    name = DEFAULT_FOLDER / time.strftime("hands-%Y%m%d-%H%M%S")
+    write_image(name.with_suffix(".png"), picture)
+    write_record(name.with_suffix(".json"), frame.hands, frame.name)
+    _say(f"saved {name}.png and {name}.json")
+
+
+def _annotate_photos(tracker: HandTracker, source: PhotoSource, folder: Path, stats: LiveStats) -> None:
+    """A picture with its hands drawn on it for every photo."""
+    if folder.suffix.lower() in CLIP_SUFFIXES or folder.is_file():
+        raise HandMeshError(f"expected --output to be a folder for photos, got {folder}; name a folder")
+    names = result_names(source.files)
+    refuse_to_replace(source.files, (folder / f"{name}.png" for name in names.values()))
+    for frame in tracker.run(source):
+        clock = StageClock()
+        with clock("draw"):
+            picture = draw_hands(frame.image, frame.hands)
+        with clock("write"):
+            write_image(folder / f"{names[frame.name]}.png", picture)
+        stats.add({**frame.stages_ms, **clock.stages_ms}, bool(frame.hands), *frame.image.shape[1::-1])
+        _say(f"{frame.name}: {len(frame.hands)} hand{'s' if len(frame.hands) != 1 else ''}")
+    _say(f"wrote {stats.frames} pictures to {folder}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,125 @@
+"""From a labelled picture to a training crop: the image and every label go through one CropTransform
+together.
+
+Knows: which label follows which rule (points, rotations, pixels), where the box comes from, how much a
+training crop may depart from it. Does not know: files, the network, losses.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from handmesh.config import AugmentConfig
+from handmesh.data.augment import degrade, jitter_colour, occlude
+from handmesh.data.gpu_augment import draw_look
+from handmesh.geometry.camera import project_points
+from handmesh.geometry.crop import CropTransform, box_around, mirror_pose, roll_of
+
+Sample = dict[str, Any]
+
+#: In the order of device_augment.BORDERS.
+_BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)
+
+
+def sample_box(sample: Sample, padding: float, rotation_deg: float = 0.0) -> np.ndarray:
+    """The square box_xyxy (4,) a sample is cropped to: around its 21 joints, times padding.
+
+    rotation_deg: roll of the crop the box is for; the joints' extent is measured along that crop's axes.
+
+    A sample without a hand has its own box_xyxy, or else the picture's central square.
+    """
+    if sample["presence"]:
+        return box_around(project_points(sample["joints"], sample["K"]), padding, rotation_deg)
+    if sample.get("box_xyxy") is not None:
+        return np.asarray(sample["box_xyxy"], np.float64)
+    height, width = sample["image"].shape[:2]
+    half = min(height, width) / 2
+    return np.array([width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half])
+
+
+def crop_sample(
+    sample: Sample, crop: CropTransform, border: int = cv2.BORDER_CONSTANT, with_image: bool = True
+) -> Sample:
+    """Cut a sample out: float32 labels in the crop's (virtual, perhaps mirrored) camera frame.
+
+    image (S, S, 3) uint8 RGB; K_crop (3, 3); joints (21, 3), vertices (778, 3) m; keypoints_2d (21, 2) crop
+    pixels; global_orient (3, 3), hand_pose (15, 3, 3), betas (10,), meaningful when has_mano; visibility
+    (21,); has_mano, presence, is_right (as shown in the crop) float32 0 or 1; index int64.
+    with_image: cut the picture out too; else the whole picture stands under image.
+    """
+    present = bool(sample["presence"])
+    joints = crop.apply_points_3d(sample["joints"])
+    hand_pose = mirror_pose(sample["hand_pose"]) if crop.is_mirrored else sample["hand_pose"]
+    keypoints_2d = project_points(joints, crop.K_crop) if present else np.zeros((21, 2))
+    labels = {
+        "K_crop": crop.K_crop,
+        "joints": joints,
+        "vertices": crop.apply_points_3d(sample["vertices"]),
+        "keypoints_2d": keypoints_2d,
+        "global_orient": crop.apply_rotation(sample["global_orient"]),
+        "hand_pose": hand_pose,
+        "betas": sample["betas"],
+        "visibility": sample["visibility"],
+        "has_mano": sample["has_mano"],
+        "presence": present,
+        "is_right": bool(sample["is_right"]) != crop.is_mirrored,
+    }
+    numbers = {key: np.asarray(value, np.float32) for key, value in labels.items()}
+    image = crop.apply_image(sample["image"], border=border) if with_image else np.asarray(sample["image"])
+    return {"image": image, **numbers, "index": np.int64(sample["index"])}
+
+
+def plain_crop(sample: Sample, size: int, padding: float, perspective: bool = True, upright: bool = False) -> Sample:
+    """The sample's own box, square, without any change; upright turns the middle finger up (by the true
+    joints)."""
+    roll = _roll(sample) if upright else 0.0
+    box = sample_box(sample, padding, roll)
+    return crop_sample(sample, CropTransform.from_box(box, sample["K"], size, roll, perspective=perspective))
+
+
+def random_crop(
+    sample: Sample,
+    rng: np.random.Generator,
+    augment: AugmentConfig,
+    size: int,
+    padding: float,
+    perspective: bool = True,
+) -> Sample:
+    """A training crop: box scaled, shifted and rolled at random, perhaps mirrored, then colour and
+    degradation."""
+    if rng.random() < augment.full_circle:
+        roll = rng.uniform(-180, 180)
+    else:
+        roll = (_roll(sample) if augment.upright else 0.0) + rng.normal(0, augment.rotation_deg)
+    box = sample_box(sample, padding, roll)
+    side = max(box[2] - box[0], box[3] - box[1])
+    centre = (box[:2] + box[2:]) / 2 + rng.uniform(-augment.shift, augment.shift, 2) * side
+    half = side / 2 * (1 + rng.uniform(-augment.scale, augment.scale))
+    crop = CropTransform.from_box(
+        np.concatenate([centre - half, centre + half]),
+        sample["K"],
+        size,
+        rotation_deg=float(roll),
+        mirror=bool(rng.random() < augment.mirror),
+        perspective=perspective,
+    )
+    # Rendered and packed pictures end near the hand; a real frame goes on. No one border must become a cue.
+    border = int(rng.integers(len(_BORDERS)))
+    result = crop_sample(sample, crop, _BORDERS[border], with_image=not augment.on_device)
+    if augment.on_device:
+        return {**result, **draw_look(rng, augment, crop, border, result["keypoints_2d"], present=sample["presence"])}
+    image = result["image"]
+    if sample["presence"] and rng.random() < augment.degrade:
+        image, hidden = occlude(image, result["keypoints_2d"], rng)
+        result["visibility"] = np.where(hidden, np.float32(0), result["visibility"])
+    result["image"] = degrade(jitter_colour(image, rng, augment.colour), rng, augment.degrade)
+    return result
+
+
+def _roll(sample: Sample) -> float:
+    if not sample["presence"]:
+        return 0.0
+    return roll_of(project_points(sample["joints"], sample["K"]))

@@ -1,0 +1,227 @@
+"""Score a network on a labelled set by the published rules: crops of a stated protocol, predictions, figures.
+
+Knows the test protocols (where the crop comes from is half of a published number), how a crop's answer
+becomes a hand in the camera's frame, and the baseline of one mean hand. Does not know: training, how results
+are shown (evaluation_report.py), the official figures themselves (metrics.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from handmesh.data.freihand import FreiHandDataset
+from handmesh.data.loading import SampleSource
+from handmesh.errors import HandMeshError
+from handmesh.evaluation.metrics import Measurements, Scores, measure, pa_mpjpe, summarize
+from handmesh.geometry.camera import fit_translation, project_points
+from handmesh.geometry.crop import CropTransform, box_around, roll_of
+from handmesh.inference.engines.base import Engine
+from handmesh.inference.predictor import CropSettings
+from handmesh.mano.arrays import ManoArrays
+from handmesh.mano.numpy_layer import pose_vertices
+from handmesh.skeleton import ROOT_JOINT
+
+Sample = dict[str, Any]
+#: FreiHAND's pictures are this wide; a fixed crop keeps the same share of a picture of another size.
+REFERENCE_PX = 224
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Where the first crop comes from. A box around the true joints tells the network how large the hand is.
+
+    fixed_px: side of a fixed central crop of a 224-pixel picture, or 0 for a square around the true joints,
+    which is box_factor times their extent (0: as the network was trained).
+    """
+
+    name: str
+    fixed_px: float = 0.0
+    box_factor: float = 0.0
+    about: str = ""
+
+    def box(self, sample: Sample, padding: float) -> np.ndarray:
+        """box_xyxy (4,) of the crop, pixels."""
+        if self.fixed_px:
+            height, width = sample["image"].shape[:2]
+            half = min(height, width) * self.fixed_px / REFERENCE_PX / 2
+            return np.array([width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half])
+        return box_around(project_points(sample["joints"], sample["K"]), self.box_factor or padding)
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    p.name: p
+    for p in (
+        Protocol("box", about="joint box, as trained"),
+        Protocol("fixed180", fixed_px=180, about="fixed 180 px"),
+        Protocol("fixed130", fixed_px=130, about="fixed 130 px"),
+        Protocol("box1.25", box_factor=1.25, about="joint box x1.25"),
+        Protocol("box2", box_factor=2.0, about="joint box x2"),
+    )
+}
+DEFAULT_PROTOCOLS = ("box", "fixed180")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """joints (N, 21, 3), vertices (N, 778, 3) metres, camera frame; keypoints_2d (N, 21, 2) pixels or
+    None."""
+
+    joints: np.ndarray
+    vertices: np.ndarray
+    keypoints_2d: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One protocol's result: the figures, what they are made of, and how they came about."""
+
+    protocol: str
+    about: str
+    scores: Scores
+    measured: Measurements
+    rounds: int = 1
+    views: int = 1
+    description: dict[str, Any] = field(default_factory=dict)
+
+
+def find_protocols(names: str | Iterable[str]) -> list[Protocol]:
+    """Protocols by name ("box,fixed180"); HandMeshError naming the known ones."""
+    wanted = names.split(",") if isinstance(names, str) else list(names)
+    unknown = [name for name in wanted if name not in PROTOCOLS]
+    if unknown or not wanted:
+        raise HandMeshError(f"expected protocols among {', '.join(PROTOCOLS)}, got {', '.join(unknown) or 'none'}")
+    return [PROTOCOLS[name] for name in wanted]
+
+
+def evaluate(
+    predictions: Predictions,
+    dataset: FreiHandDataset,
+    protocol: str,
+    about: str = "",
+    allow_reflection: bool = True,
+    **details: Any,
+) -> Evaluation:
+    """Score predictions for every sample of a set, in order. details: further fields of Evaluation."""
+    hands = np.arange(len(dataset)) % dataset.unique
+    true_joints, true_vertices = dataset.annotations.joints[hands], dataset.annotations.vertices[hands]
+    measured = measure(predictions.joints, predictions.vertices, true_joints, true_vertices, allow_reflection)
+    return Evaluation(protocol, about, summarize(measured), measured, **details)
+
+
+def make_views(count: int) -> list[tuple[float, float]]:
+    """Test-time views as (roll in degrees, factor of the box): the plain one first, then rolls to 30 degrees
+    and scales to 15 %, spread evenly."""
+    rolls = np.linspace(-30, 30, max(count - 1, 1))
+    scales = (1.0, 0.85, 1.15)
+    return [(0.0, 1.0)] + [(float(roll), scales[i % 3]) for i, roll in enumerate(rolls[: count - 1])]
+
+
+def predict(
+    engine: Engine,
+    crop: CropSettings,
+    dataset: SampleSource,
+    protocol: Protocol,
+    rounds: int = 2,
+    views: int = 1,
+    batch_size: int = 32,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+    alter: Callable[[Sample], np.ndarray] | None = None,
+) -> Predictions:
+    """Run the network over a set.
+
+    rounds: from the second on, the crop is made from the round before (around its joints, upright), as the
+    program does on a picture: nothing of the truth enters. views: crops whose answers are averaged (test-time
+    augmentation).
+    progress: wraps the iterable of batch starts. alter: changes a sample's picture before it is cropped.
+    """
+    parts: list[tuple[np.ndarray, ...]] = []
+    for start in progress(range(0, len(dataset), batch_size)):
+        samples = [dataset.sample(i) for i in range(start, min(start + batch_size, len(dataset)))]
+        if alter is not None:
+            samples = [{**sample, "image": alter(sample)} for sample in samples]
+        places = [(protocol.box(sample, crop.padding), 0.0) for sample in samples]
+        for number in range(rounds):
+            last = number == rounds - 1
+            found = _look(engine, crop, samples, places, make_views(views) if last else [(0.0, 1.0)])
+            if not last:
+                places = [_next_place(k, place, crop.padding) for k, place in zip(found[2], places, strict=True)]
+        parts.append(_place(samples, *found))
+    joints, vertices, keypoints = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Predictions(joints, vertices, keypoints)
+
+
+def _look(
+    engine: Engine,
+    settings: CropSettings,
+    samples: Sequence[Sample],
+    places: Sequence[tuple[np.ndarray, float]],
+    views: Sequence[tuple[float, float]],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean answer over views: joints and vertices turned as in the camera's frame, relative to joint 9, and
+    pixels."""
+    sums: list[np.ndarray] | None = None
+    for view_roll, factor in views:
+        crops = [
+            CropTransform.from_box(
+                box, s["K"], settings.image_size, roll + view_roll, factor, perspective=settings.perspective
+            )
+            for s, (box, roll) in zip(samples, places, strict=True)
+        ]
+        output = engine(np.stack([crop.apply_image(s["image"]) for crop, s in zip(crops, samples, strict=True)]))
+        root = output.joints[:, ROOT_JOINT, None]
+        answers = [
+            np.stack([c.invert_points_3d(p) for c, p in zip(crops, output.joints - root, strict=True)]),
+            np.stack([c.invert_points_3d(p) for c, p in zip(crops, output.vertices - root, strict=True)]),
+            np.stack([c.invert_points_2d(p) for c, p in zip(crops, output.keypoints_2d, strict=True)]),
+        ]
+        sums = answers if sums is None else [a + b for a, b in zip(sums, answers, strict=True)]
+    assert sums is not None
+    joints, vertices, keypoints = (total / len(views) for total in sums)
+    return joints, vertices, keypoints
+
+
+def _next_place(keypoints: np.ndarray, place: tuple[np.ndarray, float], padding: float) -> tuple[np.ndarray, float]:
+    """The upright crop around predicted keypoints (21, 2), unless they are nonsense beside the box they came
+    from."""
+    before = place[0]
+    side = before[2] - before[0]
+    roll = roll_of(keypoints)
+    box = box_around(keypoints, padding, roll)
+    moved = np.abs((box[:2] + box[2:]) - (before[:2] + before[2:])).max() / 2
+    is_sane = bool(np.isfinite(box).all()) and 0.15 * side < box[2] - box[0] < 3 * side and moved < side
+    return (box, roll) if is_sane else place
+
+
+def _place(
+    samples: Sequence[Sample], joints: np.ndarray, vertices: np.ndarray, keypoints: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Move each hand to where its joints project onto its keypoints under the sample's K."""
+    shift = np.stack([fit_translation(j, k, s["K"]) for j, k, s in zip(joints, keypoints, samples, strict=True)])
+    shift = shift[:, None]
+    return (joints + shift).astype(np.float32), (vertices + shift).astype(np.float32), keypoints
+
+
+def mean_pose_predictions(mano: ManoArrays, dataset: FreiHandDataset) -> Predictions:
+    """The baseline: the mean hand, unturned, on the optical axis, three hand lengths wide in view, every
+    time.
+
+    Only its aligned figures mean anything: they are what a network that ignores the picture would score.
+    """
+    vertices, joints = pose_vertices(mano, np.eye(3), mano.mean_pose(), np.zeros(10))
+    hand_length_m = float(np.ptp(joints, axis=0).max())
+    K = dataset.annotations.K[np.arange(len(dataset)) % dataset.unique]
+    depth = K[:, 0, 0] * 3 * hand_length_m / dataset.image_shape[1]
+    shift = np.zeros((len(dataset), 1, 3), np.float32)
+    shift[:, 0, 2] = depth
+    centre = joints[ROOT_JOINT]
+    return Predictions(joints - centre + shift, vertices - centre + shift)
+
+
+def mean_pose_error(mano: ManoArrays, dataset: FreiHandDataset) -> float:
+    """PA-MPJPE in mm of the mean-pose baseline."""
+    hands = np.arange(len(dataset)) % dataset.unique
+    return pa_mpjpe(mean_pose_predictions(mano, dataset).joints, dataset.annotations.joints[hands])

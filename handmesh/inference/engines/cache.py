@@ -1,0 +1,122 @@
+"""Networks as OpenVINO models and ONNX graphs, converted once and kept: that takes seconds, reading a tenth of one.
+
+Knows how a conversion is named so that no stale one is ever read. Does not run models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from handmesh.errors import HandMeshError
+from handmesh.inference.engines.base import EngineOutput
+from handmesh.inference.engines.fingerprint import conversion_fingerprint
+from handmesh.inference.engines.onnx_engine import INPUT, write_onnx
+from handmesh.io.files import atomic_path, cache_dir
+from handmesh.io.openvino_loader import load_openvino
+
+#: Conversions kept; the least recently used go.
+MAX_KEPT = 4
+
+
+def openvino_model(net: nn.Module, image_size: int, keep: bool) -> Any:
+    """The network as an ov.Model: uint8 (B, S, S, 3) in, its fields in order out, batch free.
+
+    ``keep`` writes it to the cache folder and reads it from there the next time; where the folder cannot be written
+    it is converted each time.
+    """
+    ov = load_openvino()
+
+    if not keep:
+        return _convert(net, image_size)
+    file = openvino_file(net, image_size)
+    if file.is_file():
+        try:
+            os.utime(file)
+            return ov.Core().read_model(file)
+        except (OSError, RuntimeError):
+            # A damaged file is as good as none: it is written anew below.
+            pass
+    model = _convert(net, image_size)
+    try:
+        _save(model, file)
+    except OSError:
+        pass
+    return model
+
+
+def openvino_file(net: nn.Module, image_size: int) -> Path:
+    """Where :func:`openvino_model` keeps the network, whether it is there or not."""
+    return cache_dir() / "engines" / f"{_key(net, image_size)}.xml"
+
+
+def onnx_bytes(net: nn.Module, image_size: int, keep: bool) -> bytes:
+    """The network as an ONNX graph: uint8 (B, S, S, 3) in, its fields by name out, batch free; kept as the other."""
+    file = cache_dir() / "engines" / f"{_key(net, image_size)}.onnx"
+    if keep and file.is_file():
+        try:
+            os.utime(file)
+            return file.read_bytes()
+        except OSError:
+            pass
+    with tempfile.TemporaryDirectory() as folder:
+        part = Path(folder) / "net.onnx"
+        write_onnx(net, [_example(image_size)], [INPUT], EngineOutput._fields, part)
+        content = part.read_bytes()
+    if keep:
+        try:
+            with atomic_path(file) as temporary:
+                temporary.write_bytes(content)
+            _drop_old(file.parent, "*.onnx")
+        except (OSError, HandMeshError):
+            pass
+    return content
+
+
+def _example(image_size: int) -> torch.Tensor:
+    return torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
+
+
+def _convert(net: nn.Module, image_size: int) -> Any:
+    ov = load_openvino()
+
+    with torch.no_grad(), warnings.catch_warnings():
+        # The tracer warns of its own coming retirement, which is OpenVINO's to handle.
+        warnings.simplefilter("ignore")
+        return ov.convert_model(net.eval(), example_input=_example(image_size))
+
+
+def _save(model: Any, file: Path) -> None:
+    """Both files of the model under their names, the one that is looked for last."""
+    ov = load_openvino()
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".new-") as folder:
+        part = Path(folder) / file.name
+        ov.save_model(model, part, compress_to_fp16=False)
+        os.replace(part.with_suffix(".bin"), file.with_suffix(".bin"))
+        os.replace(part, file)
+    _drop_old(file.parent, "*.xml")
+
+
+def _drop_old(folder: Path, pattern: str) -> None:
+    kept = sorted(folder.glob(pattern), key=lambda each: each.stat().st_mtime, reverse=True)
+    for old in kept[MAX_KEPT:]:
+        old.unlink(missing_ok=True)
+        old.with_suffix(".bin").unlink(missing_ok=True)
+
+
+def _key(net: nn.Module, image_size: int) -> str:
+    """A name made of all that decides the converted graph: weights, constants, the code and the converters."""
+    digest = hashlib.sha256(f"{image_size} {conversion_fingerprint()}".encode())
+    for name, value in [*net.state_dict().items(), *net.named_buffers()]:
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:32]

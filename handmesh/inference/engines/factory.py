@@ -1,0 +1,104 @@
+"""One way to run the network, whatever runs it: crops (uint8) in, numpy arrays out.
+
+Knows what an engine gives, which engines there are, and what happens when one cannot run. How a network gets into one
+is in runtime_torch.py, runtime_openvino.py and runtime_onnx.py: re-parameterized first, normalisation and hand model
+inside, one graph from pixels to vertices. Does not know full pictures, boxes or hands.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from handmesh.errors import HandMeshError
+from handmesh.inference.engines.base import ENGINES, FILES, Engine, Report, choose_device
+
+if TYPE_CHECKING:
+    from torch import nn
+
+def make_engine(
+    net: nn.Module,
+    name: str = "auto",
+    device: str = "auto",
+    *,
+    threads: int = 0,
+    keep: bool = False,
+    report: Report = lambda line: print(line, file=sys.stderr),
+) -> Engine:
+    """An engine for a network with ``reparameterize()`` and ``config.image_size``. It has run once when it is returned.
+
+    Args:
+        name: a key of :data:`ENGINES`, or a file that ``handmesh export`` made of this network.
+        device: "auto", "cpu", "cuda" or "mps"; for PyTorch, and CUDA for ONNX Runtime. OpenVINO runs on the CPU.
+        threads: for OpenVINO and ONNX Runtime; 0 = their own choice.
+        keep: keep the converted network in the cache folder for a faster start. The hand model is inside it, so this
+            is for hands that may be copied.
+        report: where it is said, in one line, that an engine cannot run and PyTorch does instead.
+
+    Raises:
+        HandMeshError: an unknown name or device, or a file that is not of this network.
+    """
+    if name not in ENGINES and Path(name).suffix not in FILES:
+        raise HandMeshError(
+            f"expected an engine among {', '.join(ENGINES)}, or a file that handmesh export made "
+            f"({', '.join(FILES)}), got {name!r}; choose one of them"
+        )
+    device = choose_device(device)
+    folded: Any = net
+    folded.reparameterize()
+    if name not in ENGINES:
+        return _tried(_from_file(Path(name), folded, threads), folded)
+    if name == "auto":
+        name = "openvino" if device == "cpu" else "torch"
+    try:
+        return _tried(_build(name, folded, device, threads, keep, report), folded)
+    except Exception as error:  # engines let errors of every kind through
+        if name == "torch" and device == "cpu":
+            raise
+        reason = " ".join(str(error).split())[:160]
+        report(f"{ENGINES[name]} cannot run the network ({reason}); using PyTorch on the CPU, which is slower")
+        return _build("torch", folded, "cpu", threads, keep, report)
+
+
+def _build(name: str, net: Any, device: str, threads: int, keep: bool, report: Report) -> Engine:
+    size = net.config.image_size
+    if name == "openvino":
+        from handmesh.inference.engines.cache import openvino_model
+        from handmesh.inference.engines.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(openvino_model(net, size, keep), threads)
+    if name == "onnx":
+        from handmesh.inference.engines.cache import onnx_bytes
+        from handmesh.inference.engines.onnx_engine import OnnxEngine
+
+        return OnnxEngine(onnx_bytes(net, size, keep), threads, device)
+    from handmesh.inference.engines.pytorch_engine import TorchEngine
+
+    return TorchEngine(net, device, half=name == "torch-half", compiled=name == "torch-compile", report=report)
+
+
+def _tried(engine: Engine, net: Any) -> Engine:
+    """The engine, after a first run whose numbers are numbers."""
+    size = net.config.image_size
+    output = engine(np.zeros((1, size, size, 3), np.uint8))
+    if not all(np.isfinite(part).all() for part in output):
+        raise RuntimeError("its answer to a black picture is not finite")
+    return engine
+
+
+def _from_file(file: Path, net: Any, threads: int) -> Engine:
+    """The engine of an exported file, after a look at what the file says of itself."""
+    from handmesh.inference.engines.exported import open_engine
+
+    engine, said = open_engine(file, threads)
+    wanted = {"hand_fingerprint": net.hand_fingerprint, "image_size": str(net.config.image_size)}
+    for key, value in wanted.items():
+        if said.get(key) != value:
+            raise HandMeshError(
+                f"{file}: expected an exported network with {key} {value}, got {said.get(key, 'none')}; "
+                "export it again from this checkpoint with handmesh export"
+            )
+    return engine

@@ -1,0 +1,97 @@
+"""ONNX Runtime as an engine, and the way from a network to an ONNX graph.
+
+Knows torch's exporter and the runtime's sessions. Does not know what the outputs mean.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from handmesh.errors import HandMeshError
+from handmesh.inference.engines.base import EngineOutput
+
+#: Understood by ONNX Runtime since 2024, by OpenVINO and by TensorRT.
+OPSET = 20
+INPUT = "images"
+
+
+class OnnxEngine:
+    """Runs an ONNX graph whose input is uint8 (B, S, S, 3) and whose outputs are EngineOutput's fields in order."""
+
+    def __init__(self, model: bytes | str, threads: int = 0, device: str = "cpu") -> None:
+        """model: the graph's bytes, or a file's path. threads: 0 = the runtime's own choice.
+
+        Raises:
+            HandMeshError: onnxruntime is not installed.
+        """
+        self.session = open_session(model, threads, device)
+        used = self.session.get_providers()[0].removesuffix("ExecutionProvider")
+        self.name = f"ONNX Runtime {used}"
+
+    def __call__(self, images: NDArray[np.uint8]) -> EngineOutput:
+        return EngineOutput(*self.session.run(list(EngineOutput._fields), {INPUT: np.ascontiguousarray(images)}))
+
+
+def open_session(model: bytes | str, threads: int = 0, device: str = "cpu") -> Any:
+    """An onnxruntime.InferenceSession, on CUDA where asked for and there, else on the CPU."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise HandMeshError(
+            "expected onnxruntime, which is not installed; run pip install 'handmesh[export]'"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
+    there = [name for name in wanted if name in onnxruntime.get_available_providers()]
+    return onnxruntime.InferenceSession(model, options, providers=[*there, "CPUExecutionProvider"])
+
+
+def write_onnx(
+    net: nn.Module, examples: Sequence[Tensor], inputs: Sequence[str], outputs: Sequence[str], file: Path
+) -> None:
+    """Write a module as one ONNX file; the first example's first axis is the batch, which stays free.
+
+    Raises:
+        HandMeshError: the packages that write ONNX are not installed.
+    """
+    # At least two rows: with one, the exporter takes the batch for a constant.
+    assert len(examples[0]) >= 2
+    batch = torch.export.Dim("batch", min=1, max=64)
+    shapes = ({0: batch}, *[None] * (len(examples) - 1))
+    if not (find_spec("onnx") and find_spec("onnxscript")):
+        raise HandMeshError("expected onnx and onnxscript, which are not installed; run pip install 'handmesh[export]'")
+    with torch.no_grad(), _quiet():
+        program: Any = torch.onnx.export(
+            net.eval(), tuple(examples), dynamo=True, dynamic_shapes=shapes, input_names=list(inputs),
+            output_names=list(outputs), opset_version=OPSET, verbose=False,
+        )  # fmt: skip
+        program.save(str(file), external_data=False)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter has to say of its own progress and of its rewriting rules."""
+    levels = {name: logging.getLogger(name).level for name in ("onnxscript", "onnx_ir", "torch.onnx")}
+    try:
+        for name in levels:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,91 @@
+"""A later start without PyTorch: a checkpoint that was converted for OpenVINO before is found by what it was made from.
+
+Importing PyTorch and timm and building a network takes seconds that nobody needs once the converted one is in the
+cache. Knows which files decide a converted network, and what else its user must know (size and padding of the crop).
+Does not convert (engine_cache.py) and does not run (runtime_openvino.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from handmesh.errors import HandMeshError
+from handmesh.inference.engines.fingerprint import conversion_fingerprint
+from handmesh.inference.engines.openvino_engine import OpenVinoEngine
+from handmesh.io.files import atomic_path, cache_dir
+from handmesh.io.openvino_loader import load_openvino
+from handmesh.mano.arrays import ManoArrays
+from handmesh.models.checkpoint_path import find_checkpoint
+
+if TYPE_CHECKING:
+    from handmesh.inference.engines.base import Engine
+
+_SUFFIX = ".start.json"
+#: Where a driver of an NVIDIA card shows itself; with one, PyTorch is the engine of choice.
+_CUDA_SIGNS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg")
+
+
+def may_start_quickly(engine: str, device: str) -> bool:
+    """Whether these words mean OpenVINO on this machine, as far as can be told without PyTorch."""
+    if device not in ("auto", "cpu") or engine not in ("auto", "openvino"):
+        return False
+    is_cpu_sure = engine == "openvino" or device == "cpu" or sys.platform == "darwin"
+    # Elsewhere (Windows) the card has no file to look for.
+    return is_cpu_sure or (sys.platform.startswith("linux") and not any(map(os.path.exists, _CUDA_SIGNS)))
+
+
+def start_quickly(
+    checkpoint: str | Path, arrays: ManoArrays, threads: int = 0
+) -> tuple[Engine, tuple[int, float, bool]] | None:
+    """The engine of a checkpoint converted before, and its crop's (image_size, padding, perspective); None for none.
+
+    Raises:
+        HandMeshError: there is no such checkpoint.
+    """
+    note = _note_of(find_checkpoint(checkpoint), arrays)
+    try:
+        known = json.loads(note.read_text(encoding="utf-8"))
+        model, crop = note.with_name(known["model"]), known["crop"]
+        # The cache drops what was not used for long.
+        os.utime(model)
+        engine = OpenVinoEngine(load_openvino().Core().read_model(model), threads)
+        engine(np.zeros((1, crop[0], crop[0], 3), np.uint8))
+        return engine, (int(crop[0]), float(crop[1]), bool(crop[2]))
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError, IndexError):
+        # Not there, damaged, or not to be run: the long way makes it anew, or says why not.
+        return None
+
+
+def remember(checkpoint: str | Path, arrays: ManoArrays, net: Any, crop: tuple[int, float, bool]) -> None:
+    """Note what the network of a checkpoint became, if it was converted and kept, for :func:`start_quickly`.
+
+    Where the cache folder cannot be written the next start is as slow as this one.
+    """
+    from handmesh.inference.engines.cache import openvino_file
+
+    model = openvino_file(net, crop[0])
+    if not model.is_file():
+        return
+    note = _note_of(find_checkpoint(checkpoint), arrays)
+    try:
+        with atomic_path(note) as part:
+            part.write_text(json.dumps({"model": model.name, "crop": crop}) + "\n", encoding="utf-8")
+        for other in note.parent.glob(f"*{_SUFFIX}"):
+            if not other.with_name(json.loads(other.read_text(encoding="utf-8"))["model"]).is_file():
+                other.unlink(missing_ok=True)
+    except (OSError, HandMeshError, ValueError, KeyError):
+        pass
+
+
+def _note_of(checkpoint: Path, arrays: ManoArrays) -> Path:
+    """A file named by all that decides the converted network: weights, hand, code and converters; none of it loaded."""
+    digest = hashlib.sha256(f"{arrays.fingerprint()} {conversion_fingerprint()}".encode())
+    digest.update(checkpoint.read_bytes())
+    return cache_dir() / "engines" / f"{digest.hexdigest()[:32]}{_SUFFIX}"

@@ -1,0 +1,86 @@
+"""From the network's answer about one crop to a hand in the camera's frame, in metres.
+
+Knows which numbers live in the crop's frame and how each comes back: points, rotations, mirroring, translation.
+Does not know pictures, detection or engines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from handmesh.geometry.camera import fit_translation, weak_perspective_to_translation
+from handmesh.geometry.crop import CropTransform, box_around, mirror_pose
+from handmesh.mano.hand_model import HandModel
+from handmesh.results import Hand
+from handmesh.skeleton import ROOT_JOINT
+
+if TYPE_CHECKING:
+    from handmesh.inference.engines.base import EngineOutput
+
+#: Hands nearer or farther than this are a sign that the translation's fit failed, metres.
+DEPTH_RANGE_M = (0.05, 20.0)
+
+
+class Estimate(NamedTuple):
+    """One crop's answer: the hand, and the network's probabilities that it is one and that it is a right one."""
+
+    hand: Hand
+    presence: float
+    right: float
+
+
+def lift_hand(output: EngineOutput, index: int, crop: CropTransform, model: HandModel) -> Estimate:
+    """Row ``index`` of the network's answer, from the crop's frame into the camera's."""
+    is_right = not crop.is_mirrored
+    K = np.asarray(crop.K, np.float64)
+    joints = crop.invert_points_3d(output.joints[index])
+    keypoints = crop.invert_points_2d(output.keypoints_2d[index])
+    confidence = output.confidence[index]
+    translation = fit_translation(joints, keypoints, K, np.maximum(confidence, 0.01).astype(np.float64))
+    depth = joints[:, 2].mean() + translation[2]
+    if not (np.isfinite(translation).all() and DEPTH_RANGE_M[0] < depth < DEPTH_RANGE_M[1]):
+        root_depth = float(output.joints[index, ROOT_JOINT, 2])
+        translation = crop.invert_points_3d(
+            weak_perspective_to_translation(output.camera[index], crop.K_crop, crop.size, root_depth)
+        )
+    vertices = crop.invert_points_3d(output.vertices[index]) + translation
+    betas = output.betas[index]
+    # The model turns about its rest wrist, not about the origin: what the turn of the crop did to that point is
+    # part of the translation.
+    wrist = model.rest_wrist(True, betas).astype(np.float64)
+    moved = crop.invert_points_3d(wrist) - model.rest_wrist(is_right, betas)
+    pose = output.rotations[index, 1:]
+    right = float(output.is_right[index])
+    hand = Hand(
+        vertices=vertices.astype(np.float32),
+        joints=(joints + translation).astype(np.float32),
+        keypoints_2d=keypoints.astype(np.float32),
+        is_right=is_right,
+        score=float(output.presence[index]),
+        faces=model.faces(is_right),
+        global_orient=crop.invert_rotation(output.rotations[index, 0]).astype(np.float32),
+        hand_pose=(pose if is_right else mirror_pose(pose)).astype(np.float32),
+        betas=np.asarray(betas, np.float32),
+        translation=(translation + moved).astype(np.float32),
+        K=K.astype(np.float32),
+        box_xyxy=box_around(keypoints).astype(np.float32),
+        confidence=np.asarray(confidence, np.float32),
+    )
+    return Estimate(hand, hand.score, right if is_right else 1.0 - right)
+
+
+def resize_hand(hand: Hand, length_m: float | None, model: HandModel) -> Hand:
+    """The hand at its measured length (wrist crease to middle fingertip): larger and farther, or smaller and nearer.
+
+    It is seen where it was seen before: everything about it is scaled about the camera. None leaves it as it is.
+    """
+    if length_m is None:
+        return hand
+    scale = np.float32(length_m / (hand.scale * model.length(hand.betas)))
+    return replace(
+        hand, vertices=hand.vertices * scale, joints=hand.joints * scale, translation=hand.translation * scale,
+        scale=float(hand.scale * scale),
+    )  # fmt: skip

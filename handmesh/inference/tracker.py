@@ -1,0 +1,308 @@
+"""Hands through time: crop from the last frame, detect only where a hand is missing, keep identities, vote on sides.
+
+The only stateful object of the library. Knows frames in order and their timestamps. Does not know drawing; what the
+filters do is steadying.py's, how one frame is understood predictor.py's.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handmesh.detection.tiling import Window, search_rounds
+from handmesh.geometry.crop import box_around, roll_of
+from handmesh.inference.hand_filter import HandSteadier
+from handmesh.inference.placement import Estimate, resize_hand
+from handmesh.inference.predictor import (
+    DUPLICATE_DISTANCE,
+    FloatArray,
+    HandMeshPredictor,
+    camera_matrix,
+    points_apart,
+)
+from handmesh.inference.stage_clock import StageClock
+from handmesh.io.calibration import CameraCalibration
+from handmesh.io.sources import Source, open_source
+from handmesh.mano.hand_model import HandModel
+from handmesh.results import Detection, Hand
+
+#: A hand is kept at a lower presence than it takes to be found: it should not flicker.
+KEEP_PRESENCE = 0.35
+#: Frames that a hand may be missing before its slot is free; it is looked for around its last place meanwhile.
+MAX_MISSES = 3
+#: With a hand in view, the search for another one takes a step of one window only this often, seconds: no frame then
+#: waits for more than one pass of the detector.
+SEARCH_PERIOD_S = 0.2
+#: Every hand in view is looked at by the detector's landmark model this often, seconds: the network alone cannot know
+#: what it was never shown. So many looks in a row that see no hand end the track; a failed look is repeated at once.
+CONFIRM_PERIOD_S = 0.5
+MAX_DOUBTS = 3
+#: The vote on left or right is a sum that forgets with this time constant and needs this much to turn. A second of
+#: frames counts as much as VOTE_RATE, one look of the landmark model as VOTE_OF_LOOK.
+VOTE_MEMORY_S = 2.0
+VOTE_MARGIN = 2.0
+VOTE_RATE = 2.0
+VOTE_OF_LOOK = 2.0
+#: Two hands in view are a left and a right one far more often than not: of two tracks on one side, the one with the
+#: weaker vote gets so many votes a second for the other side. Two people's right hands still are two right hands.
+VOTE_FOR_A_PAIR = 1.5
+#: Smallest side of a box that still is a hand, pixels.
+MIN_SIDE_PX = 12.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of :meth:`HandTracker.run`.
+
+    Attributes:
+        timestamp_s: seconds since the source's start.
+        image: (H, W, 3) uint8 RGB, undistorted where a calibrated camera has distortion.
+        hands: as of :meth:`HandTracker.step`, for photos as of the predictor.
+        ids: the track of each hand, a number that stays with it while it is in view.
+        stages_ms: wall time by stage: read, undistort, detect, confirm, crop, network, place, steady.
+        name: a photo's file name.
+        grabbed_s: ``time.perf_counter()`` when the source had the frame.
+    """
+
+    timestamp_s: float
+    image: NDArray[np.uint8]
+    hands: list[Hand]
+    ids: list[int] = field(default_factory=list)
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    name: str = ""
+    grabbed_s: float = 0.0
+
+
+class _Track:
+    """One hand in view: where it was, how it moves, which side the votes say, its filters."""
+
+    def __init__(self, number: int, hand: Hand, timestamp_s: float, model: HandModel) -> None:
+        self.number, self.hand, self.timestamp_s = number, hand, timestamp_s
+        self.shown = hand
+        self.velocity = np.zeros(2)
+        self.vote = VOTE_MARGIN if hand.is_right else -VOTE_MARGIN
+        self.is_right = hand.is_right
+        self.misses = self.doubts = 0
+        self.confirmed_s = timestamp_s
+        self._model = model
+        self.steadier = HandSteadier(model)
+
+    def place(self, timestamp_s: float) -> Detection:
+        """Where to crop now: the last points, moved on by their velocity; wider when the hand is fast or was missed."""
+        points = self.hand.keypoints_2d
+        step_s = min(max(timestamp_s - self.timestamp_s, 0.0), 0.1)
+        roll = roll_of(points)
+        box = box_around(points, rotation_deg=roll)
+        side = float(box[2] - box[0])
+        lead = self.velocity * step_s
+        lead *= min(1.0, 0.5 * side / max(float(np.linalg.norm(lead)), 1e-6))
+        widen = 1.0 + min(0.3, float(np.linalg.norm(lead)) / side) + 0.2 * self.misses
+        centre, half = (box[:2] + box[2:]) / 2 + lead, side * widen / 2
+        return Detection(np.concatenate([centre - half, centre + half]), self.is_right, self.hand.score, roll)
+
+    def confirm(self, seen: Detection | None, timestamp_s: float) -> None:
+        """Take in what the landmark model sees at the track's place."""
+        if seen is None:
+            self.doubts += 1
+            return
+        self.doubts, self.confirmed_s = 0, timestamp_s
+        if seen.is_right is not None:
+            self.vote += VOTE_OF_LOOK if seen.is_right else -VOTE_OF_LOOK
+
+    def follow(self, estimate: Estimate, timestamp_s: float, smoothing: bool, lean: float = 0.0) -> None:
+        """Take in this frame's estimate; ``lean`` are votes a second for a right hand (negative: left) besides."""
+        hand, step_s = estimate.hand, timestamp_s - self.timestamp_s
+        if step_s > 0:
+            moved = hand.keypoints_2d.mean(axis=0) - self.hand.keypoints_2d.mean(axis=0)
+            self.velocity = 0.5 * self.velocity + 0.5 * moved / step_s
+            self.vote *= float(np.exp(-step_s / VOTE_MEMORY_S))
+        # A second of frames counts the same at any frame rate.
+        self.vote += ((2 * estimate.right - 1) * VOTE_RATE + lean) * min(max(step_s, 0.0), 0.1)
+        self.hand, self.timestamp_s, self.misses = hand, timestamp_s, 0
+        if (self.vote > 0) != self.is_right and abs(self.vote) > VOTE_MARGIN:
+            # From the next frame on it is cropped and filtered as the other hand.
+            self.is_right = self.vote > 0
+            self.steadier = HandSteadier(self._model)
+            self.shown = hand
+            return
+        self.shown = self.steadier(hand, timestamp_s) if smoothing else hand
+
+
+class HandTracker:
+    """Follows up to ``max_hands`` hands through a clip or a camera's frames."""
+
+    def __init__(
+        self,
+        predictor: HandMeshPredictor,
+        smoothing: bool = True,
+        max_hands: int = 2,
+        K: FloatArray | None = None,
+        fov_deg: float | None = None,
+        camera: CameraCalibration | None = None,
+        hand_length_m: float | None = None,
+    ) -> None:
+        """Compose a tracker; ``smoothing`` may be switched later.
+
+        Args:
+            K, fov_deg: describe the camera, as for the predictor.
+            camera: a calibration instead of those: :meth:`run` gives frames undistorted, :meth:`step` wants them so.
+            hand_length_m: wrist crease to middle fingertip, measured, of the person in view.
+        """
+        if camera is not None and not (K is None and fov_deg is None):
+            raise ValueError("expected the camera as K, fov_deg or camera, got two of them; a calibration says it all")
+        self.predictor, self.smoothing, self.max_hands = predictor, smoothing, max_hands
+        self._K, self._fov_deg, self._camera, self._hand_length_m = K, fov_deg, camera, hand_length_m
+        self.clock = StageClock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every hand, as before the first frame."""
+        self._tracks: list[_Track] = []
+        self._next_number = 0
+        self._last_search_s = -np.inf
+        self._round = 0
+        self._size = (0, 0)
+        self._search: list[list[Window]] = []
+        self._calm_search: list[list[Window]] = []
+
+    @property
+    def ids(self) -> list[int]:
+        """The track numbers of the hands that the last step returned, in its order."""
+        return [track.number for track in self._tracks if track.misses == 0]
+
+    def step(self, image: NDArray[np.uint8], timestamp_s: float) -> list[Hand]:
+        """The hands in the next frame, RGB (H, W, 3) uint8; timestamps in seconds, rising. Oldest track first."""
+        self.clock = StageClock()
+        if image.shape[:2] != self._size:
+            self.reset()
+            self._size = image.shape[:2]
+            self._search = search_rounds(image.shape[1], image.shape[0])
+            self._calm_search = search_rounds(image.shape[1], image.shape[0], tiles_per_round=1)
+        found = self._look_for_hands(image, timestamp_s)
+        self._confirm_one(image, timestamp_s)
+        places = [track.place(timestamp_s) for track in self._tracks] + found
+        estimates = self.predictor.predict_places(image, self._matrix(image), places, self.clock)
+        with self.clock("steady"):
+            known = len(self._tracks)
+            self._follow(estimates[:known], timestamp_s, image.shape)
+            self._welcome(estimates[known:], timestamp_s)
+            self._drop_duplicates()
+        shown = [track.shown for track in self._tracks if track.misses == 0]
+        return [resize_hand(hand, self._hand_length_m, self.predictor.model) for hand in shown]
+
+    def run(self, source: int | str | os.PathLike[str] | Source) -> Iterator[Frame]:
+        """Frames with their hands from a camera's index, a clip, a photo or a folder of photos, or an open Source.
+
+        Every frame of a clip is given, the newest of a camera. Photos do not follow one another: each is searched
+        thoroughly and understood on its own. A source opened here is closed here.
+        """
+        opened: Source = open_source(source) if isinstance(source, int | str | os.PathLike) else source
+        self.reset()
+        try:
+            asked_s = time.perf_counter()
+            for item in opened:
+                clock = StageClock()
+                clock.add("read", (time.perf_counter() - asked_s) * 1000)
+                image = item.image
+                if self._camera is not None and self._camera.has_distortion:
+                    with clock("undistort"):
+                        image = self._camera.undistort(image)
+                if opened.is_photos:
+                    hands, ids = self._understand_photo(image), []
+                else:
+                    hands, ids = self.step(image, item.timestamp_s), self.ids
+                stages = {**clock.stages_ms, **self.clock.stages_ms}
+                yield Frame(item.timestamp_s, image, hands, ids, stages, item.name, item.grabbed_s)
+                asked_s = time.perf_counter()
+        finally:
+            if opened is not source:
+                opened.close()
+
+    def _understand_photo(self, image: NDArray[np.uint8]) -> list[Hand]:
+        self.clock = StageClock()
+        hands = self.predictor(image, K=self._matrix(image), hand_length_m=self._hand_length_m, clock=self.clock)
+        return hands[: self.max_hands]
+
+    def _matrix(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+        K = self._K if self._camera is None else self._camera.matrix(image.shape[1], image.shape[0])
+        return camera_matrix(image, K, self._fov_deg)
+
+    def _look_for_hands(self, image: NDArray[np.uint8], timestamp_s: float) -> list[Detection]:
+        """New places, when a slot is free and a search is due; a few windows a frame, in turn."""
+        free = self.max_hands - len(self._tracks)
+        is_due = not self._tracks or timestamp_s - self._last_search_s >= SEARCH_PERIOD_S
+        if free <= 0 or not is_due:
+            return []
+        self._last_search_s = timestamp_s
+        with self.clock("detect"):
+            rounds = self._calm_search if self._tracks else self._search
+            windows = rounds[self._round % len(rounds)]
+            self._round += 1
+            # The hands that are followed already are seen too, and need no second look.
+            return self.predictor.detector.detect_quick(image, windows, self._is_news)[:free]
+
+    def _is_news(self, place: Detection) -> bool:
+        return not any(_is_about(place, track.hand) for track in self._tracks)
+
+    def _confirm_one(self, image: NDArray[np.uint8], timestamp_s: float) -> None:
+        """Have the landmark model look at one track, the one that has waited longest, when it is due."""
+        due = [t for t in self._tracks if t.doubts or timestamp_s - t.confirmed_s >= CONFIRM_PERIOD_S]
+        if not due:
+            return
+        track = min(due, key=lambda each: each.confirmed_s)
+        with self.clock("confirm"):
+            track.confirm(self.predictor.detector.confirm(image, track.place(timestamp_s)), timestamp_s)
+        if track.doubts >= MAX_DOUBTS:
+            self._tracks.remove(track)
+
+    def _follow(self, estimates: list[Estimate], timestamp_s: float, shape: tuple[int, ...]) -> None:
+        for track, estimate in zip(self._tracks, estimates, strict=True):
+            if estimate.presence >= KEEP_PRESENCE and _is_in_view(estimate.hand, shape):
+                track.follow(estimate, timestamp_s, self.smoothing, self._lean(track))
+            else:
+                track.misses += 1
+        self._tracks = [track for track in self._tracks if track.misses <= MAX_MISSES]
+
+    def _lean(self, track: _Track) -> float:
+        """Votes a second for a right hand because of the other hands in view."""
+        rivals = [each for each in self._tracks if each is not track and each.is_right == track.is_right]
+        if not any(abs(rival.vote) > abs(track.vote) for rival in rivals):
+            return 0.0
+        return -VOTE_FOR_A_PAIR if track.is_right else VOTE_FOR_A_PAIR
+
+    def _welcome(self, estimates: list[Estimate], timestamp_s: float) -> None:
+        for estimate in estimates:
+            if estimate.presence >= self.predictor.presence_threshold:
+                track = _Track(self._next_number, estimate.hand, timestamp_s, self.predictor.model)
+                track.follow(estimate, timestamp_s, self.smoothing)
+                self._next_number += 1
+                self._tracks.append(track)
+
+    def _drop_duplicates(self) -> None:
+        """Two tracks on one hand: the older one stays."""
+        kept: list[_Track] = []
+        for track in self._tracks:
+            if not any(points_apart(track.hand, other.hand) < DUPLICATE_DISTANCE for other in kept):
+                kept.append(track)
+        self._tracks = kept
+
+
+def _is_about(place: Detection, hand: Hand) -> bool:
+    """Whether a detection is of a hand that is followed already: its middle lies well inside that hand's box."""
+    centre = (place.box_xyxy[:2] + place.box_xyxy[2:]) / 2
+    middle, half = (hand.box_xyxy[:2] + hand.box_xyxy[2:]) / 2, (hand.box_xyxy[2:] - hand.box_xyxy[:2]) / 2
+    return bool((np.abs(centre - middle) < 0.6 * half).all())
+
+
+def _is_in_view(hand: Hand, shape: tuple[int, ...]) -> bool:
+    """Whether the points make a hand somewhere in a picture of that shape."""
+    if not np.isfinite(hand.keypoints_2d).all():
+        return False
+    low, high = hand.keypoints_2d.min(axis=0), hand.keypoints_2d.max(axis=0)
+    centre = (low + high) / 2
+    return bool(np.max(high - low) >= MIN_SIDE_PX and (centre >= 0).all() and (centre < (shape[1], shape[0])).all())

@@ -1,0 +1,158 @@
+"""A camera whose newest frame wins: a thread grabs into a slot of one, so that nothing ever queues up.
+
+Knows OpenCV's capture devices and their failures. Does not know hands.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cv2
+
+from handmesh.errors import HandMeshError
+from handmesh.io.frames import SourceFrame, plausible_fps
+
+
+def open_capture(index: int) -> Any:
+    """OpenCV's device, asked for compressed pictures (more frames a second over USB) and the shortest buffer."""
+    level = cv2.utils.logging.getLogLevel()
+    # Every backend that finds no device writes lines of its own; ours is the one that counts.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        capture = cv2.VideoCapture(index)
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        return capture
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+#: A camera that is silent for so long is said to be, seconds; slow ones in the dark give five pictures a second.
+QUIET_S = 2.0
+
+
+class CameraSource:
+    """A camera. Frames are stamped when they are grabbed; whoever is slow gets the newest and misses the others.
+
+    A loss (a failed read, a read that blocks) is said once, and so is the return; frames go on with the same clock.
+    """
+
+    is_live, is_photos = True, False
+
+    def __init__(
+        self,
+        index: int = 0,
+        *,
+        patience_s: float = 10.0,
+        loss_patience_s: float = 60.0,
+        opener: Callable[[int], Any] = open_capture,
+        report: Callable[[str], None] = _say,
+    ) -> None:
+        """Open the camera and wait for its first frame.
+
+        Args:
+            patience_s: how long the first picture may take before that is an error.
+            loss_patience_s: how long a camera that gave pictures may be gone (stopped, blocked, unplugged) before
+                iterating ends, which is said; what was recorded until then is whole.
+            opener: gives the device; replaced in tests.
+            report: where a loss and a return are said.
+
+        Raises:
+            HandMeshError: no such camera, or it gives no picture.
+        """
+        self.index, self.description = index, f"camera {index}"
+        self._patience_s, self._loss_patience_s = patience_s, loss_patience_s
+        self._opener, self._report = opener, report
+        self._slot: SourceFrame | None = None
+        self._is_lost = self._has_begun = False
+        self._ready = threading.Condition()
+        self._stop = threading.Event()
+        self._start_s = time.perf_counter()
+        capture = opener(index)
+        if not capture.isOpened():
+            capture.release()
+            raise HandMeshError(
+                f"expected a camera at index {index}, got none; plug one in, try another index, "
+                "or name a clip or a folder of photos with --source"
+            )
+        self.fps = plausible_fps(capture.get(cv2.CAP_PROP_FPS))
+        self._thread = threading.Thread(target=self._grab, args=(capture,), name=self.description, daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        while (frame := self._take()) is not None:
+            yield frame
+
+    def _take(self) -> SourceFrame | None:
+        """The newest frame once there is one; None when the camera was closed or is gone for good."""
+        with self._ready:
+            patience_s = self._loss_patience_s if self._has_begun else self._patience_s
+            if not self._ready.wait_for(self._has_news, min(QUIET_S, patience_s)):
+                self._lose("gives no pictures; waiting for it")
+                if not self._ready.wait_for(self._has_news, max(0.0, patience_s - QUIET_S)):
+                    self._give_up(patience_s)
+                    return None
+            frame, self._slot = self._slot, None
+            self._has_begun = True
+            return None if self._stop.is_set() else frame
+
+    def _has_news(self) -> bool:
+        return self._slot is not None or self._stop.is_set()
+
+    def _give_up(self, patience_s: float) -> None:
+        if not self._has_begun:
+            raise HandMeshError(
+                f"expected pictures from {self.description}, got none for {patience_s:g} s; check its cable and that "
+                "no other program uses it"
+            )
+        self._report(f"{self.description} gave no picture for {patience_s:g} s: taken to be gone, ending")
+
+    def _lose(self, what: str) -> None:
+        with self._ready:
+            if not self._is_lost:
+                self._report(f"{self.description} {what}")
+            self._is_lost = True
+
+    def close(self) -> None:
+        """End the thread and let go of the device."""
+        self._stop.set()
+        with self._ready:
+            self._ready.notify_all()
+        # A device that blocks inside read() cannot be interrupted; its thread is a daemon and dies with us.
+        self._thread.join(timeout=2)
+
+    def _grab(self, capture: Any) -> None:
+        while not self._stop.is_set():
+            picture = _read(capture)
+            grabbed_s = time.perf_counter()
+            if picture is None:
+                self._lose("stopped giving pictures; trying to open it again")
+                capture.release()
+                if not self._stop.wait(0.5):
+                    capture = self._opener(self.index)
+                continue
+            image: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+            with self._ready:
+                if self._is_lost:
+                    self._report(f"{self.description} is back")
+                    self._is_lost = False
+                self._slot = SourceFrame(grabbed_s - self._start_s, image, "", grabbed_s)
+                self._ready.notify()
+        capture.release()
+
+
+def _read(capture: Any) -> Any:
+    """A BGR picture, or None for none, whichever way the device says so."""
+    try:
+        is_read, picture = capture.read()
+    except cv2.error:
+        return None
+    return picture if is_read and picture is not None and picture.ndim == 3 else None

@@ -1,0 +1,57 @@
+"""One hand model for both hands: MANO arrays, and their mirror image for the left.
+
+Knows how parameters become vertices in the model's own frame, right or left, without torch. Does not know pictures or
+networks. The left hand is the right one with x negated: its parameters (x, -y, -z in axis-angle) are those of the
+mirrored model, so that for either side  vertices = model(global_orient, hand_pose, betas) + translation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handmesh.geometry.crop import mirror_pose
+from handmesh.mano.arrays import ManoArrays
+from handmesh.mano.numpy_layer import NumpyHand
+
+FloatArray = NDArray[np.floating[Any]]
+_FLIP_X = np.array([-1.0, 1.0, 1.0], np.float32)
+
+
+class HandModel:
+    """Poses right and left hands of one set of MANO arrays."""
+
+    def __init__(self, arrays: ManoArrays) -> None:
+        self.arrays = arrays
+        self._hand = NumpyHand(arrays)
+        faces = np.asarray(arrays.faces, np.int32)
+        self._faces = {True: faces, False: np.ascontiguousarray(faces[:, [0, 2, 1]])}
+
+    def faces(self, is_right: bool) -> NDArray[np.int32]:
+        """Triangles (1538, 3), outward for that hand."""
+        return self._faces[bool(is_right)]
+
+    def pose(
+        self, is_right: bool, global_orient: FloatArray, hand_pose: FloatArray, betas: FloatArray
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """global_orient (3, 3), hand_pose (15, 3, 3), betas (10,) -> vertices (778, 3), joints (21, 3), metres.
+
+        In the model's frame, turned by global_orient about the rest wrist; no translation.
+        """
+        if is_right:
+            return self._hand.pose(global_orient, hand_pose, betas)
+        vertices, joints = self._hand.pose(mirror_pose(global_orient), mirror_pose(hand_pose), betas)
+        return vertices * _FLIP_X, joints * _FLIP_X
+
+    def length(self, betas: FloatArray) -> float:
+        """Length of the flat hand of that shape, metres: from the wrist joint to the farthest fingertip."""
+        shape = np.asarray(betas, np.float32)
+        vertices = (self._hand.template + shape @ self._hand.shape_basis).reshape(-1, 3)
+        return float(np.sqrt(((vertices - self.rest_wrist(True, betas)) ** 2).sum(axis=1).max()))
+
+    def rest_wrist(self, is_right: bool, betas: FloatArray) -> NDArray[np.float64]:
+        """The point (3,) that global_orient turns about, metres: the rest wrist of that shape."""
+        wrist = self._hand.rest_joints[:3] + np.asarray(betas, np.float32) @ self._hand.joint_basis[:, :3]
+        return np.asarray(wrist if is_right else wrist * _FLIP_X, np.float64)

@@ -1,0 +1,220 @@
+"""A data set on disk in FreiHAND's layout, rendered by several processes.
+
+Pictures are written as they come, each whole or not at all; labels go to one shard per chunk of samples, written when
+all pictures of the chunk stand. A run that was stopped goes on where the shards end, and what it writes does not
+depend on how many processes write it. The JSON files come last: a folder that has them is complete.
+Knows: files, processes, the order of samples. Does not know: how a sample is made.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+from tqdm import tqdm
+
+from handmesh.data.freihand_writer import sample_entries, write_annotations, write_pictures
+from handmesh.errors import HandMeshError
+from handmesh.io.files import atomic_path
+from handmesh.mano.arrays import load_mano
+from handmesh.synthesis.backgrounds.pool import Backgrounds
+from handmesh.synthesis.baseline_generators import KINDS
+from handmesh.synthesis.generator import RECIPE, SampleGenerator
+
+CHUNK = 32
+#: Evaluation samples have numbers that no training sample reaches, so the two splits share no pose and no picture.
+FIRST_EVALUATION = 1 << 28
+_PARTS, _PLAN = ".parts", "synth.json"
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides what a data set holds; kept beside it as synth.json."""
+
+    train: int
+    evaluation: int
+    seed: int
+    size: int
+    hand: str  # fingerprint of the hand model
+    backgrounds: str  # fingerprint of the folder of backgrounds, "" for none
+    recipe: int = RECIPE
+    pictures: str = "full"  # one of plain.KINDS
+
+
+def write_dataset(
+    out: str | os.PathLike[str], train: int = 2000, evaluation: int = 400, seed: int = 0, size: int = 224,
+    workers: int | None = None, backgrounds: str | os.PathLike[str] | None = None, mano: str = "open",
+    progress: bool = True, pictures: str = "full",
+) -> Path:
+    """Render `train` and `evaluation` labelled right hands into the folder `out`; returns it.
+
+    The same arguments give the same bytes, whatever `workers` (None: one per core). A stopped run is taken up again
+    by the same call; a complete one returns at once. backgrounds: a folder of photos and .hdr maps.
+    pictures: "full", or simpler ones to begin with and to compare with: "plain", "basic" (plain.py).
+
+    Raises HandMeshError: numbers out of range, a folder that holds something else, an unwritable folder, a full disk.
+    """
+    if train < 0 or evaluation < 0 or train + evaluation == 0 or max(train, evaluation) >= FIRST_EVALUATION:
+        raise HandMeshError(f"expected a number of samples of 1 or more, got train={train}, eval={evaluation}")
+    if not 32 <= size <= 1024:
+        raise HandMeshError(f"expected a picture size between 32 and 1024 pixels, got {size}")
+    if pictures not in KINDS:
+        raise HandMeshError(f"expected pictures to be one of {', '.join(KINDS)}, got {pictures!r}")
+    if seed < 0 or (workers is not None and workers < 1):
+        raise HandMeshError(f"expected a seed of 0 or more and at least one worker, got {seed} and {workers}")
+    root = Path(out).expanduser()
+    folder = None if backgrounds is None else str(Path(backgrounds).expanduser().resolve())
+    # Here as well as in the workers, whose errors arrive as a broken pool.
+    behind = Backgrounds(seed, folder).fingerprint
+    plan = Plan(train, evaluation, seed, size, load_mano(mano).fingerprint(), behind, pictures=pictures)
+    if _begin(root, plan):
+        return root
+    chunks = [(split, first) for split, first in _chunks(plan) if not _shard(root, split, first).exists()]
+    done = train + evaluation - sum(_count(plan, split, first) for split, first in chunks)
+    bar = tqdm(total=train + evaluation, initial=done, unit="sample", desc=root.name, disable=not progress)
+    try:
+        _render((str(root), plan, mano, folder), chunks, workers or os.cpu_count() or 1, bar)
+        bar.set_postfix_str("writing annotations")
+    finally:
+        bar.close()
+    for split, count in (("training", train), ("evaluation", evaluation)):
+        if count:
+            write_annotations(root, split, _read_shards(root, plan, split))
+    shutil.rmtree(root / _PARTS, ignore_errors=True)
+    return root
+
+
+def _begin(root: Path, plan: Plan) -> bool:
+    """Make the folder and its plan, or check an old one; True when the set is complete already."""
+    path = root / _PLAN
+    facts = {key: value for key, value in asdict(plan).items() if (key, value) != ("pictures", "full")}
+    content = json.dumps(facts, indent=1) + "\n"
+    if path.is_file():
+        old = path.read_text(encoding="utf-8")
+        if old != content:
+            raise HandMeshError(
+                f"expected {path} to describe the set asked for, found another: {_difference(old, plan)}; "
+                "choose another folder or delete that one"
+            )
+        splits = [name for name, count in (("training", plan.train), ("evaluation", plan.evaluation)) if count]
+        complete = all((root / f"{split}_K.json").is_file() for split in splits)
+        if complete and not (root / _PARTS).exists():
+            return True
+        for scrap in root.rglob(".*.jpg"):  # half a picture of a run that was killed
+            scrap.unlink(missing_ok=True)
+        return False
+    if root.is_dir() and any(root.iterdir()):
+        raise HandMeshError(f"expected a new or empty folder, {root} holds something else; choose another folder")
+    with atomic_path(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")
+    return False
+
+
+def _difference(old: str, plan: Plan) -> str:
+    """What a set on disk is beside what was asked for, in words."""
+    try:
+        found = {"pictures": "full", **json.loads(old)}
+    except (ValueError, TypeError):
+        return "its plan cannot be read"
+    asked = asdict(plan)
+    keys = [key for key in asked if found.get(key) != asked[key]]
+    words = [f"{key} {found.get(key)!r} where {asked[key]!r} is asked for" for key in keys]
+    if "recipe" in keys:
+        words.append("this version of handmesh renders other pictures than the one that began the set")
+    return ", ".join(words) or "its plan is written otherwise"
+
+
+def _chunks(plan: Plan) -> Iterator[tuple[str, int]]:
+    for split, count in (("training", plan.train), ("evaluation", plan.evaluation)):
+        for first in range(0, count, CHUNK):
+            yield split, first
+
+
+def _count(plan: Plan, split: str, first: int) -> int:
+    total = plan.train if split == "training" else plan.evaluation
+    return min(CHUNK, total - first)
+
+
+def _shard(root: Path, split: str, first: int) -> Path:
+    return root / _PARTS / f"{split}_{first:08d}.jsonl"
+
+
+def _read_shards(root: Path, plan: Plan, split: str) -> Iterator[dict[str, Any]]:
+    for name, first in _chunks(plan):
+        if name == split:
+            with open(_shard(root, split, first), encoding="utf-8") as file:
+                yield from map(json.loads, file)
+
+
+def _render(
+    job: tuple[str, Plan, str, str | None], chunks: list[tuple[str, int]], workers: int, bar: tqdm[Any]
+) -> None:
+    """Hand the chunks out to processes, a few at a time, and wait for all of them.
+
+    job: the set's folder, its plan, the hand model and the folder of backgrounds."""
+    if not chunks:
+        return
+    # One thread each: the processes are the parallelism, and sums must not depend on a thread count.
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    pool = ProcessPoolExecutor(
+        min(workers, len(chunks)), multiprocessing.get_context("spawn"), _start_worker, job
+    )
+    try:
+        queue = iter(chunks)
+        running: set[Future[int]] = set()
+        while True:
+            while len(running) < 3 * workers and (chunk := next(queue, None)) is not None:
+                running.add(pool.submit(_render_chunk, *chunk))
+            if not running:
+                break
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                bar.update(future.result())
+    except BrokenProcessPool as error:
+        raise HandMeshError(
+            "expected the rendering processes to live, one was killed (out of memory?); "
+            "run the same command again to go on, with fewer workers"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+_worker: tuple[Path, Plan, SampleGenerator, Any]
+
+
+def _start_worker(root: str, plan: Plan, mano: str, folder: str | None) -> None:
+    global _worker
+    cv2.setNumThreads(1)
+    arrays = load_mano(mano)
+    _worker = Path(root), plan, KINDS[plan.pictures](arrays, plan.seed, plan.size, folder), arrays.hands_mean
+
+
+def _render_chunk(split: str, first: int) -> int:
+    """Render, write and count the samples of one chunk; its shard comes last."""
+    root, plan, generator, hands_mean = _worker
+    count = _count(plan, split, first)
+    offset = FIRST_EVALUATION if split == "evaluation" else 0
+    lines = []
+    for index in range(first, first + count):
+        sample = generator.sample(offset + index)
+        write_pictures(root, split, index, sample)
+        lines.append(json.dumps(sample_entries(sample, hands_mean), separators=(",", ":")))
+    with atomic_path(_shard(root, split, first)) as path:
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return count

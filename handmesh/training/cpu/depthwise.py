@@ -1,0 +1,237 @@
+"""Depthwise convolution for training on a CPU, in numba, with the batch innermost.
+
+Every map here is a float32 array (C, H, W, N): channel first, batch last. One channel's slab then lies together
+(it stays in the L2 cache through a whole pass), and every inner loop runs over one long contiguous row of W * N
+numbers, whatever the size of the map. Padding is k // 2 zeros; strides are 1 or 2; output channel ``o`` reads input
+channel ``o // multiplier``. Knows arrays; knows nothing of torch or of networks (see cpu_training.py).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from handmesh.training.cpu.channelwise import OPTIONS, moments
+
+
+@njit(inline="always")
+def _padded(image, pad, stride, width, batch):
+    """(H, W * N) -> (stride, H + 2 pad, columns * N): zero border; with stride 2 even and odd columns are parted."""
+    height = image.shape[0]
+    columns = (width + 2 * pad + stride - 1) // stride
+    rows = np.zeros((stride, height + 2 * pad, columns * batch), np.float32)
+    if stride == 1:
+        for y in range(height):
+            rows[0, y + pad, pad * batch : (pad + width) * batch] = image[y]
+    else:
+        for y in range(height):
+            for x in range(width):
+                to = (x + pad) // 2 * batch
+                rows[(x + pad) % 2, y + pad, to : to + batch] = image[y, x * batch : (x + 1) * batch]
+    return rows
+
+
+@njit(inline="always")
+def _row_1(out, a, w):
+    for i in range(out.size):
+        out[i] += w * a[i]
+
+
+@njit(inline="always")
+def _row_3(out, a, b, c, w):
+    w0, w1, w2 = w[0], w[1], w[2]
+    for i in range(out.size):
+        out[i] += w0 * a[i] + w1 * b[i] + w2 * c[i]
+
+
+@njit(inline="always")
+def _row_7(out, a, b, c, d, e, f, g, w):
+    w0, w1, w2, w3, w4, w5, w6 = w[0], w[1], w[2], w[3], w[4], w[5], w[6]
+    for i in range(out.size):
+        out[i] += w0 * a[i] + w1 * b[i] + w2 * c[i] + w3 * d[i] + w4 * e[i] + w5 * f[i] + w6 * g[i]
+
+
+@njit(inline="always")
+def _tap(rows, y, kx, stride, batch, length):
+    """The part of padded row ``y`` that tap ``kx`` multiplies, one number per output."""
+    start = kx // stride * batch
+    return rows[kx % stride, y, start : start + length]
+
+
+@njit(inline="always")
+def _correlate(rows, w, stride, batch, out):
+    """out (h, w * N) += rows cross-correlated with w (k, k)."""
+    k = w.shape[0]
+    length = out.shape[1]
+    for y in range(out.shape[0]):
+        for ky in range(k):
+            iy = y * stride + ky
+            if k == 7:
+                _row_7(
+                    out[y],
+                    _tap(rows, iy, 0, stride, batch, length),
+                    _tap(rows, iy, 1, stride, batch, length),
+                    _tap(rows, iy, 2, stride, batch, length),
+                    _tap(rows, iy, 3, stride, batch, length),
+                    _tap(rows, iy, 4, stride, batch, length),
+                    _tap(rows, iy, 5, stride, batch, length),
+                    _tap(rows, iy, 6, stride, batch, length),
+                    w[ky],
+                )
+            elif k == 3:
+                _row_3(
+                    out[y],
+                    _tap(rows, iy, 0, stride, batch, length),
+                    _tap(rows, iy, 1, stride, batch, length),
+                    _tap(rows, iy, 2, stride, batch, length),
+                    w[ky],
+                )
+            else:
+                for kx in range(k):
+                    _row_1(out[y], _tap(rows, iy, kx, stride, batch, length), w[ky, kx])
+
+
+@njit(parallel=True, **OPTIONS)
+def depthwise_forward(x, w, stride, out, mean, var):
+    """out (Co, h, w, N) = x (Ci, H, W, N) * w (Co, k, k); also mean and biased variance of each output channel."""
+    multiplier = out.shape[0] // x.shape[0]
+    _, height, width, batch = x.shape
+    _, out_height, out_width, _ = out.shape
+    pad = w.shape[1] // 2
+    for ci in prange(x.shape[0]):
+        rows = _padded(x[ci].reshape(height, width * batch), pad, stride, width, batch)
+        for co in range(ci * multiplier, (ci + 1) * multiplier):
+            result = out[co].reshape(out_height, out_width * batch)
+            result[:] = 0.0
+            _correlate(rows, w[co], stride, batch, result)
+            mean[co], var[co] = moments(result)
+
+
+@njit(inline="always")
+def _dot_3(g, a, b, c, out):
+    s0 = s1 = s2 = np.float32(0.0)
+    for i in range(g.size):
+        v = g[i]
+        s0 += v * a[i]
+        s1 += v * b[i]
+        s2 += v * c[i]
+    out[0] += s0
+    out[1] += s1
+    out[2] += s2
+
+
+@njit(inline="always")
+def _dot_7(g, a, b, c, d, e, f, h, out):
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = np.float32(0.0)
+    for i in range(g.size):
+        v = g[i]
+        s0 += v * a[i]
+        s1 += v * b[i]
+        s2 += v * c[i]
+        s3 += v * d[i]
+        s4 += v * e[i]
+        s5 += v * f[i]
+        s6 += v * h[i]
+    out[0] += s0
+    out[1] += s1
+    out[2] += s2
+    out[3] += s3
+    out[4] += s4
+    out[5] += s5
+    out[6] += s6
+
+
+@njit(inline="always")
+def _weight_gradient(rows, grad, stride, batch, out):
+    """out (k, k) = sum over outputs of grad (h, w * N) times what each tap saw."""
+    k = out.shape[0]
+    length = grad.shape[1]
+    out[:] = 0.0
+    for ky in range(k):
+        for y in range(grad.shape[0]):
+            iy = y * stride + ky
+            if k == 7:
+                _dot_7(
+                    grad[y],
+                    _tap(rows, iy, 0, stride, batch, length),
+                    _tap(rows, iy, 1, stride, batch, length),
+                    _tap(rows, iy, 2, stride, batch, length),
+                    _tap(rows, iy, 3, stride, batch, length),
+                    _tap(rows, iy, 4, stride, batch, length),
+                    _tap(rows, iy, 5, stride, batch, length),
+                    _tap(rows, iy, 6, stride, batch, length),
+                    out[ky],
+                )
+            elif k == 3:
+                _dot_3(
+                    grad[y],
+                    _tap(rows, iy, 0, stride, batch, length),
+                    _tap(rows, iy, 1, stride, batch, length),
+                    _tap(rows, iy, 2, stride, batch, length),
+                    out[ky],
+                )
+            else:
+                for kx in range(k):
+                    row = _tap(rows, iy, kx, stride, batch, length)
+                    g = grad[y]
+                    total = np.float32(0.0)
+                    for i in range(g.size):
+                        total += g[i] * row[i]
+                    out[ky, kx] += total
+
+
+@njit(inline="always")
+def _spread(grad, w, stride, batch, rows):
+    """The transpose of :func:`_correlate` for stride 2: rows (2, H + 2 pad, columns * N) += grad spread by w."""
+    k = w.shape[0]
+    length = grad.shape[1]
+    for y in range(grad.shape[0]):
+        for ky in range(k):
+            for kx in range(k):
+                _row_1(_tap(rows, y * stride + ky, kx, stride, batch, length), grad[y], w[ky, kx])
+
+
+@njit(parallel=True, **OPTIONS)
+def depthwise_backward(x, w, stride, y, mean, grad, grad_mean, grad_var, grad_x, grad_w):
+    """Gradients of :func:`depthwise_forward`.
+
+    The gradient that reaches y is grad (through y itself) plus those through its mean and variance,
+    dmean / n + 2 (y - mean) dvar / n. Writes grad_x (Ci, H, W, N) and grad_w (Co, k, k).
+    """
+    multiplier = y.shape[0] // x.shape[0]
+    _, height, width, batch = x.shape
+    _, out_height, out_width, _ = y.shape
+    k = w.shape[1]
+    pad = k // 2
+    count = np.float32(out_height * out_width * batch)
+    for ci in prange(x.shape[0]):
+        rows = _padded(x[ci].reshape(height, width * batch), pad, stride, width, batch)
+        back = grad_x[ci].reshape(height, width * batch)
+        back[:] = 0.0
+        spread = np.zeros_like(rows) if stride == 2 else rows[:0]
+        total = np.empty((out_height, out_width * batch), np.float32)
+        for co in range(ci * multiplier, (ci + 1) * multiplier):
+            offset = grad_mean[co] / count
+            slope = np.float32(2.0) * grad_var[co] / count
+            centre = mean[co]
+            g = grad[co].reshape(out_height, out_width * batch)
+            values = y[co].reshape(out_height, out_width * batch)
+            for r in range(out_height):
+                to, from_g, from_y = total[r], g[r], values[r]
+                for i in range(to.size):
+                    to[i] = from_g[i] + offset + slope * (from_y[i] - centre)
+            _weight_gradient(rows, total, stride, batch, grad_w[co])
+            if stride == 1:
+                padded = _padded(total, pad, 1, out_width, batch)
+                flipped = np.empty((k, k), np.float32)
+                for ky in range(k):
+                    for kx in range(k):
+                        flipped[ky, kx] = w[co, k - 1 - ky, k - 1 - kx]
+                _correlate(padded, flipped, 1, batch, back)
+            else:
+                _spread(total, w[co], stride, batch, spread)
+        if stride == 2:
+            for r in range(height):
+                for c in range(width):
+                    at = (c + pad) // 2 * batch
+                    back[r, c * batch : (c + 1) * batch] = spread[(c + pad) % 2, r + pad, at : at + batch]

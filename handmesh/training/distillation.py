@@ -1,0 +1,82 @@
+"""Distillation: a trained network looks at the batch too, and its answers become labels beside the true ones.
+
+The teacher may be of any backbone, head and input size: the batch is cropped at the larger of the two sizes, and each
+network sees it at its own. Knows networks and batches; does not know losses.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from handmesh.config import Config
+from handmesh.errors import HandMeshError
+from handmesh.mano.arrays import ManoArrays
+from handmesh.models.auxiliary import COMPARED
+from handmesh.models.checkpoint import load_checkpoint
+
+
+class Teacher:
+    """A trained network, folded and without gradient.
+
+    Attributes:
+        crop_size: side in pixels of the crops that a batch is to have.
+    """
+
+    def __init__(self, config: Config, mano: ManoArrays, device: Any) -> None:
+        """
+        Raises:
+            HandMeshError: no such checkpoint, one of another hand model, or one for another kind of crop.
+        """
+        net, header = load_checkpoint(config.train.teacher, mano)
+        is_perspective = bool(header["config"].get("data", {}).get("perspective", config.data.perspective))
+        if is_perspective != config.data.perspective:
+            raise HandMeshError(
+                f"expected a teacher trained with data.perspective={config.data.perspective}, got "
+                f"{config.train.teacher} with {is_perspective}: its hands are turned another way; change one of them"
+            )
+        self.net = net.reparameterize().to(device).requires_grad_(False)
+        self.size, self.pupil_size = net.config.image_size, config.model.image_size
+        self.crop_size = max(self.size, self.pupil_size)
+
+    @torch.no_grad()
+    def label(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The batch for the pupil: its pictures and pixels at the pupil's size, and the teacher's answers.
+
+        They are teacher_joints (B, 21, 3), teacher_vertices (B, 778, 3), metres in the crop's camera, teacher_rotations
+        (B, 16, 3, 3), teacher_betas (B, 10), and its last maps, teacher_map_0 and on, (B, C, H, W).
+        """
+        maps, pooled = self.net.features(resize(batch["image"], self.size))
+        output, _ = self.net.decode(maps, pooled)
+        answers = {
+            "teacher_joints": output.joints,
+            "teacher_vertices": output.vertices,
+            "teacher_rotations": output.rotations,
+            "teacher_betas": output.betas,
+            **{f"teacher_map_{index}": features for index, features in enumerate(maps[-COMPARED:])},
+        }
+        return {**shrink(batch, self.pupil_size), **{name: value.float() for name, value in answers.items()}}
+
+
+def shrink(batch: dict[str, Tensor], size: int) -> dict[str, Tensor]:
+    """A batch of crops at another size in pixels: pictures, keypoints and intrinsics together."""
+    factor = size / batch["image"].shape[1]
+    if factor == 1.0:
+        return batch
+    K_crop = batch["K_crop"].clone()
+    K_crop[:, :2] *= factor
+    K_crop[:, :2, 2] += (factor - 1) / 2
+    keypoints = (batch["keypoints_2d"] + 0.5) * factor - 0.5
+    return {**batch, "image": resize(batch["image"], size), "keypoints_2d": keypoints, "K_crop": K_crop}
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Pictures (B, S, S, 3) uint8 -> (B, size, size, 3) uint8, averaged where they become smaller."""
+    if images.shape[1] == size:
+        return images
+    planes = images.permute(0, 3, 1, 2).float()
+    planes = functional.interpolate(planes, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    return planes.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()

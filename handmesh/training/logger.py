@@ -1,0 +1,154 @@
+"""What a training run tells: a progress bar, log.jsonl, TensorBoard when it is installed, Weights & Biases when asked.
+
+Knows names and numbers; knows no networks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from handmesh.config import Config, LossConfig, config_to_dict
+from handmesh.errors import HandMeshError
+from handmesh.io.images import write_image
+from handmesh.training.state import Progress
+
+#: Names of loss terms; on the boards they stand together.
+TERMS = frozenset(field.name for field in fields(LossConfig))
+
+
+class Log:
+    """A run's words: numbers by step to every place that keeps them, and pictures."""
+
+    def __init__(self, folder: Path, config: Config, progress: Progress) -> None:
+        """Raises HandMeshError when the folder cannot be written, or Weights & Biases is asked for and is not there."""
+        from tqdm import tqdm
+
+        train = config.train
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.file = (folder / "log.jsonl").open("a", encoding="utf-8")
+        except OSError as error:
+            raise _no_folder(folder, error.strerror or str(error)) from error
+        self.folder, self.every, self.images = folder, train.log_every, train.batch_size * train.accumulate
+        self.weights = train.loss
+        self.board = _tensorboard(folder) if train.tensorboard else None
+        self.wandb = _wandb(folder, config) if train.wandb else None
+        self.bar = tqdm(total=train.steps, initial=progress.step, unit="step", dynamic_ncols=True, mininterval=5.0)
+        self.last = (progress.step, time.monotonic())
+
+    def step(self, terms: dict[str, Tensor], norm: float, rate: float, progress: Progress) -> None:
+        """Count a step; every so many, write its losses (weighted) and the speed."""
+        self.bar.update()
+        if progress.step % self.every and progress.step != 1:
+            return
+        now = time.monotonic()
+        speed = (progress.step - self.last[0]) * self.images / max(now - self.last[1], 1e-9)
+        self.last = (progress.step, now)
+        values = {name: float(value) * getattr(self.weights, name) for name, value in terms.items()}
+        line = {"loss": sum(values.values()), **values, "gradient_norm": norm, "learning_rate": rate}
+        self.bar.set_postfix_str(f"loss {line['loss']:.3f}, {speed:.0f} images/s", refresh=False)
+        self._write(line, progress, images_per_s=round(speed, 1))
+
+    def shares(self, shares: dict[str, float], progress: Progress) -> None:
+        """Write each term's share of the gradient."""
+        self._write({f"share/{name}": round(value, 5) for name, value in shares.items()}, progress)
+
+    def scores(self, scores: dict[str, float], progress: Progress) -> None:
+        """Write and print a validation's scores."""
+        self.bar.write(f"step {progress.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
+        self._write({f"val/{name}": value for name, value in scores.items()}, progress)
+        self.last = (progress.step, time.monotonic())
+
+    def picture(self, image: np.ndarray, progress: Progress) -> None:
+        """Show a picture (H, W, 3) uint8 RGB of predictions; the run's folder keeps the newest as predictions.png."""
+        write_image(self.folder / "predictions.png", image)
+        if self.board is not None:
+            self.board.add_image("predictions", image, progress.step, dataformats="HWC")
+        if self.wandb is not None:
+            import wandb
+
+            self.wandb.log({"predictions": wandb.Image(image)}, step=progress.step)
+        self.last = (progress.step, time.monotonic())
+
+    def _write(self, values: dict[str, float], progress: Progress, **more: float) -> None:
+        line = {"step": progress.step, **values, **more, "elapsed_s": round(progress.elapsed_s, 1)}
+        self.file.write(json.dumps(line) + "\n")
+        self.file.flush()
+        named = {f"loss/{name}" if name in TERMS else name: value for name, value in {**values, **more}.items()}
+        if self.board is not None:
+            for name, value in named.items():
+                self.board.add_scalar(name, value, progress.step)
+        if self.wandb is not None:
+            self.wandb.log(named, step=progress.step)
+
+    def close(self) -> None:
+        """Finish the bar and the files."""
+        self.bar.close()
+        self.file.close()
+        if self.board is not None:
+            self.board.close()
+        if self.wandb is not None:
+            self.wandb.finish()
+
+
+def check_folder(folder: Path) -> None:
+    """See whether a run's folder is there or can be made, and may be written to; makes nothing.
+
+    Raises:
+        HandMeshError: it is not so.
+    """
+    try:
+        first = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not first.is_dir():
+            raise _no_folder(folder, f"{first} is a file")
+        if not os.access(first, os.W_OK | os.X_OK):
+            raise _no_folder(folder, f"{first} may not be written to")
+    except OSError as error:
+        raise _no_folder(folder, error.strerror or str(error)) from error
+
+
+def _no_folder(folder: Path, reason: str) -> HandMeshError:
+    return HandMeshError(
+        f"expected a folder to write the run to, got {folder}: {reason}; give another one with output=FOLDER"
+    )
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"))
+
+
+def _wandb(folder: Path, config: Config) -> Any:
+    """A Weights & Biases run of the folder's name, which a resumed run continues."""
+    try:
+        import wandb
+    except ImportError as error:
+        raise HandMeshError(
+            f"expected Weights & Biases for train.wandb={config.train.wandb}, got none installed; "
+            "pip install 'handmesh[wandb]', or leave train.wandb empty"
+        ) from error
+    return wandb.init(
+        project=config.train.wandb, name=folder.name, dir=str(folder), config=config_to_dict(config),
+        id=_run_id(folder), resume="allow",
+    )  # fmt: skip
+
+
+def _run_id(folder: Path) -> str:
+    """The id that the folder's run has at Weights & Biases: made once, kept in the folder."""
+    path = folder / "wandb_id.txt"
+    if not path.is_file():
+        import uuid
+
+        path.write_text(uuid.uuid4().hex[:12], encoding="ascii")
+    return path.read_text(encoding="ascii").strip()

@@ -1,0 +1,63 @@
+"""doctor: what is missing decides the exit code, and every missing thing comes with its fix."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from handmesh.cli import doctor
+from handmesh.cli.doctor import Finding, examine, report
+from handmesh.io import system_libraries
+
+
+def test_only_what_the_main_job_needs_makes_it_fail() -> None:
+    fine = [Finding("a", "ok", "1.0"), Finding("b", "optional", "none", "get one")]
+    assert report(fine)[1] == 0
+    text, code = report([*fine, Finding("c", "missing", "not there", "put it there")])
+    assert code == 1
+    assert "put it there" in text and "cannot run here: c" in text
+
+
+def test_every_finding_that_is_not_ok_says_how_to_mend_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HANDMESH_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    for finding in examine(mano=str(tmp_path / "none.pkl"), data=str(tmp_path)):
+        assert finding.status == "ok" or finding.fix, finding
+    assert not (tmp_path / "cache").exists(), "doctor writes nothing"
+
+
+def test_a_missing_detector_fails_and_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HANDMESH_HOME", str(tmp_path))
+    found = [f for f in examine() if f.what == "hand detector"]
+    assert found and all(f.status == "missing" and f.fix == "handmesh fetch" for f in found)
+
+
+def test_named_files_that_are_not_there_fail(tmp_path: Path) -> None:
+    by_name = {f.what: f for f in examine(mano=str(tmp_path / "none.pkl"), data=str(tmp_path))}
+    assert by_name["MANO"].status == "missing"
+    assert by_name["FreiHAND"].status == "missing"
+    by_name = {f.what: f for f in examine()}
+    assert by_name["MANO"].status != "missing"
+    assert by_name["FreiHAND"].status != "missing"
+
+
+def test_an_old_package_counts_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"torch": "1.2.3+cpu", "numpy": None}
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda _: ["torch>=2.4", "numpy>=1.26", "tqdm"])
+    monkeypatch.setattr(doctor, "_version", lambda name: versions.get(name, "10.0"))
+    assert [f.status for f in doctor._packages()] == ["missing", "missing", "ok"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux borrows libraries from the system")
+def test_missing_libraries_are_named_with_their_debian_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = {"libGL.so.1", "libusb-1.0.so.0"}
+    monkeypatch.setattr(system_libraries, "is_loadable", lambda soname: soname not in gone)
+    missing = system_libraries.missing_libraries()
+    assert {library.soname for library in missing} == gone
+    assert system_libraries.install_line(missing) == "sudo apt-get install -y libgl1 libusb-1.0-0"
+    assert system_libraries.main() == 4
+    monkeypatch.setattr(system_libraries, "is_loadable", lambda soname: soname != "libusb-1.0.so.0")
+    assert system_libraries.main() == 3

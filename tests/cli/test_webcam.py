@@ -1,0 +1,337 @@
+"""The live page with a stand-in for the network: clips, photos, statistics, Ctrl-C and bad options."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from handmesh.cli import webcam
+from handmesh.errors import HandMeshError
+from handmesh.geometry.camera import intrinsics_from_fov
+from handmesh.inference.tracker import Frame
+from handmesh.io.camera_source import CameraSource
+from handmesh.io.images import read_image, write_image
+from handmesh.io.sources import SourceFrame, open_source
+from handmesh.io.video_writer import MAX_STILL_S, ClipWriter
+from handmesh.mano.arrays import ManoArrays
+from handmesh.mano.hand_model import HandModel
+from handmesh.results import Hand
+
+
+def make_hand(mano: ManoArrays, is_right: bool = True) -> Hand:
+    model, eye = HandModel(mano), np.eye(3, dtype=np.float32)
+    pose, betas = np.tile(eye, (15, 1, 1)), np.zeros(10, np.float32)
+    vertices, joints = model.pose(is_right, eye, pose, betas)
+    shift = np.array([0, 0, 0.5], np.float32) - vertices.mean(0)
+    K = intrinsics_from_fov(96, 64).astype(np.float32)
+    points = (joints + shift) @ K.T
+    return Hand(
+        vertices + shift, joints + shift, points[:, :2] / points[:, 2:], is_right, 0.9, model.faces(is_right), eye,
+        pose, betas, shift, K, np.array([0, 0, 64, 64], np.float32),
+    )  # fmt: skip
+
+
+class FakeTracker:
+    """Finds the same hand in every second frame."""
+
+    smoothing = True
+
+    def __init__(self, hand: Hand, stop_after: int | None = None) -> None:
+        self.hand, self.stop_after = hand, stop_after
+        self.times: list[float] = []
+        self.predictor = SimpleNamespace(engine=SimpleNamespace(name="fake engine"))
+
+    def run(self, source: Any) -> Iterator[Frame]:
+        for index, item in enumerate(source):
+            if index == self.stop_after:
+                raise KeyboardInterrupt
+            hands = [self.hand] if index % 2 == 0 else []
+            self.times.append(item.timestamp_s)
+            yield Frame(
+                item.timestamp_s, item.image, hands, [0], {"read": 1.0, "network": 2.0}, item.name, item.grabbed_s
+            )
+
+
+@pytest.fixture
+def tracker(monkeypatch: pytest.MonkeyPatch, open_mano: ManoArrays, tmp_path: Path) -> FakeTracker:
+    fake = FakeTracker(make_hand(open_mano))
+    monkeypatch.setattr(webcam, "_load", lambda args: fake)
+    monkeypatch.chdir(tmp_path)
+    return fake
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    with ClipWriter(tmp_path / "clip.mp4", 25) as writer:
+        for _ in range(6):
+            writer.write(np.full((64, 96, 3), 90, np.uint8))
+    return tmp_path / "clip.mp4"
+
+
+def test_a_clip_becomes_an_annotated_clip_and_numbers(tracker: FakeTracker, clip: Path, tmp_path: Path) -> None:
+    code = webcam.main(["--source", str(clip), "--headless", "--output", "out.mp4", "--stats", "stats.json"])
+    assert code == 0
+    pictures = [frame.image for frame in open_source(tmp_path / "out.mp4")]
+    assert len(pictures) == 6 and pictures[0].std() > 5
+    stats = json.loads((tmp_path / "stats.json").read_text())
+    assert list(stats) == ["frames", "frames_with_hands", "fps", "stages_ms", "engine", "resolution"]
+    assert (stats["frames"], stats["frames_with_hands"], stats["resolution"]) == (6, 3, "96x64")
+    assert {"read", "network", "draw", "write"} <= set(stats["stages_ms"]) and stats["stages_ms"]["network"] == 2.0
+    assert stats["fps"] > 0 and stats["engine"] == "fake engine"
+
+
+def test_without_a_display_a_clip_is_written_and_it_is_said(
+    tracker: FakeTracker,
+    clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(webcam, "why_no_window", lambda: "libSM.so.6 is missing; sudo apt-get install -y libsm6")
+    assert webcam.main(["--source", str(clip)]) == 0
+    assert (tmp_path / "output" / "clip-hands.mp4").is_file()
+    assert "libsm6" in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_a_playable_clip_and_the_numbers(tracker: FakeTracker, clip: Path, tmp_path: Path) -> None:
+    tracker.stop_after = 4
+    code = webcam.main(["--source", str(clip), "--headless", "--output", "out.mp4", "--stats", "stats.json"])
+    assert code == 130
+    assert len(list(open_source(tmp_path / "out.mp4"))) == 4
+    assert json.loads((tmp_path / "stats.json").read_text())["frames"] == 4
+
+
+def test_a_folder_of_photos_becomes_a_folder_of_pictures(tracker: FakeTracker, tmp_path: Path) -> None:
+    for name in ("a.png", "b.jpg", "b.png"):
+        write_image(tmp_path / "photos" / name, np.full((64, 96, 3), 90, np.uint8))
+    code = webcam.main(["--source", "photos", "--headless", "--output", "out", "--stats", "out/stats.json"])
+    assert code == 0
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "a.png",
+        "b.jpg.png",
+        "b.png.png",
+        "stats.json",
+    ]
+    assert read_image(tmp_path / "out" / "a.png").std() > 5 and read_image(tmp_path / "out" / "b.jpg.png").std() < 3
+    assert json.loads((tmp_path / "out" / "stats.json").read_text())["frames_with_hands"] == 2
+
+
+def test_sources_are_never_replaced_by_their_results(tracker: FakeTracker, clip: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "photos" / "a.png", np.full((64, 96, 3), 90, np.uint8))
+    before = clip.read_bytes(), (tmp_path / "photos" / "a.png").read_bytes()
+    with pytest.raises(HandMeshError, match=r"clip\.mp4 for both"):
+        webcam.video([str(clip), "--output", "photos/../clip.mp4"])
+    with pytest.raises(HandMeshError, match=r"a\.png for both"):
+        webcam.main(["--source", "photos", "--output", str(tmp_path / "photos")])
+    assert (clip.read_bytes(), (tmp_path / "photos" / "a.png").read_bytes()) == before
+    assert len(list(tmp_path.rglob("*"))) == 3
+
+
+def test_a_window_obeys_keys(tracker: FakeTracker, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = iter(["m", "j", "f", " ", "", "s", " ", "q"])
+    shown = []
+
+    class FakeWindow:
+        def __init__(self, title: str) -> None: ...
+
+        def __enter__(self) -> FakeWindow:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def show(self, image: np.ndarray, wait_ms: int = 1) -> str:
+            shown.append(image)
+            return next(keys)
+
+        def poll(self, wait_ms: int = 1) -> str:
+            return ""
+
+    monkeypatch.setattr(webcam, "why_no_window", lambda: None)
+    monkeypatch.setattr(webcam, "Window", FakeWindow)
+    assert webcam.main(["--source", str(clip)]) == 0
+    assert len(shown) == 8 and tracker.smoothing is False
+    assert not (tmp_path / "output" / "clip-hands.mp4").exists()
+    saved = sorted(file.suffix for file in (tmp_path / "output").iterdir())
+    assert saved == [".json", ".png"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--source", "missing.mp4"],
+        ["--source", "97", "--headless"],
+        ["--source", "{clip}", "--headless", "--output", "out.txt"],
+        ["--source", "{clip}", "--fov", "400"],
+        ["--source", "{clip}", "--camera", "missing.yaml"],
+        ["--source", "{clip}", "--hand-length", "180"],
+        ["--source", "{clip}", "--max-hands", "0"],
+        ["--nonsense"],
+    ],
+)
+def test_bad_options_are_one_clear_error(tracker: FakeTracker, clip: Path, tmp_path: Path, words: list[str]) -> None:
+    with pytest.raises(HandMeshError, match="expected|unrecognized"):
+        webcam.main([word.format(clip=clip) for word in words])
+    assert [file.name for file in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+class ScriptedCamera:
+    """A device that fails, blocks, changes its size and comes back, and is then unplugged."""
+
+    script = {4: "fail", 8: "block", 12: "size"}
+    last = 16
+
+    def __init__(self, reads: list[int]) -> None:
+        self.reads = reads
+
+    def isOpened(self) -> bool:
+        return True
+
+    def get(self, _: int) -> float:
+        return 25.0
+
+    def release(self) -> None: ...
+
+    def read(self) -> tuple[bool, Any]:
+        time.sleep(0.02)
+        self.reads.append(0)
+        count = len(self.reads)
+        action = self.script.get(count)
+        if action == "fail" or count > self.last:
+            return False, None
+        if action == "block":
+            time.sleep(0.3)
+        return True, np.full((64, 96, 3) if count < 12 else (32, 48, 3), 90, np.uint8)
+
+
+def test_a_troubled_camera_is_survived_and_the_recording_whole(
+    tracker: FakeTracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("handmesh.io.camera_source.QUIET_S", 0.1)
+    reads: list[int] = []
+    camera = CameraSource(0, opener=lambda _: ScriptedCamera(reads), loss_patience_s=0.6)
+    monkeypatch.setattr(webcam, "open_source", lambda spec: camera)
+    assert webcam.main(["--source", "0", "--headless", "--output", "out.mp4", "--stats", "stats.json"]) == 0
+    said = capsys.readouterr().err
+    order = ["stopped giving pictures", "is back", "waiting for it", "is back", "now gives 48 x 32", "ending"]
+    places = [said.find(word) for word in order[:1]]
+    for word in order[1:]:
+        places.append(said.find(word, places[-1] + 1))
+    assert all(place >= 0 for place in places) and places == sorted(places), said
+    stats = json.loads((tmp_path / "stats.json").read_text())
+    assert stats["frames"] >= 8 and stats["resolution"] == "various"
+    # It gives up to 50 pictures a second and says 25, and was gone twice: what counts is the time that passed.
+    assert 0 <= len(list(open_source(tmp_path / "out.mp4"))) - 25 * (tracker.times[-1] - tracker.times[0]) < 2.5
+
+
+@pytest.mark.parametrize("gap_s", [0.25, 60.0])
+def test_a_slow_cameras_recording_takes_as_long_as_it_did(
+    tracker: FakeTracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    gap_s: float,
+) -> None:  # fmt: skip
+    times = np.cumsum([0.0, *[1 / 12] * 12, gap_s, *[1 / 50] * 50])
+
+    class SlowCamera:
+        """Gives 12 pictures a second, then none, then 50 a second; says that it gives 30."""
+
+        description, is_live, is_photos, fps = "camera 0", True, False, 30.0
+
+        def __iter__(self) -> Iterator[SourceFrame]:
+            for index, timestamp_s in enumerate(times):
+                yield SourceFrame(float(timestamp_s), np.full((64, 96, 3), 3 * index, np.uint8))
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(webcam, "open_source", lambda spec: SlowCamera())
+    monkeypatch.setattr(webcam, "draw_hands", lambda image, *_, **__: image.copy())
+    monkeypatch.setattr(webcam, "draw_hud", lambda *_: None)
+    assert webcam.main(["--source", "0", "--headless", "--output", "out.mp4"]) == 0
+    clip = open_source(tmp_path / "out.mp4")
+    levels = [float(frame.image.mean()) for frame in clip]
+    still_s = min(gap_s, MAX_STILL_S)
+    assert clip.fps == pytest.approx(30) and 0 < len(levels) - 30 * (times[-1] - gap_s + still_s) < 2.5
+    # Every place shows the picture of its time, and the one before the gap stands still.
+    assert np.all(np.diff(levels) > -3) and abs(levels[15] - 3 * 6) < 4
+    assert abs(levels[30 + round(29 * still_s)] - 3 * 12) < 4
+    assert ("55 s without a new picture are left out" in capsys.readouterr().err) == (gap_s == 60)
+
+
+def test_no_thread_is_left(tracker: FakeTracker, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(threading.enumerate())
+    assert webcam.main(["--source", str(clip), "--headless", "--output", "a.mp4"]) == 0
+    tracker.stop_after = 2
+    assert webcam.main(["--source", str(clip), "--headless", "--output", "b.mp4"]) == 130
+    tracker.stop_after = None
+    camera = CameraSource(0, opener=lambda _: ScriptedCamera([]), loss_patience_s=0.1)
+    monkeypatch.setattr(webcam, "open_source", lambda spec: camera)
+    assert webcam.main(["--source", "0", "--headless", "--output", "c.mp4"]) == 0
+    assert set(threading.enumerate()) == before
+
+
+_ENDLESS = """
+import sys, time
+import numpy as np
+from types import SimpleNamespace
+from handmesh.cli import webcam
+from handmesh.io.camera_source import CameraSource
+
+class Device:
+    isOpened = lambda self: True
+    get = lambda self, _: 25.0
+    release = lambda self: None
+    def read(self):
+        time.sleep(0.01)
+        return True, np.full((64, 96, 3), 90, np.uint8)
+
+class Tracker:
+    smoothing, predictor = True, SimpleNamespace(engine=SimpleNamespace(name="fake engine"))
+    def run(self, source):
+        for index, item in enumerate(source):
+            if index == 20:
+                print("twenty frames", file=sys.stderr, flush=True)
+            yield SimpleNamespace(
+                timestamp_s=item.timestamp_s, image=item.image, hands=[], stages_ms={}, grabbed_s=item.grabbed_s
+            )
+
+webcam._load = lambda args: Tracker()
+webcam.open_source = lambda spec: CameraSource(0, opener=lambda _: Device())
+sys.exit(webcam.main(["--source", "0", "--headless", "--output", "out.mp4", "--stats", "stats.json"]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+def test_a_running_program_ends_when_told_to(tmp_path: Path, told: signal.Signals) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(webcam.__file__).parents[2])}
+    # A suite that was itself started in the background hands on that Ctrl-C is to be ignored.
+    program = subprocess.Popen(
+        [sys.executable, "-c", _ENDLESS], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert program.stderr is not None
+    while "twenty frames" not in program.stderr.readline():
+        assert program.poll() is None
+    program.send_signal(told)
+    _, said = program.communicate(timeout=30)
+    assert program.returncode == 130 and "Traceback" not in said and "wrote out.mp4" in said
+    assert json.loads((tmp_path / "stats.json").read_text())["frames"] >= 15
+    # A hundred pictures a second, where the camera says 25: a clip of the time that twenty of them take, or longer.
+    assert len(list(open_source(tmp_path / "out.mp4"))) >= 4
+
+
+def test_video_is_the_same_without_a_window(tracker: FakeTracker, clip: Path, tmp_path: Path) -> None:
+    assert webcam.video([str(clip), "--output", "v.mp4", "--hand-length", "18"]) == 0
+    assert len(list(open_source(tmp_path / "v.mp4"))) == 6
+    with pytest.raises(HandMeshError, match="CLIP"):
+        webcam.video([])

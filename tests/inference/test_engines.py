@@ -1,0 +1,233 @@
+"""Engines agree with PyTorch to a tenth of a millimetre, fall back with a word; the cache never serves the stale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from handmesh.config import ModelConfig
+from handmesh.errors import HandMeshError
+from handmesh.inference.engines import cache
+from handmesh.inference.engines.base import ENGINES, Engine, EngineOutput, choose_device
+from handmesh.inference.engines.factory import make_engine
+from handmesh.inference.engines.openvino_engine import OpenVinoEngine
+from handmesh.inference.engines.pytorch_engine import TorchEngine
+from handmesh.mano.arrays import ManoArrays
+from handmesh.models.checkpoint import load_checkpoint
+from handmesh.models.hand_mesh_net import HandMeshNet, HandMeshOutput
+
+SIZE = 8
+
+
+class TinyNet(nn.Module):
+    """A network of one layer with the real one's interface."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.layer = nn.Linear(SIZE * SIZE * 3, 778 * 3 + 63 + 144 + 10 + 3 + 42 + 21 + 2)
+        self.config = SimpleNamespace(image_size=SIZE)
+        self.folded = 0
+
+    def reparameterize(self) -> TinyNet:
+        self.folded += 1
+        return self
+
+    def forward(self, images: Tensor) -> HandMeshOutput:
+        x = self.layer(images.float().flatten(1) / 255)
+        parts = torch.split(x, [778 * 3, 63, 144, 10, 3, 42, 21, 1, 1], dim=1)
+        shapes = [(778, 3), (21, 3), (16, 3, 3), (10,), (3,), (21, 2), (21,), (), ()]
+        return HandMeshOutput(*(part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)))
+
+
+def pictures(count: int, size: int = SIZE) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+def largest_difference(output: EngineOutput, reference: EngineOutput) -> float:
+    assert [part.shape for part in output] == [part.shape for part in reference]
+    return max(float(np.abs(a - b).max()) for a, b in zip(output, reference, strict=True))
+
+
+def build(name: str, net: nn.Module) -> Engine:
+    """The engine of that name, or a skip where its packages are not installed."""
+    if name == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    lines: list[str] = []
+    engine = make_engine(net, name, "cpu", threads=1, report=lines.append)
+    assert not lines, lines
+    return engine
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnx"])
+def test_any_number_of_crops(name: str) -> None:
+    net = TinyNet()
+    fast, reference = build(name, net), TorchEngine(net)
+    for count in (1, 2, 3, 5):
+        output = fast(pictures(count))
+        assert largest_difference(output, reference(pictures(count))) < 1e-4
+        # One crop's answer does not depend on its neighbours, and the arrays stay the caller's.
+        alone = fast(pictures(count)[-1:])
+        kept = output.vertices.copy()
+        fast(pictures(count + 1))
+        assert np.allclose(alone.vertices[0], output.vertices[-1], atol=1e-5) and np.array_equal(kept, output.vertices)
+
+
+def test_one_engine_serves_many_threads() -> None:
+    net = TinyNet()
+    fast, reference = build("openvino", net), TorchEngine(net)
+    with ThreadPoolExecutor(4) as pool:
+        for count, output in zip([1, 2] * 10, pool.map(fast, [pictures(1), pictures(2)] * 10), strict=True):
+            assert largest_difference(output, reference(pictures(count))) < 1e-4
+
+
+def test_engines_are_chosen_by_name() -> None:
+    assert make_engine(TinyNet(), "torch", "cpu").name == "PyTorch CPU"
+    assert make_engine(TinyNet(), "auto", "cpu", threads=1).name == "OpenVINO CPU"
+    with pytest.raises(HandMeshError, match="auto, torch, .*openvino, onnx"):
+        make_engine(TinyNet(), "tensorrt")
+
+
+@pytest.mark.parametrize("name", [name for name in ENGINES if name != "torch"])
+def test_an_engine_that_fails_leaves_the_work_to_pytorch_and_says_so(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("no such\noperation")
+
+    for module, function in ((cache, "_convert"), (cache, "write_onnx"), (torch, "compile")):
+        monkeypatch.setattr(module, function, fails)
+    lines: list[str] = []
+    # torch-half fails of itself: this network has no backbone.
+    engine = make_engine(TinyNet(), name, "cpu", report=lines.append)
+    assert engine.name == "PyTorch CPU"
+    assert largest_difference(engine(pictures(2)), TorchEngine(TinyNet())(pictures(2))) == 0
+    assert len(lines) == 1 and "\n" not in lines[0] and "using PyTorch" in lines[0]
+    assert name == "torch-half" or "no such operation" in lines[0]
+
+
+def test_an_engine_whose_numbers_are_none_is_not_used() -> None:
+    net = TinyNet()
+    net.layer.bias.data[:] = torch.nan
+    lines: list[str] = []
+    make_engine(net, "openvino", "cpu", threads=1, report=lines.append)
+    assert len(lines) == 1 and "not finite" in lines[0]
+
+
+def test_pytorch_compiled_answers_the_same() -> None:
+    net = TinyNet()
+    engine = TorchEngine(net, compiled=True, backend="aot_eager")
+    assert engine.name == "PyTorch CPU compiled"
+    assert largest_difference(engine(pictures(3)), TorchEngine(net)(pictures(3))) < 1e-5
+
+
+def test_a_cuda_graph_that_cannot_be_recorded_is_said_and_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr("handmesh.inference.engines.pytorch_engine._Recorded", fails)
+    lines: list[str] = []
+    engine = TorchEngine(TinyNet(), report=lines.append)
+    engine._records = True
+    for _ in range(2):
+        assert largest_difference(engine(pictures(2)), TorchEngine(TinyNet())(pictures(2))) < 1e-5
+    assert len(lines) == 1 and "not permitted" in lines[0]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_cuda_with_a_recorded_graph_answers_as_the_cpu(count: int) -> None:
+    net, lines = TinyNet(), []
+    expected = TorchEngine(net)(pictures(count))
+    engine = TorchEngine(net, "cuda", report=lines.append)
+    for _ in range(2):
+        assert largest_difference(engine(pictures(count)), expected) < 1e-3
+    assert not lines and engine._graphs
+
+
+def test_devices() -> None:
+    assert choose_device("cpu") == "cpu" and choose_device("auto") in ("cpu", "cuda")
+    with pytest.raises(HandMeshError, match="cpu"):
+        choose_device("tpu")
+
+
+def openvino(net: TinyNet, keep: bool) -> Any:
+    return cache.openvino_model(net, SIZE, keep)
+
+
+def test_the_cache_keeps_graphs_for_onnx_runtime_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HANDMESH_HOME", str(tmp_path))
+    written: list[Path] = []
+
+    def write(*args: Any) -> None:
+        written.append(args[-1])
+        args[-1].write_bytes(b"x")
+
+    monkeypatch.setattr(cache, "write_onnx", write)
+    for _ in range(2):
+        assert cache.onnx_bytes(TinyNet(), SIZE, True) == b"x"
+    assert len(written) == 1 and len(list((tmp_path / "engines").iterdir())) == 1
+    cache.onnx_bytes(TinyNet(), SIZE, False)
+    cache.onnx_bytes(TinyNet(1), SIZE, False)
+    assert len(written) == 3 and len(list((tmp_path / "engines").iterdir())) == 1
+
+
+def test_the_cache_serves_the_same_network_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HANDMESH_HOME", str(tmp_path))
+    conversions: list[int] = []
+    convert = cache._convert
+    monkeypatch.setattr(cache, "_convert", lambda *args: (conversions.append(1), convert(*args))[1])
+    reference = TorchEngine(TinyNet())(pictures(1))
+    for expected in (1, 1):
+        engine = OpenVinoEngine(openvino(TinyNet(), True), 1)
+        assert largest_difference(engine(pictures(1)), reference) < 1e-4
+        assert len(conversions) == expected
+    openvino(TinyNet(seed=1), True)
+    assert len(conversions) == 2
+    for file in (tmp_path / "engines").glob("*.xml"):
+        file.write_text("damaged")
+    assert largest_difference(OpenVinoEngine(openvino(TinyNet(), True), 1)(pictures(1)), reference) < 1e-4
+    assert len(conversions) == 3
+    monkeypatch.setattr(cache, "MAX_KEPT", 2)
+    openvino(TinyNet(2), True)
+    assert len(list((tmp_path / "engines").iterdir())) == 2 * cache.MAX_KEPT
+    # Without being asked to, nothing is written: the hand model inside may be a licensed one.
+    monkeypatch.setenv("HANDMESH_HOME", str(tmp_path / "other"))
+    openvino(TinyNet(), False)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["random", "default"])
+def test_every_engine_agrees_with_the_training_form_within_a_tenth_of_a_millimetre(
+    weights: str, open_mano: ManoArrays, trained_looking: Callable[[ModelConfig, ManoArrays], HandMeshNet]
+) -> None:
+    small = ModelConfig(image_size=64, width=32)
+    net = trained_looking(small, open_mano) if weights == "random" else load_checkpoint("default", open_mano)[0]
+    crops = pictures(3, net.config.image_size)
+    before = TorchEngine(net)(crops)
+    names = [name for name in ("torch", "openvino", "onnx") if name != "onnx" or find_spec("onnxscript")]
+    for name in names:
+        output = build(name, net)(crops)
+        assert np.linalg.norm(output.vertices - before.vertices, axis=-1).max() < 1e-4, name
+        assert np.abs(output.keypoints_2d - before.keypoints_2d).max() < 0.05, name
+        assert largest_difference(output, before) < 0.05, name
+
+
+@pytest.mark.slow
+def test_half_precision_costs_less_than_a_millimetre(open_mano: ManoArrays) -> None:
+    net = load_checkpoint("default", open_mano)[0]
+    crops = pictures(2, net.config.image_size)
+    expected, half = TorchEngine(net)(crops), build("torch-half", net)
+    assert half.name == "PyTorch CPU half"
+    assert np.linalg.norm(half(crops).vertices - expected.vertices, axis=-1).max() < 1e-3

@@ -1,0 +1,246 @@
+"""Laws of the predictor with fake engines: truth comes back from its crops, mirrored pictures give mirrored hands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from handmesh.geometry.camera import DEFAULT_FOV_DEG, intrinsics_from_fov, project_points
+from handmesh.geometry.crop import CropTransform, box_around, mirror_pose, roll_of
+from handmesh.geometry.rotation import axis_angle_to_matrix_np
+from handmesh.inference.engines.base import EngineOutput
+from handmesh.inference.placement import resize_hand
+from handmesh.inference.predictor import CropSettings, HandMeshPredictor, drop_duplicates
+from handmesh.mano.arrays import ManoArrays
+from handmesh.mano.hand_model import HandModel
+from handmesh.mano.layer import ManoLayer
+from handmesh.results import Detection, Hand
+
+WIDTH, HEIGHT = 320, 240
+K = intrinsics_from_fov(WIDTH, HEIGHT, 60)
+
+
+class FakeDetector:
+    """Finds what it was told."""
+
+    def __init__(self, places: list[Detection] | None = None) -> None:
+        self.places = places or []
+
+    def detect(self, image: np.ndarray, max_hands: int | None = None) -> list[Detection]:
+        return self.places
+
+    def study(self, image: np.ndarray, place: Detection) -> Detection:
+        return place
+
+
+class Truth:
+    """A known hand before a known camera."""
+
+    def __init__(self, model: HandModel, is_right: bool, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.is_right = is_right
+        self.global_orient = axis_angle_to_matrix_np(rng.normal(0, 1, 3))
+        self.hand_pose = axis_angle_to_matrix_np(rng.normal(0, 0.3, (15, 3)))
+        self.betas = rng.normal(0, 1, 10)
+        self.translation = np.array([0.05, -0.04, 0.5])
+        vertices, joints = model.pose(is_right, self.global_orient, self.hand_pose, self.betas)
+        self.vertices, self.joints = vertices + self.translation, joints + self.translation
+        self.keypoints_2d = project_points(self.joints, K)
+
+    def place(self, side: bool | None = None) -> Detection:
+        return Detection(box_around(self.keypoints_2d), side, 1.0, roll_of(self.keypoints_2d))
+
+
+class OraclePredictor(HandMeshPredictor):
+    """A predictor whose engine knows the truth: it writes it down in the frame of each crop it is asked about."""
+
+    def __init__(self, mano: ManoArrays, truth: Truth, crop: CropSettings) -> None:
+        self.truth, self.crops = truth, list[CropTransform]()
+        super().__init__(self._answer, mano, crop, FakeDetector([truth.place()]))  # type: ignore[arg-type]
+
+    def make_crop(self, place: Detection, K: np.ndarray) -> CropTransform:
+        self.crops.append(super().make_crop(place, K))
+        return self.crops[-1]
+
+    def _answer(self, images: np.ndarray) -> EngineOutput:
+        crops, self.crops = self.crops, []
+        return stack([self._row(crop) for crop in crops])
+
+    def _row(self, crop: CropTransform) -> EngineOutput:
+        truth = self.truth
+        is_shown_right = truth.is_right != crop.is_mirrored
+        pose = truth.hand_pose if is_shown_right and truth.is_right else mirror_pose(truth.hand_pose)
+        rotations = np.concatenate([crop.apply_rotation(truth.global_orient)[None], pose])
+        if is_shown_right:
+            # The network's vertices come from the model itself, turned about the rest wrist.
+            vertices, joints = self.model.pose(True, rotations[0], rotations[1:], truth.betas)
+        else:
+            vertices, joints = crop.apply_points_3d(truth.vertices), crop.apply_points_3d(truth.joints)
+        return answer(
+            vertices, joints, rotations, truth.betas, crop.apply_points_2d(truth.keypoints_2d),
+            is_right=0.9 if is_shown_right else 0.1,
+        )  # fmt: skip
+
+
+def answer(
+    vertices: np.ndarray, joints: np.ndarray, rotations: np.ndarray, betas: np.ndarray, keypoints: np.ndarray,
+    is_right: float = 0.9, presence: float = 0.9,
+) -> EngineOutput:  # fmt: skip
+    parts = (vertices, joints, rotations, betas, np.array([5.0, 0, 0]), keypoints, np.ones(21), presence, is_right)
+    return EngineOutput(*(np.asarray(part, np.float32) for part in parts))
+
+
+def stack(rows: list[EngineOutput]) -> EngineOutput:
+    return EngineOutput(*(np.stack(parts) for parts in zip(*rows, strict=True)))
+
+
+def colour_engine(model: HandModel) -> Callable[[np.ndarray], EngineOutput]:
+    """A network of sorts: parameters are fixed linear functions of the crop's pixels."""
+    rng = np.random.default_rng(7)
+    weights = rng.normal(0, 1, (48, 16 * 3 + 10 + 42))
+
+    def run(images: np.ndarray) -> EngineOutput:
+        rows = []
+        for image in images:
+            cells = (
+                image.reshape(4, image.shape[0] // 4, 4, image.shape[1] // 4, 3).mean((1, 3)).reshape(-1) / 255 - 0.5
+            )
+            numbers = cells @ weights
+            rotations = axis_angle_to_matrix_np(numbers[:48].reshape(16, 3) * 0.3)
+            betas = numbers[48:58]
+            vertices, joints = model.pose(True, rotations[0], rotations[1:], betas)
+            size = image.shape[0]
+            keypoints = size / 2 * (1 + 6 * joints[:, :2]) + numbers[58:].reshape(21, 2)
+            rows.append(answer(vertices, joints, rotations, betas, keypoints, is_right=0.5 + 0.1 * np.tanh(numbers[0])))
+        return stack(rows)
+
+    return run
+
+
+def picture(seed: int = 0) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(0, 256, (HEIGHT // 20, WIDTH // 20, 3), dtype=np.uint8)
+    return np.kron(coarse, np.ones((20, 20, 1), np.uint8))
+
+
+def assert_model_gives_vertices(hand: Hand, mano: ManoArrays) -> None:
+    """The law of the result: the (mirrored, for a left hand) model's vertices plus translation are the vertices."""
+    flip = torch.diag(torch.tensor([1.0 if hand.is_right else -1.0, 1.0, 1.0]))
+    turn, pose = (torch.from_numpy(np.array(part)) for part in (hand.global_orient, hand.hand_pose))
+    vertices, joints = ManoLayer(mano)(
+        (flip @ turn @ flip)[None], (flip @ pose @ flip)[None], torch.from_numpy(np.array(hand.betas))[None]
+    )
+    assert np.abs((vertices[0] @ flip).numpy() + hand.translation - hand.vertices).max() < 1e-5
+    assert np.abs((joints[0] @ flip).numpy() + hand.translation - hand.joints).max() < 1e-5
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+@pytest.mark.parametrize("perspective", [True, False])
+@pytest.mark.parametrize("knows_side", [True, False])
+def test_truth_comes_back(open_mano: ManoArrays, is_right: bool, perspective: bool, knows_side: bool) -> None:
+    for seed in range(3):
+        truth = Truth(HandModel(open_mano), is_right, seed)
+        predictor = OraclePredictor(open_mano, truth, CropSettings(64, 1.5, perspective))
+        if knows_side:
+            predictor.detector.places = [truth.place(is_right)]  # type: ignore[attr-defined]
+        (hand,) = predictor(picture(), K=K)
+        assert hand.is_right == is_right
+        # A plain cut-out off the axis keeps the camera's direction, so nothing but the arithmetic is lost.
+        assert np.abs(hand.vertices - truth.vertices).max() < 2e-4
+        assert np.abs(hand.keypoints_2d - truth.keypoints_2d).max() < 1e-2
+        assert np.abs(hand.global_orient - truth.global_orient).max() < 1e-5
+        assert np.abs(hand.hand_pose - truth.hand_pose).max() < 1e-5
+        assert np.abs(hand.translation - truth.translation).max() < 2e-4
+        assert_model_gives_vertices(hand, open_mano)
+
+
+def colour_predictor(mano: ManoArrays, places: list[Detection]) -> HandMeshPredictor:
+    engine = colour_engine(HandModel(mano))
+    return HandMeshPredictor(engine, mano, CropSettings(64, 1.4), FakeDetector(places))  # type: ignore[arg-type]
+
+
+def first_normal(hand: Hand) -> np.ndarray:
+    a, b, c = hand.vertices[hand.faces[0]]
+    return np.cross(b - a, c - a)
+
+
+@pytest.mark.parametrize("side", [True, False, None])
+def test_a_mirrored_picture_gives_mirrored_hands(open_mano: ManoArrays, side: bool | None) -> None:
+    box, roll = np.array([90.0, 60, 210, 190]), 25.0
+    mirrored_box = np.array([WIDTH - box[2], box[1], WIDTH - box[0], box[3]])
+    mirrored_side = None if side is None else not side
+    (hand,) = colour_predictor(open_mano, [Detection(box, side, 1.0, roll)])(picture(), K=K)
+    mirrored_image = np.ascontiguousarray(picture()[:, ::-1])
+    (other,) = colour_predictor(open_mano, [Detection(mirrored_box, mirrored_side, 1.0, -roll)])(mirrored_image, K=K)
+    flip = np.array([-1, 1, 1])
+    assert hand.is_right is not other.is_right
+    assert np.abs(hand.vertices * flip - other.vertices).max() < 1e-3
+    assert np.abs((WIDTH - 1 - hand.keypoints_2d[:, 0]) - other.keypoints_2d[:, 0]).max() < 0.5
+    assert np.abs(mirror_pose(hand.hand_pose) - other.hand_pose).max() < 1e-2
+    for each in (hand, other):
+        assert_model_gives_vertices(each, open_mano)
+    normal, mirrored_normal = (first_normal(each) for each in (hand, other))
+    assert np.dot(normal * flip, mirrored_normal) > 0  # outward stays outward
+
+
+def test_the_camera_scales_distance_not_pixels(open_mano: ManoArrays) -> None:
+    box = np.array([[100.0, 60, 220, 180]])
+    predictor = colour_predictor(open_mano, [])
+    near, far = (predictor(picture(), box, [True], fov_deg=fov)[0] for fov in (60.0, 30.0))
+    assert np.abs(near.keypoints_2d - far.keypoints_2d).max() < 2
+    ratio = (far.joints[:, 2].mean() / near.joints[:, 2].mean()) / (far.K[0, 0] / near.K[0, 0])
+    assert 0.85 < ratio < 1.15
+    (default,) = predictor(picture(), box, [True])
+    assert np.allclose(default.K, intrinsics_from_fov(WIDTH, HEIGHT, DEFAULT_FOV_DEG))
+
+
+def test_boxes_keep_their_order_and_number(open_mano: ManoArrays) -> None:
+    predictor = colour_predictor(open_mano, [])
+    boxes = np.array([[10.0, 10, 90, 90], [150, 60, 250, 160], [10.0, 10, 90, 90]])
+    hands = predictor(picture(), boxes, [True, False, None])
+    assert [hand.is_right for hand in hands[:2]] == [True, False] and len(hands) == 3
+    alone = predictor(picture(), boxes[1:2], [False])[0]
+    assert np.allclose(alone.vertices, hands[1].vertices, atol=1e-6)
+    assert predictor(picture(), np.zeros((0, 4))) == [] and predictor(picture()) == []
+
+
+def test_absent_hands_and_duplicates_are_left_out(open_mano: ManoArrays) -> None:
+    box = np.array([100.0, 60, 220, 180])
+    places = [Detection(box, True, 0.9), Detection(box + 2, True, 0.8), Detection(box - [90, 50, 90, 50], True, 0.7)]
+    predictor = colour_predictor(open_mano, places)
+    hands = predictor(picture())
+    assert drop_duplicates(hands) == hands and 1 <= len(hands) <= 3
+    predictor.presence_threshold = 0.95
+    assert predictor(picture()) == []
+
+
+def test_wrong_arguments_are_named(open_mano: ManoArrays) -> None:
+    predictor = colour_predictor(open_mano, [])
+    with pytest.raises(ValueError, match="read_image"):
+        predictor(picture().astype(np.float32))
+    with pytest.raises(ValueError, match="x0 < x1"):
+        predictor(picture(), [[10, 10, 5, 5]])
+    with pytest.raises(ValueError, match="2 boxes, got 1"):
+        predictor(picture(), np.array([[0.0, 0, 9, 9]] * 2), [True])
+    with pytest.raises(ValueError, match="focal"):
+        predictor(picture(), K=np.zeros((3, 3)))
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_measured_hand_is_seen_where_it_was_at_its_true_size(open_mano: ManoArrays, is_right: bool) -> None:
+    box = np.array([[100.0, 60, 220, 180]])
+    predictor = colour_predictor(open_mano, [Detection(box[0], is_right, 0.9)])
+    guessed, measured = (predictor(picture(), box, [is_right], K, hand_length_m=m)[0] for m in (None, 0.21))
+    factor = 0.21 / predictor.model.length(guessed.betas)
+    assert guessed.scale == 1.0 and measured.scale == pytest.approx(factor, rel=1e-5) and abs(factor - 1) > 0.05
+    np.testing.assert_allclose(measured.joints, guessed.joints * factor, rtol=1e-5)
+    np.testing.assert_allclose(measured.keypoints_2d, guessed.keypoints_2d)
+    for before, after in ((guessed.vertices, measured.vertices), (guessed.joints, measured.joints)):
+        np.testing.assert_allclose(project_points(after, K), project_points(before, K), atol=1e-2)
+    vertices, _ = predictor.model.pose(is_right, measured.global_orient, measured.hand_pose, measured.betas)
+    np.testing.assert_allclose(measured.scale * vertices + measured.translation, measured.vertices, atol=1e-5)
+    for hand in predictor(picture(), K=K, hand_length_m=0.21):
+        assert hand.scale * predictor.model.length(hand.betas) == pytest.approx(0.21, rel=1e-5)
+        assert resize_hand(hand, 0.21, predictor.model).scale == pytest.approx(hand.scale)

@@ -1,0 +1,51 @@
+"""A file is whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from handmesh.errors import HandMeshError
+from handmesh.io.files import atomic_path, cache_dir, sha256_file
+
+
+def test_the_final_name_appears_only_when_the_block_ends_well(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "mesh.obj"
+    with atomic_path(target) as path:
+        path.write_text("whole")
+        assert path.suffix == ".obj" and not target.exists()
+    assert target.read_text() == "whole"
+    with pytest.raises(RuntimeError), atomic_path(target) as path:
+        path.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "whole"
+    assert os.listdir(target.parent) == ["mesh.obj"]
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_for_the_user(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HandMeshError, match="expected to write"), atomic_path(tmp_path / "file" / "x.json"):
+        pass
+
+
+def test_a_full_disk_leaves_the_last_good_file(tmp_path: Path) -> None:
+    target = tmp_path / "weights.bin"
+    target.write_bytes(b"good")
+    with pytest.raises(HandMeshError, match="No space left"), atomic_path(target) as path:
+        path.write_bytes(b"par")
+        raise OSError(28, "No space left on device")
+    assert target.read_bytes() == b"good" and len(os.listdir(tmp_path)) == 1
+
+
+def test_checksum_is_sha256_of_the_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(b"hand" * 1_000_000)
+    assert sha256_file(path) == hashlib.sha256(b"hand" * 1_000_000).hexdigest()
+
+
+def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HANDMESH_HOME", str(tmp_path))
+    assert cache_dir() == tmp_path

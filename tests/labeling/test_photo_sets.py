@@ -1,0 +1,170 @@
+"""Real photos: the held-out split, annotation files, and that a perfect network measures zero."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handmesh.errors import HandMeshError
+from handmesh.evaluation.real_photos import crop_for, evaluate_real, format_rows, in_teacher_terms, summarize
+from handmesh.io.images import write_image
+from handmesh.labeling import photo_sets
+from handmesh.labeling.landmark_correction import teacher_terms
+from handmesh.labeling.photo_sets import (
+    HELD_OUT_SETS,
+    LabelledPhoto,
+    annotated_photos,
+    list_unlabelled,
+    readable,
+    teacher_photos,
+)
+from handmesh.labeling.teacher import TeacherLabel
+
+
+def make_photo(folder: Path, name: str, is_right: bool | None, seed: int, held_out: bool = False) -> LabelledPhoto:
+    path = folder / name
+    rng = np.random.default_rng(seed)
+    write_image(path, rng.integers(0, 255, (90, 120, 3), dtype=np.uint8))
+    keypoints = rng.uniform([30, 20], [90, 80], (21, 2))
+    return LabelledPhoto(path, "sign-digits", held_out, keypoints, rng.normal(size=(21, 3)) * 0.04, is_right)
+
+
+def test_digits_are_split_by_blocks_and_webcam_sets_whole(tmp_path: Path) -> None:
+    for digit in ("0", "1"):
+        for number in range(10):
+            file = tmp_path / "sign-digits" / digit / f"IMG_{95 + number}.JPG"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+    for name in (HELD_OUT_SETS[0], "another-set"):
+        (tmp_path / "webcam-crops" / name).mkdir(parents=True)
+        (tmp_path / "webcam-crops" / name / "a.jpg").touch()
+        (tmp_path / "webcam-crops" / name / "notes.txt").touch()
+    found = list_unlabelled(tmp_path)
+    assert len(found) == 22
+    for digit in ("0", "1"):
+        block = [held for path, group, held in found if group == "sign-digits" and path.parent.name == digit]
+        # Numbers, not letters, give the order: IMG_103 and IMG_104 are the last two.
+        names = [path.name for path, _, held in found if held and path.parent.name == digit]
+        assert block == [False] * 8 + [True] * 2 and names == ["IMG_103.JPG", "IMG_104.JPG"]
+    assert {group: held for _, group, held in found if "webcam" in group} == {
+        f"webcam-crops/{HELD_OUT_SETS[0]}": True,
+        "webcam-crops/another-set": False,
+    }
+
+
+def test_any_folder_of_photos_is_split_by_blocks(tmp_path: Path) -> None:
+    for name in [*(f"{i}.jpg" for i in range(5)), *(f"sub/{i}.png" for i in range(10))]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = list_unlabelled(tmp_path)
+    assert [held for _, group, held in found if group == "sub"] == [False] * 8 + [True] * 2
+    assert [path.name for path, group, held in found if group == tmp_path.name and held] == ["4.jpg"]
+
+
+def test_a_damaged_photo_costs_no_other_its_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HANDMESH_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("handmesh.detection.palm_detector.PalmDetector", object)
+    monkeypatch.setattr("handmesh.detection.landmark_model.LandmarkModel", object)
+    label = TeacherLabel(np.ones((21, 2)), np.ones((21, 3)), True, 0.01)
+    monkeypatch.setattr(photo_sets, "_label", lambda *_: label)
+    folder = tmp_path / "photos"
+    make_photo(folder, "1.png", True, 0)
+    (folder / "2.png").write_bytes(b"not a picture")
+    make_photo(folder, "a².png", True, 1)
+    assert [photo.path.name for photo in teacher_photos(folder, progress=False)] == ["a².png", "1.png"]
+    assert capsys.readouterr().err.count("2.png") == 1
+
+
+def test_a_folder_without_photos_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HandMeshError, match="expected photos"):
+        teacher_photos(tmp_path)
+    assert annotated_photos(tmp_path) == []
+
+
+def test_annotations_are_read_in_the_projects_joint_order(tmp_path: Path) -> None:
+    folder = tmp_path / "annotated" / "rhd"
+    folder.mkdir(parents=True)
+    # Each point carries its own number, in RHD's order: wrist, then each finger from tip to base.
+    points = [[float(i), float(i), 1] for i in range(21)]
+    points[4][2] = 0
+    joints = [[i, 0, 1000] for i in range(21)]
+    annotation = {"image_id": 7, "keypoints": points, "joint_cam": joints, "hand_type": "left"}
+    content = {"images": [{"id": 7, "file_name": "x.png"}], "annotations": [annotation]}
+    (folder / "test_rhd.json").write_text(json.dumps(content))
+    (photo,) = annotated_photos(tmp_path)
+    assert photo.is_right is False and photo.path == folder / "x.png"
+    assert np.isnan(photo.keypoints_2d[1]).all()
+    np.testing.assert_array_equal(photo.keypoints_2d[[2, 3, 4, 5, 8, 20], 0], [3, 2, 1, 8, 5, 17])
+    np.testing.assert_allclose(photo.joints[:5, 0], np.array([0, 4, 3, 2, 1]) / 1000)
+    (folder / "test_rhd.json").write_text("{")
+    with pytest.raises(HandMeshError, match="test_rhd"):
+        annotated_photos(tmp_path)
+
+
+def test_a_damaged_photo_is_named_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad, gone = (make_photo(tmp_path, f"{name}.png", True, 0) for name in ("good", "bad", "gone"))
+    bad.path.write_bytes(bad.path.read_bytes()[:40])
+    gone.path.unlink()
+    assert readable([bad, good, gone]) == [good]
+    said = capsys.readouterr().err
+    assert said.count("skipped: ") == 2 and "bad.png" in said and "gone.png" in said
+
+
+def test_a_perfect_network_measures_zero_also_for_left_hands(tmp_path: Path) -> None:
+    photos = [make_photo(tmp_path, f"{i}.png", side, i) for i, side in enumerate((True, False, None))]
+    crops = [crop_for(photo, 120, 90, 64, 1.5) for photo in photos]
+    assert [crop.is_mirrored for crop in crops] == [False, True, False]
+    truth = [(c.apply_points_3d(p.joints) * 1.3, c.apply_points_2d(p.keypoints_2d)) for c, p in zip(crops, photos)]
+
+    def perfect(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        assert batch.shape == (3, 64, 64, 3) and batch.dtype == np.uint8
+        return np.stack([joints for joints, _ in truth]), np.stack([keypoints for _, keypoints in truth])
+
+    def shifted(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        joints, keypoints = perfect(batch)
+        return joints * [-1, 1, 1], keypoints + [3, 4]
+
+    for result in evaluate_real(perfect, photos, 64, 1.5):
+        assert result.pa_mm == pytest.approx(0, abs=1e-3) and result.error_2d == pytest.approx(0, abs=1e-9)
+    for result, crop, photo in zip(evaluate_real(shifted, photos, 64, 1.5), crops, photos):
+        # Five crop pixels, brought back to the photo, over the side of the label's box there.
+        side = np.ptp(photo.keypoints_2d, axis=0).max()
+        zoom = crop.K_crop[0, 0] / crop.K[0, 0]
+        assert result.error_2d == pytest.approx(5 / zoom / side, rel=0.1)
+        # A mirrored hand is no match where only proper rotations count.
+        assert result.pa_mm > 5
+
+
+def test_results_in_the_teachers_terms_are_measured_at_the_teachers_points(tmp_path: Path) -> None:
+    terms = teacher_terms()
+    made = [make_photo(tmp_path, f"{i}.png", side, i) for i, side in enumerate((True, False))]
+    photos = [
+        replace(p, joints=terms.points_of(p.joints), keypoints_2d=terms.keypoints_of(p.keypoints_2d)) for p in made
+    ]
+    crops = [crop_for(photo, 120, 90, 64, 1.5) for photo in photos]
+    truth = [(c.apply_points_3d(p.joints), c.apply_points_2d(p.keypoints_2d)) for c, p in zip(crops, made)]
+
+    def perfect(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.stack([joints for joints, _ in truth]), np.stack([keypoints for _, keypoints in truth])
+
+    as_it_is = evaluate_real(perfect, photos, 64, 1.5)
+    for plain, moved in zip(as_it_is, in_teacher_terms(as_it_is, terms)):
+        assert moved.pa_mm == pytest.approx(0, abs=1e-3) and plain.pa_mm > 2
+        assert moved.error_2d == pytest.approx(0, abs=1e-6) and plain.error_2d > 0.04
+    assert in_teacher_terms(as_it_is, None) == as_it_is
+
+
+def test_rows_keep_held_out_photos_apart(tmp_path: Path) -> None:
+    photos = [make_photo(tmp_path, f"{i}.png", True, i, held_out=i > 1) for i in range(4)]
+    results = evaluate_real(lambda batch: (np.ones((4, 21, 3)), np.ones((4, 21, 2))), photos, 32, 1.5)
+    rows = summarize(results)
+    assert [(row["held_out"], row["samples"]) for row in rows] == [(False, 2), (True, 2)]
+    for row, chosen in zip(rows, (results[:2], results[2:])):
+        assert row["error_2d"] == pytest.approx(np.mean([r.error_2d for r in chosen]))
+    assert "held out" in format_rows(rows)

@@ -1,0 +1,102 @@
+"""From a teacher's points to a data set: the hand lies where the teacher saw it, and poor labels stay out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handmesh.cli import main as cli
+from handmesh.data.freihand import FreiHandDataset
+from handmesh.errors import HandMeshError
+from handmesh.geometry.camera import intrinsics_from_fov, project_points
+from handmesh.geometry.rotation import axis_angle_to_matrix_np
+from handmesh.io.images import write_image
+from handmesh.labeling.photo_sets import LabelledPhoto
+from handmesh.labeling.pseudo_labels import correct, write_pseudo_labelled
+from handmesh.mano.arrays import ManoArrays, load_mano
+from handmesh.mano.numpy_layer import pose_vertices
+
+
+@pytest.fixture(scope="module")
+def arrays() -> ManoArrays:
+    return load_mano("open")
+
+
+@pytest.fixture(scope="module")
+def photos(arrays: ManoArrays, tmp_path_factory: pytest.TempPathFactory) -> list[LabelledPhoto]:
+    """A right hand, the same hand as a left one, a held-out one, an untrusted one, and one of impossible points."""
+    folder = tmp_path_factory.mktemp("photos")
+    K = intrinsics_from_fov(160, 120, 30)
+    mean = axis_angle_to_matrix_np(np.asarray(arrays.hands_mean).reshape(15, 3))
+    # Fingers up, palm to the camera.
+    orient = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
+    _, joints = pose_vertices(arrays, orient, mean, np.zeros(10))
+    joints = joints.astype(np.float64) - joints[9] + [0.02, 0.01, 0.6]
+    path = folder / "right.png"
+    picture = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+    write_image(path, picture)
+    write_image(folder / "left.png", picture[:, ::-1].copy())
+    pixels = project_points(joints, K)
+    right = LabelledPhoto(path, "sign-digits", False, pixels, joints, True)
+    left = replace(
+        right, path=folder / "left.png", keypoints_2d=pixels * [-1, 1] + [159, 0], joints=joints * [-1, 1, 1],
+        is_right=False,
+    )  # fmt: skip
+    impossible = replace(right, joints=joints[::-1].copy())
+    return [right, left, replace(right, is_held_out=True), replace(right, disagreement=0.3), impossible]
+
+
+def test_good_labels_become_samples_and_poor_ones_do_not(arrays, photos, tmp_path: Path) -> None:
+    kept = write_pseudo_labelled(photos, tmp_path / "set", arrays, progress=False)
+    assert (kept.training, kept.evaluation, kept.untrusted, kept.unfitted) == (2, 1, 1, 1)
+    training = FreiHandDataset(tmp_path / "set", "training")
+    assert len(training) == 2 and len(FreiHandDataset(tmp_path / "set", "evaluation")) == 1
+    first, mirrored = training.sample(0), training.sample(1)
+    # The left hand is stored as the right one it is the mirror of, picture and labels alike.
+    np.testing.assert_allclose(mirrored["joints"], first["joints"], atol=2e-3)
+    assert np.abs(mirrored["image"].astype(int) - first["image"].astype(int)).mean() < 2
+    for sample in (first, mirrored):
+        assert sample["image"].shape == (224, 224, 3)
+        seen = project_points(sample["joints"], sample["K"])
+        side = np.ptp(seen, axis=0).max()
+        # Twice the hand's box fills the picture, and the hand is in its middle.
+        assert side == pytest.approx(112, rel=0.08)
+        np.testing.assert_allclose((seen.min(0) + seen.max(0)) / 2, 111.5, atol=4)
+
+
+def test_labels_are_corrected_alike_for_both_sides_and_for_the_measured_hand_alone(arrays, photos) -> None:
+    right, left = correct(photos[:2], arrays)
+    np.testing.assert_allclose(left.joints * [-1, 1, 1], right.joints, atol=1e-9)
+    np.testing.assert_allclose(left.keypoints_2d * [-1, 1] + [159, 0], right.keypoints_2d, atol=1e-9)
+    assert np.linalg.norm(right.keypoints_2d - photos[0].keypoints_2d, axis=-1).mean() > 0.5
+    other = replace(arrays, v_template=arrays.v_template + 1e-3)
+    assert correct(photos[:2], other) == photos[:2] and correct([], arrays) == []
+
+
+def test_nothing_to_write_is_an_error(arrays, photos, tmp_path: Path) -> None:
+    with pytest.raises(HandMeshError, match="trusted labels"):
+        write_pseudo_labelled([replace(photos[0], disagreement=1.0)], tmp_path / "set", arrays, progress=False)
+    assert not (tmp_path / "set").exists()
+
+
+def test_photos_that_no_hand_fits_are_an_error(arrays, photos, tmp_path: Path) -> None:
+    with pytest.raises(HandMeshError, match="none of 1 with trusted labels"):
+        write_pseudo_labelled([photos[-1]], tmp_path / "set", arrays, progress=False)
+    assert not (tmp_path / "set").exists()
+
+
+def test_nothing_held_out_leaves_a_set_that_packs(
+    arrays, photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("handmesh.labeling.photo_sets.teacher_photos", lambda *_: photos[:1])
+    assert cli_run("label", "photos", "--out", str(tmp_path)) is None
+    assert "data.val_root" in capsys.readouterr().out and not list(tmp_path.glob("evaluation*"))
+    assert cli_run("pack", str(tmp_path)) is None
+    assert [path.name for path in tmp_path.glob("*.pack")] == ["training.pack"]
+
+
+def cli_run(*words: str) -> int | None:
+    return cli._run(list(words))

@@ -1,0 +1,38 @@
+"""A network is shipped only when it is as good as the run's; until then what was shipped before stays."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from handmesh.config import Config, ModelConfig
+from handmesh.errors import HandMeshError
+from handmesh.mano.arrays import ManoArrays
+from handmesh.models.checkpoint import load_checkpoint, save_checkpoint
+
+
+def test_what_was_shipped_stays_until_another_is_as_good(
+    tmp_path: Path, open_mano: ManoArrays, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    trained_looking: Callable[[ModelConfig, ManoArrays], Any], script: Callable[[str], ModuleType],
+) -> None:  # fmt: skip
+    ship = script("release_weights")
+    config = Config(model=ModelConfig(image_size=64, width=32))
+    save_checkpoint(tmp_path / "run", trained_looking(config.model, open_mano), config)
+    shipped = tmp_path / "assets" / "default.safetensors"
+    shipped.parent.mkdir()
+    shipped.write_text("the one before")
+    monkeypatch.setattr(sys, "argv", ["ship.py", str(tmp_path / "run"), "--output", str(shipped)])
+    monkeypatch.setattr(ship, "MAX_BYTES", 1000)
+    with pytest.raises(HandMeshError, match="as it was"):
+        ship.main()
+    assert shipped.read_text() == "the one before" and len(list(shipped.parent.iterdir())) == 1
+    monkeypatch.setattr(ship, "MAX_BYTES", 1_000_000_000)
+    monkeypatch.setattr(ship, "MAX_DIFFERENCE_MM", 1000.0)
+    ship.main()
+    assert f"{shipped}: " in capsys.readouterr().out and len(list(shipped.parent.iterdir())) == 1
+    assert load_checkpoint(shipped, open_mano)[0].config.image_size == 64

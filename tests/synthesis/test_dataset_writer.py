@@ -1,0 +1,139 @@
+"""A set on disk: the same bytes from any number of processes, after any stop, or one clear error."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from handmesh.data.freihand import FreiHandDataset
+from handmesh.errors import HandMeshError
+from handmesh.geometry.camera import project_points
+from handmesh.mano.numpy_layer import pose_vertices
+from handmesh.synthesis import dataset_writer
+from handmesh.synthesis.dataset_writer import FIRST_EVALUATION, write_dataset
+from handmesh.synthesis.generator import SampleGenerator
+
+
+def digests(root: Path) -> dict[str, str]:
+    files = (p for p in sorted(root.rglob("*")) if p.is_file())
+    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.fixture(scope="module")
+def small_set(tmp_path_factory, open_mano) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("synth") / "set", 40, 6, 5, 64, workers=2, progress=False)
+
+
+def test_read_by_freihands_conventions(small_set, open_mano) -> None:
+    training = FreiHandDataset(small_set, "training", open_mano.hands_mean)
+    assert len(training) == 40 and len(FreiHandDataset(small_set, "evaluation")) == 6
+    generator = SampleGenerator(open_mano, 5, 64)
+    for index in (0, 17, 39):
+        wanted, got = generator.sample(index), training.sample(index, with_mask=True)
+        for key in ("K", "joints", "vertices", "betas", "global_orient", "hand_pose"):
+            np.testing.assert_allclose(got[key], wanted[key], atol=1e-5, err_msg=key)
+        assert np.abs(got["image"].astype(int) - wanted["image"]).mean() < 8  # JPEG
+        vertices, joints = pose_vertices(open_mano, got["global_orient"], got["hand_pose"], got["betas"])
+        np.testing.assert_allclose(vertices - joints[9] + got["joints"][9], got["vertices"], atol=1e-5)
+        points = np.rint(project_points(got["joints"], got["K"])).astype(int)
+        seen = (wanted["visibility"] > 0) & (points >= 0).all(1) & (points < 64).all(1)
+        # Fingertips are points of the surface: at times they lie on the silhouette, hence the pixel around.
+        around = cv2.dilate(got["mask"].astype(np.uint8), np.ones((3, 3), np.uint8))
+        assert seen.any() and around[points[seen, 1], points[seen, 0]].mean() > 0.9
+    held_out = FreiHandDataset(small_set, "evaluation").sample(2)
+    np.testing.assert_allclose(held_out["joints"], generator.sample(FIRST_EVALUATION + 2)["joints"], atol=1e-6)
+
+
+def test_a_stopped_run_goes_on_to_the_same_bytes(small_set, tmp_path, monkeypatch) -> None:
+    wanted = digests(small_set)
+    other = tmp_path / "set"
+    finish = dataset_writer.write_annotations
+    monkeypatch.setattr(dataset_writer, "write_annotations", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        write_dataset(other, 40, 6, 5, 64, workers=1, progress=False)
+    # As if killed in the middle of the second chunk: its shard and some pictures are missing, a scrap is left.
+    (other / ".parts" / "training_00000032.jsonl").unlink()
+    (other / "training" / "rgb" / "00000035.jpg").unlink()
+    (other / "training" / "rgb" / ".00000036.abc.jpg").write_bytes(b"half")
+    monkeypatch.setattr(dataset_writer, "write_annotations", finish)
+    write_dataset(other, 40, 6, 5, 64, workers=1, progress=False)
+    got = digests(other)
+    assert got == wanted
+    before = {p: p.stat().st_mtime_ns for p in other.rglob("*") if p.is_file()}
+    write_dataset(other, 40, 6, 5, 64, workers=1, progress=False)  # complete: nothing is touched
+    assert before == {p: p.stat().st_mtime_ns for p in other.rglob("*") if p.is_file()}
+
+
+def test_another_set_is_not_mixed_in(small_set, tmp_path) -> None:
+    before = digests(small_set)
+    with pytest.raises(HandMeshError, match="another: seed 5 where 6 is asked for; choose another folder"):
+        write_dataset(small_set, 40, 6, 6, 64, progress=False)
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(HandMeshError, match="new or empty"):
+        write_dataset(tmp_path, 4, 2, progress=False)
+    assert digests(small_set) == before and (tmp_path / "note.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("wrong", [{"train": 0, "evaluation": 0}, {"size": 8}, {"workers": 0}, {"seed": -1}])
+def test_impossible_wishes(tmp_path, wrong) -> None:
+    with pytest.raises(HandMeshError, match="expected"):
+        write_dataset(tmp_path / "set", **{"train": 2, "evaluation": 0, **wrong}, progress=False)
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_set_of_an_older_recipe_is_named_as_one(tmp_path) -> None:
+    write_dataset(tmp_path, 1, 0, size=32, workers=1, progress=False)
+    plan = tmp_path / "synth.json"
+    plan.write_text(plan.read_text().replace(f'"recipe": {dataset_writer.RECIPE}', '"recipe": 1'))
+    with pytest.raises(HandMeshError, match=r"recipe 1 where .* this version of handmesh renders other pictures"):
+        write_dataset(tmp_path, 1, 0, size=32, workers=1, progress=False)
+
+
+def test_a_folder_of_backgrounds_without_any_is_said_before_anything_is_written(tmp_path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "notes.txt").write_text("none yet")
+    with pytest.raises(HandMeshError, match="expected photos"):
+        write_dataset(tmp_path / "set", 2, 0, size=64, backgrounds=tmp_path / "photos", progress=False)
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_file_in_the_way(tmp_path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(HandMeshError, match="expected to write"):
+        write_dataset(tmp_path / "file" / "set", 2, 0, size=64, progress=False)
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch) -> None:
+    """The eleventh file does not fit: the ten before it are whole, no shard claims more than there is."""
+    plan = dataset_writer.Plan(32, 0, 5, 64, "", "")
+    monkeypatch.setattr(dataset_writer, "_worker", None, raising=False)
+    dataset_writer._start_worker(str(tmp_path), plan, "open", None)
+    replace, done = os.replace, []
+
+    def full(source: Path, target: Path) -> None:
+        if len(done) == 10:
+            raise OSError(28, "No space left on device")
+        done.append(target)
+        replace(source, target)
+
+    monkeypatch.setattr("handmesh.io.files.os.replace", full)
+    with pytest.raises(HandMeshError, match="No space left"):
+        dataset_writer._render_chunk("training", 0)
+    files = sorted(p for p in tmp_path.rglob("*") if p.is_file())
+    assert sorted(done) == files and all(p.suffix == ".jpg" and cv2.imread(str(p)) is not None for p in files)
+
+
+def test_simpler_pictures_are_sets_of_their_own(small_set, tmp_path) -> None:
+    plain = write_dataset(tmp_path / "plain", 4, 0, 5, 64, workers=1, progress=False, pictures="plain")
+    full, simple = (FreiHandDataset(root, "training") for root in (small_set, plain))
+    assert len(simple) == 4 and (full.sample(0)["image"] != simple.sample(0)["image"]).any()
+    np.testing.assert_allclose(full.sample(0)["hand_pose"], simple.sample(0)["hand_pose"], atol=1e-6)
+    with pytest.raises(HandMeshError, match="pictures 'plain' where 'basic' is asked for"):
+        write_dataset(plain, 4, 0, 5, 64, workers=1, progress=False, pictures="basic")
+    with pytest.raises(HandMeshError, match="one of full, plain, basic"):
+        write_dataset(tmp_path / "other", 4, 0, 5, 64, workers=1, progress=False, pictures="best")

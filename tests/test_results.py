@@ -1,0 +1,67 @@
+"""The result type: what it writes can be read back, and its mesh faces the right way."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from handmesh.geometry.rotation import axis_angle_to_matrix_np
+from handmesh.results import Hand
+from handmesh.skeleton import (
+    BONES,
+    FINGERS,
+    FINGERTIP_VERTICES,
+    FINGERTIPS,
+    JOINT_NAMES,
+    MANO21_TO_OPENPOSE,
+    MANO_JOINT_NAMES,
+    MANO_PARENTS,
+    PARENTS,
+)
+
+
+def tetrahedron_hand() -> Hand:
+    vertices = np.array([[0, 0, 1], [0.1, 0, 1], [0, 0.1, 1], [0, 0, 1.1]], np.float32)
+    faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+    rng = np.random.default_rng(0)
+    return Hand(
+        vertices=vertices, joints=rng.normal(size=(21, 3)), keypoints_2d=rng.normal(size=(21, 2)), is_right=True,
+        score=0.9, faces=faces, global_orient=axis_angle_to_matrix_np(np.array([0.1, 0.2, 0.3])),
+        hand_pose=axis_angle_to_matrix_np(rng.normal(size=(15, 3)) * 0.3), betas=np.zeros(10),
+        translation=np.array([0, 0, 1.0]), K=np.eye(3), box_xyxy=np.array([0, 0, 10, 10.0]),
+    )  # fmt: skip
+
+
+def test_dictionary_survives_json_and_keeps_the_numbers() -> None:
+    hand = tetrahedron_hand()
+    values = json.loads(json.dumps(hand.to_dict()))
+    np.testing.assert_allclose(values["global_orient"], [0.1, 0.2, 0.3], atol=1e-6)
+    np.testing.assert_allclose(
+        axis_angle_to_matrix_np(np.array(values["hand_pose"])), hand.hand_pose, atol=2e-6
+    )
+    for key in ("vertices", "joints", "keypoints_2d", "betas", "translation", "K", "box_xyxy"):
+        np.testing.assert_allclose(values[key], getattr(hand, key), atol=1e-6)
+
+
+def test_mesh_for_viewers_keeps_volume_and_outward_faces() -> None:
+    mesh = tetrahedron_hand().to_trimesh()
+    assert mesh.is_watertight
+    # A positive volume says that the faces still look outward after the change of axes.
+    np.testing.assert_allclose(mesh.volume, 0.1**3 / 6, rtol=1e-4)
+    assert mesh.vertices[:, 2].max() < 0
+
+
+def test_joint_orders_tell_one_story() -> None:
+    appended = [*MANO_JOINT_NAMES, "thumb_tip", "index_tip", "middle_tip", "ring_tip", "little_tip"]
+    renumbered = [appended[index] for index in MANO21_TO_OPENPOSE]
+    assert sorted(MANO21_TO_OPENPOSE) == list(range(21))
+    for name, official in zip(renumbered, JOINT_NAMES, strict=True):
+        assert name.split("_")[0] == official.split("_")[0]
+    # The two trees agree: a joint's parent in one order is its parent in the other.
+    for place, mano in enumerate(MANO21_TO_OPENPOSE):
+        if 0 < mano < 16:
+            assert MANO21_TO_OPENPOSE[PARENTS[place]] == MANO_PARENTS[mano]
+    assert len(BONES) == 20 and all(parent < child for parent, child in BONES)
+    assert tuple(finger[-1] for finger in FINGERS.values()) == FINGERTIPS
+    assert all(len(set(table)) == 5 for table in FINGERTIP_VERTICES.values())

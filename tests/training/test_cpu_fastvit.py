@@ -1,0 +1,112 @@
+"""The CPU's training form computes what the plain modules compute: outputs, gradients, running statistics."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+
+from handmesh.training.cpu import ops
+from handmesh.training.cpu.fastvit import accelerate, plain
+
+
+@pytest.mark.parametrize(
+    ("k", "stride", "multiplier", "side"), [(7, 1, 1, 5), (3, 1, 1, 4), (7, 2, 2, 8), (3, 2, 2, 7)]
+)
+def test_depthwise_is_the_convolution_and_its_statistics(k: int, stride: int, multiplier: int, side: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 4, side, side, generator=generator, dtype=torch.float64)
+    w = torch.randn(4 * multiplier, 1, k, k, generator=generator, dtype=torch.float64)
+    plain_x, plain_w = x.clone().requires_grad_(), w.clone().requires_grad_()
+    y = nn.functional.conv2d(plain_x, plain_w, padding=k // 2, stride=stride, groups=4)
+    fast_x, fast_w = ops.to_chwn(x.float()).requires_grad_(), w.float().requires_grad_()
+    fast_y, mean, var = ops.depthwise(fast_x, fast_w, stride)
+    torch.testing.assert_close(ops.to_nchw(fast_y).double(), y, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(mean.double(), y.mean((0, 2, 3)), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(var.double(), y.var((0, 2, 3), unbiased=False), atol=1e-4, rtol=1e-5)
+    weight = torch.randn(y.shape, generator=generator, dtype=torch.float64)
+    ((y * weight).sum() + (y.mean((0, 2, 3)) ** 2).sum() + y.var((0, 2, 3), unbiased=False).sum()).backward()
+    ((ops.to_nchw(fast_y) * weight.float()).sum() + (mean**2).sum() + var.sum()).backward()
+    assert plain_x.grad is not None and fast_x.grad is not None
+    torch.testing.assert_close(ops.to_nchw(fast_x.grad).double(), plain_x.grad, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(fast_w.grad.double(), plain_w.grad, atol=1e-3, rtol=1e-4)
+
+
+def test_gelu_is_torchs() -> None:
+    z = torch.linspace(-12, 12, 4096).view(2, 4, 8, 64).requires_grad_()
+    bias = torch.tensor([0.3, -0.2], requires_grad=True)
+    expected = nn.functional.gelu(z + bias.view(2, 1, 1, 1))
+    wanted = torch.autograd.grad(expected.square().sum(), (z, bias))
+    got = ops.gelu(z, bias)
+    gradients = torch.autograd.grad(got.square().sum(), (z, bias))
+    torch.testing.assert_close(got, expected, atol=2e-6, rtol=1e-6)
+    for a, b in zip(gradients, wanted):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+def _steps(net: nn.Module, x: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
+    net.train()
+    maps = net(x)
+    generator = torch.Generator().manual_seed(1)
+    loss = sum((m * torch.randn(m.shape, generator=generator).to(m)).sum() for m in maps)
+    loss.backward()
+    gradients = {name: p.grad.double() for name, p in net.named_parameters() if p.grad is not None}
+    return maps, gradients
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fastvit_t8", "fastvit_sa12"])
+def test_a_backbone_trains_the_same(name: str) -> None:
+    torch.manual_seed(0)
+    reference = timm.create_model(name, features_only=True)
+    for module in reference.modules():
+        if hasattr(module, "gamma"):
+            nn.init.uniform_(module.gamma, -0.5, 0.5)  # at timm's 1e-5 no mistake would show
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    fast = accelerate(accelerate(copy.deepcopy(reference)))
+    reference = reference.double()
+    x = torch.randn(3, 3, 64, 64)
+    maps, gradients = _steps(reference, x.double())
+    fast_maps, fast_gradients = _steps(fast, x)
+    for a, b in zip(fast_maps, maps):
+        assert (a.double() - b).norm() < 1e-5 * b.norm()
+    assert gradients.keys() == fast_gradients.keys()
+    for parameter, wanted in gradients.items():
+        # A depthwise 1 x 1 scale before a BatchNorm has no gradient but rounding; hence the absolute part.
+        assert (fast_gradients[parameter] - wanted).norm() < 1e-3 * wanted.norm() + 1e-2, parameter
+    for (buffer, a), b in zip(fast.named_buffers(), reference.buffers()):
+        torch.testing.assert_close(a.double(), b.double(), atol=1e-5, rtol=1e-4, msg=buffer)
+    assert {type(m) for m in plain(fast).modules()} == {type(m) for m in reference.modules()}
+
+
+def test_the_last_widening_convolution_trains_the_same() -> None:
+    torch.manual_seed(0)
+    reference = timm.create_model("fastvit_t8").final_conv
+    fast = accelerate(copy.deepcopy(reference))
+    x = torch.randn(4, 384, 3, 3)
+    maps, gradients = _steps(nn.Sequential(reference.double()), x.double())
+    fast_maps, fast_gradients = _steps(nn.Sequential(fast), x)
+    torch.testing.assert_close(fast_maps.double(), maps, atol=1e-4, rtol=1e-4)
+    assert gradients.keys() == fast_gradients.keys()
+    for name, wanted in gradients.items():
+        assert (fast_gradients[name] - wanted).norm() < 1e-3 * wanted.norm() + 1e-2, name
+
+
+def test_evaluation_and_frozen_statistics_are_untouched() -> None:
+    torch.manual_seed(0)
+    net = timm.create_model("fastvit_t8", features_only=True).eval()
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = net(x)
+        got = accelerate(net)(x)
+    assert all(torch.equal(a, b) for a, b in zip(got, expected))
+    net.train()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    for a, b in zip(net(x), expected):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
