@@ -94,9 +94,7 @@ class HandMeshNet(nn.Module):
 
     def features(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """images (B, S, S, 3) uint8 RGB -> the backbone's maps, finest first, and its pooled feature."""
-        features: tuple[list[Tensor], Tensor] = self.backbone(
-            (images.permute(0, 3, 1, 2).float() - self.pixel_mean) / self.pixel_std
-        )
+        features: tuple[list[Tensor], Tensor] = self.backbone(self.normalise(images))
         return features
 
     def decode(self, maps: list[Tensor], pooled: Tensor) -> tuple[HandMeshOutput, HeadOutput]:
@@ -117,6 +115,10 @@ class HandMeshNet(nn.Module):
 
     def normalise(self, images: Tensor) -> Tensor:
         """(B, S, S, 3) uint8 RGB -> (B, 3, S, S) as the backbone was trained to see it."""
+        if torch.is_grad_enabled():
+            # oneDNN 3.12 (in PyTorch 2.14) writes past its buffers in the gradient of a 1 x 1 convolution of stride 2
+            # over three channels that lie channels last, on CPUs with AVX2 and no AVX-512: plain layout for training.
+            return (images.permute(0, 3, 1, 2).contiguous().float() - self.pixel_mean) / self.pixel_std
         return (images.permute(0, 3, 1, 2).float() - self.pixel_mean) / self.pixel_std
 
     def _pose(self, rotations: Tensor, betas: Tensor, said: HeadOutput) -> tuple[Tensor, Tensor, Tensor]:

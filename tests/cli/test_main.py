@@ -25,7 +25,7 @@ def run(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]
 
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
     code = (
-        "import sys, contextlib\nfrom handmesh import cli\n"
+        "import sys, contextlib\nfrom handmesh.cli import main as cli\n"
         "with contextlib.suppress(SystemExit): cli.main(['--help'])\n"
         "print(sorted({'numpy', 'torch', 'cv2', 'gradio'} & set(sys.modules)))"
     )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from handmesh.errors import HandMeshError
-from handmesh.inference.engines import cache, warm_start
+from handmesh.inference.engines import cache, fingerprint, warm_start
 from handmesh.inference.engines.warm_start import may_start_quickly
 from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.mano.arrays import ManoArrays
@@ -87,7 +87,7 @@ def test_another_file_other_code_and_a_damaged_cache_start_the_long_way(
     file.write_text("2")
     start(file)
     assert builder.count == 2
-    monkeypatch.setattr(warm_start, "_version", lambda package: "another")
+    monkeypatch.setattr(fingerprint, "_version", lambda package: "another")
     start(file)
     assert builder.count == 3
     for kept in (tmp_path / "home" / "engines").glob("*.xml"):
@@ -111,20 +111,20 @@ def test_all_that_decides_a_conversion_is_in_both_names(
 
     known = names()
     copy = tmp_path / "handmesh"
-    for pattern in warm_start._CODE:
+    for pattern in fingerprint._CODE:
         for file in (ROOT / "handmesh").glob(pattern):
             (copy / file.relative_to(ROOT / "handmesh")).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, copy / file.relative_to(ROOT / "handmesh"))
-    monkeypatch.setattr(warm_start, "_PACKAGE", copy)
+    monkeypatch.setattr(fingerprint, "_PACKAGE", copy)
     assert names() == known
     for changed in ("geometry/rotation.py", "models/head.py", "mano/layer.py", "skeleton.py"):
         with (copy / changed).open("a") as source:
             source.write("# changed")
         assert not names() & known, changed
         known |= names()
-    version = warm_start._version
+    version = fingerprint._version
     for changed in ("timm", "torch", "openvino"):
-        monkeypatch.setattr(warm_start, "_version", lambda name, it=changed: "new" if name == it else version(name))
+        monkeypatch.setattr(fingerprint, "_version", lambda name, it=changed: "new" if name == it else version(name))
         assert not names() & known, changed
         known |= names()
 

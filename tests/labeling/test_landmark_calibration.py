@@ -134,7 +134,7 @@ def test_another_hand_has_a_measure_of_its_own_once_it_was_made(pairs: Pairs, tm
     assert np.allclose(terms_of(hand).correction, made.correction, atol=1e-4)
 
     replace(made, space=made.space[:20]).save(terms_file(hand))
-    with pytest.raises(HandMeshError, match="calibrate_teacher.py, or delete it"):
+    with pytest.raises(HandMeshError, match="calibrate_landmarks.py, or delete it"):
         terms_of(hand)
     terms_file(hand).write_bytes(b"PK no zip")
     with pytest.raises(HandMeshError, match=hand):
