@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import pickle
+from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
+import pytest
 
+from handmesh.errors import HandMeshError
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
-from handmesh.results import Hand
+from handmesh.results import Detection, Hand
 from handmesh.skeleton import (
     BONES,
     FINGERS,
@@ -44,12 +49,64 @@ def test_dictionary_survives_json_and_keeps_the_numbers() -> None:
         np.testing.assert_allclose(values[key], getattr(hand, key), atol=1e-6)
 
 
+def test_a_hand_comes_back_from_its_dictionary() -> None:
+    hand = tetrahedron_hand()
+    copy = Hand.from_dict(json.loads(json.dumps(hand.to_dict())))
+    for item in fields(Hand):
+        np.testing.assert_allclose(getattr(copy, item.name), getattr(hand, item.name), atol=2e-6, err_msg=item.name)
+    # From then on nothing changes any more.
+    assert Hand.from_dict(copy.to_dict()).to_dict() == copy.to_dict()
+    assert copy.side == "right" and copy.to_dict()["side"] == "right"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("vertices", [[0, 0]]), ("joints", None), ("joints", "all"), ("betas", [1, "a"]), ("K", [[1, 2], [3]]),
+        ("faces", [[0, 1, 9]]), ("faces", [[0, 1, -1]]), ("is_right", 1), ("score", float("nan")), ("scale", [1]),
+        ("translation", [0, 0, float("inf")]),
+    ],
+)  # fmt: skip
+def test_a_wrong_dictionary_is_named(key: str, value: object) -> None:
+    values = {**tetrahedron_hand().to_dict(), key: value}
+    with pytest.raises(HandMeshError, match=key):
+        Hand.from_dict(values)
+    del values[key]
+    with pytest.raises(HandMeshError, match=key):
+        Hand.from_dict(values)
+
+
+def test_hands_compare_pickle_and_print_in_one_line() -> None:
+    hand, other = tetrahedron_hand(), tetrahedron_hand()
+    assert hand == hand and hand != other and other not in [hand] and len({hand, other}) == 2
+    assert pickle.loads(pickle.dumps(hand)).to_dict() == hand.to_dict()
+    assert repr(hand).startswith("Hand(right, score=0.90, wrist=(") and len(repr(hand)) < 120
+    place = Detection(np.zeros(4), None, 0.5)
+    assert place == place and place != Detection(np.zeros(4), None, 0.5)
+
+
+def test_the_meshs_joints_in_the_picture() -> None:
+    hand = replace(tetrahedron_hand(), joints=np.tile([0.1, -0.2, 2.0], (21, 1)), K=np.diag([100.0, 100, 1]))
+    np.testing.assert_allclose(hand.joints_2d, np.tile([5, -10], (21, 1)), atol=1e-6)
+
+
 def test_mesh_for_viewers_keeps_volume_and_outward_faces() -> None:
     mesh = tetrahedron_hand().to_trimesh()
     assert mesh.is_watertight
     # A positive volume says that the faces still look outward after the change of axes.
     np.testing.assert_allclose(mesh.volume, 0.1**3 / 6, rtol=1e-4)
     assert mesh.vertices[:, 2].max() < 0
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_an_exported_mesh_has_a_name_a_colour_and_normals(tmp_path: Path, is_right: bool) -> None:
+    hand = replace(tetrahedron_hand(), is_right=is_right)
+    data = hand.to_trimesh().export(file_type="glb")
+    header = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
+    assert "NORMAL" in header["meshes"][0]["primitives"][0]["attributes"]
+    assert header["meshes"][0]["name"] == f"{hand.side}_hand"
+    red, _, blue, _ = header["materials"][0]["pbrMetallicRoughness"]["baseColorFactor"]
+    assert (red < blue) == is_right
 
 
 def test_joint_orders_tell_one_story() -> None:

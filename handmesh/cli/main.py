@@ -11,18 +11,11 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from handmesh._version import __version__
-from handmesh.cli.options import add_camera_options, camera_options
 from handmesh.errors import CommandParser, HandMeshError, run_command
 from handmesh.io.files import cache_dir
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from handmesh.results import Hand
 
 _DESCRIPTION = "3D hand meshes from a picture, a clip or a webcam; rendered data, training and scores."
 _EXAMPLES = """\
@@ -71,7 +64,7 @@ def _build_parser() -> argparse.ArgumentParser:
     for name, door in _WHOLE_DOORS.items():
         commands.add_parser(name, help=door.about)
     for add in (
-        _add_predict, _add_synth, _add_label, _add_train, _add_adapt, _add_check_data, _add_pack, _add_convert_mano,
+        _add_synth, _add_label, _add_train, _add_adapt, _add_check_data, _add_pack, _add_convert_mano,
         _add_fetch, _add_doctor,
     ):  # fmt: skip
         add(commands)
@@ -87,6 +80,7 @@ class _Door(NamedTuple):
 
 
 _WHOLE_DOORS = {
+    "predict": _Door("handmesh.cli.predict", "photos, clips, folders of them in; overlays, meshes and numbers out"),
     "webcam": _Door(
         "handmesh.cli.webcam", "hand meshes live: a camera, a clip or photos in; window, clip or pictures out"
     ),
@@ -102,49 +96,6 @@ _WHOLE_DOORS = {
 def command_names() -> list[str]:
     """Every sub-command, in the order of the help."""
     return [name for action in _build_parser()._actions for name in (action.choices or ())]
-
-
-def _add_predict(commands: argparse._SubParsersAction[CommandParser]) -> None:
-    about = "the hands of a photo or a folder of photos: overlay (.png), numbers (.json), meshes (.glb, .obj)"
-    command = commands.add_parser("predict", help=about, description=about)
-    command.add_argument("source", metavar="PHOTO_OR_FOLDER")
-    command.add_argument("--output", default="output", metavar="DIR", help="folder for the results (default output/)")
-    command.add_argument("--view", action="store_true", help="then show each photo's meshes in a 3D window")
-    add_camera_options(command)
-    command.add_argument("--checkpoint", default="default", help="weights: a file, a run's folder, or 'default'")
-    command.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
-    command.add_argument("--engine", default="auto", help="auto, openvino, onnx, torch[-half|-compile] or a file")
-    command.set_defaults(run=_predict)
-
-
-def _predict(args: argparse.Namespace) -> None:
-    from functools import cache
-
-    from handmesh.inference.predictor import HandMeshPredictor
-    from handmesh.rendering.result_files import predict_photos, side_of
-    from handmesh.rendering.viewer import expect_viewer, show_hands
-
-    camera = camera_options(args)
-    if args.view:
-        expect_viewer()
-    # Loaded at the first photo, so that a wrong path is said at once.
-    load = cache(lambda: HandMeshPredictor.from_pretrained(args.checkpoint, engine=args.engine, mano=args.mano))
-    count, to_view = 0, []
-
-    def recover(image: NDArray[np.uint8]) -> list[Hand]:
-        K = None if camera.calibration is None else camera.calibration.matrix(image.shape[1], image.shape[0])
-        return load()(image, K=K, fov_deg=camera.fov_deg, hand_length_m=camera.hand_length_m)
-
-    print(camera.describe(), file=sys.stderr)
-    for result in predict_photos(args.source, args.output, recover, camera.calibration):
-        words = ", ".join(f"{side_of(hand)} {hand.score:.2f}" for hand in result.hands)
-        print(f"{result.name}: {words or 'no hand'}", flush=True)
-        count += 1
-        if args.view and result.hands:
-            to_view.append(result)
-    print(f"wrote the results of {count} photo{'s' if count != 1 else ''} to {args.output}", flush=True)
-    for result in to_view:
-        show_hands(result.hands, result.name)
 
 
 def _add_synth(commands: argparse._SubParsersAction[CommandParser]) -> None:

@@ -36,7 +36,7 @@ MASK_THRESHOLD = 127  # masks are JPEG
 Sample = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Annotations:
     """What the JSON files of one split say about its n unique hands.
 

@@ -5,6 +5,7 @@ It knows the order of the two and what a still and a clip can afford. It does no
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -14,24 +15,35 @@ from handmesh.detection.palm_detector import PalmDetector
 from handmesh.detection.tiling import Window
 from handmesh.detection.verifier import HandCheck
 from handmesh.errors import HandMeshError
+from handmesh.io.fork import renew_after_fork
 from handmesh.results import Detection
 
 _ROLLS = (0.0, 90.0, 180.0, 270.0)
 
 
 class HandDetector:
-    """Finds hands: box of the 21 joints, roll, left or right, score. Models load when first asked for a picture."""
+    """Finds hands: box of the 21 joints, roll, left or right, score. Models load when first asked for a picture.
+
+    Any number of threads may share one.
+    """
 
     def __init__(self, *, threads: int = 0) -> None:
         """`threads` for the two models; 0 = OpenVINO's choice."""
         self._threads = threads
         self._parts: tuple[PalmDetector, HandCheck] | None = None
+        self._lock = threading.Lock()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """A thread of the parent may have held the lock."""
+        self._lock = threading.Lock()
 
     def load(self) -> tuple[PalmDetector, HandCheck]:
         """Fetch and load both models now rather than at the first picture (HandMeshError when they cannot be had)."""
-        if self._parts is None:
-            self._parts = PalmDetector(threads=self._threads), HandCheck(threads=self._threads)
-        return self._parts
+        with self._lock:
+            if self._parts is None:
+                self._parts = PalmDetector(threads=self._threads), HandCheck(threads=self._threads)
+            return self._parts
 
     def detect(self, image: np.ndarray, max_hands: int | None = None) -> list[Detection]:
         """Hands in a still, RGB (H, W, 3) uint8, best first, after a thorough search (0.2 to 0.7 s on two cores)."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from handmesh.detection.model_files import ensure_landmark_teacher
 from handmesh.geometry.camera import intrinsics_from_fov
 from handmesh.geometry.crop import CropTransform
-from handmesh.io.openvino_loader import load_openvino
+from handmesh.io.openvino_loader import CompiledModel
 
 INPUT_SIZE = 224
 #: The picture's points have depths in this share of a pixel (normalize_z in MediaPipe's hand_landmark_cpu.pbtxt).
@@ -29,7 +29,7 @@ _DEPTH_UNIT = 0.4
 _SPACE_SHARE, _PICTURE_SHARE = 0.55, 0.75
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Landmarks:
     """What the model says of one crop.
 
@@ -48,18 +48,11 @@ class Landmarks:
 
 
 class LandmarkModel:
-    """Runs the model by OpenVINO. One instance holds one compiled model; calls are not thread-safe."""
+    """Runs the model by OpenVINO. One instance holds one compiled model, which any number of threads may share."""
 
     def __init__(self, path: str | Path | None = None, *, threads: int = 0) -> None:
         """Load the model, fetching it when ``path`` is None and the cache lacks it; ``threads`` 0: OpenVINO chooses."""
-        ov = load_openvino()
-
-        options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-        if threads:
-            options["INFERENCE_NUM_THREADS"] = threads
-        core = ov.Core()
-        model = core.compile_model(core.read_model(str(path or ensure_landmark_teacher())), "CPU", options)
-        self._request = model.create_infer_request()
+        self._model = CompiledModel(path or ensure_landmark_teacher(), threads)
 
     def look(
         self, image: NDArray[np.uint8], box_xyxy: NDArray[np.floating[Any]], rotation_deg: float, padding: float,
@@ -77,7 +70,7 @@ class LandmarkModel:
         K = intrinsics_from_fov(image.shape[1], image.shape[0])
         crop = CropTransform.from_box(box_xyxy, K, INPUT_SIZE, rotation_deg, padding, mirror, perspective=False)
         picture = crop.apply_image(image).astype(np.float32) / 255
-        results = self._request.infer({0: picture[None]}, share_inputs=True, share_outputs=True)
+        results = self._model(picture[None])
         # The model counts pixels from the picture's border; here a pixel's centre is its coordinate.
         points, space = (results[k].reshape(21, 3).astype(np.float64) for k in (0, 3))
         right = float(results[2].ravel()[0])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +17,7 @@ import numpy as np
 from handmesh.detection.model_files import ensure_palm_detector
 from handmesh.detection.nms import keep_best, weighted_suppression
 from handmesh.detection.tiling import Window, still_windows, whole_window
-from handmesh.io.openvino_loader import load_openvino
+from handmesh.io.openvino_loader import CompiledModel
 from handmesh.results import Detection
 
 INPUT_SIZE = 192
@@ -32,19 +31,11 @@ PALM_TO_HAND = 1.75
 
 
 class PalmDetector:
-    """Finds hands in RGB pictures. One instance holds one compiled model; calls are not thread-safe."""
+    """Finds hands in RGB pictures. One instance holds one compiled model, which any number of threads may share."""
 
     def __init__(self, path: str | Path | None = None, *, threads: int = 0, threshold: float = 0.5) -> None:
         """Load the model (fetching it when `path` is None and the cache lacks it); `threads` 0 = OpenVINO's choice."""
-        ov = load_openvino()
-
-        options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-        if threads:
-            options["INFERENCE_NUM_THREADS"] = threads
-        core = ov.Core()
-        self._model = core.compile_model(core.read_model(str(path or ensure_palm_detector())), "CPU", options)
-        self._request = self._model.create_infer_request()
-        self._input = np.zeros((1, INPUT_SIZE, INPUT_SIZE, 3), np.float32)
+        self._model = CompiledModel(path or ensure_palm_detector(), threads)
         self.threshold = threshold
 
     def detect(
@@ -73,8 +64,7 @@ class PalmDetector:
 
     def _detect_window(self, image: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Palm boxes (n, 4), keypoints (n, 7, 2) in image pixels and scores (n,) of one window."""
-        _fill_input(image, window, self._input[0])
-        results = self._request.infer({0: self._input}, share_inputs=True, share_outputs=True)
+        results = self._model(_model_input(image, window)[None])
         raw, logits = results[0][0], results[1][0, :, 0]
         chosen = np.flatnonzero(logits > math.log(self.threshold / (1 - self.threshold)))
         scores = 1.0 / (1.0 + np.exp(-logits[chosen].astype(np.float64)))
@@ -125,17 +115,18 @@ def hand_from_palm(palm: np.ndarray, keypoints: np.ndarray, score: float) -> Det
     return Detection(box, None, score, math.degrees(roll), keypoints.astype(np.float32))
 
 
-def _fill_input(image: np.ndarray, window: Window, target: np.ndarray) -> None:
-    """Write the window, resized to the model's input with zeros outside the picture, into target (192, 192, 3)."""
+def _model_input(image: np.ndarray, window: Window) -> np.ndarray:
+    """The window resized to the model's input, (192, 192, 3) float32 in 0..1, with zeros outside the picture."""
+    target = np.zeros((INPUT_SIZE, INPUT_SIZE, 3), np.float32)
     height, width = image.shape[:2]
     x0, y0 = max(window.x, 0), max(window.y, 0)
     x1, y1 = min(window.x + window.side, width), min(window.y + window.side, height)
     scale = INPUT_SIZE / window.side
     left, top = round((x0 - window.x) * scale), round((y0 - window.y) * scale)
     right, bottom = round((x1 - window.x) * scale), round((y1 - window.y) * scale)
-    target[:] = 0
     if right <= left or bottom <= top:
-        return
+        return target
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     part = cv2.resize(image[y0:y1, x0:x1], (right - left, bottom - top), interpolation=method)
     np.multiply(part, np.float32(1 / 255), out=target[top:bottom, left:right])
+    return target

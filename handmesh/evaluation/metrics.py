@@ -49,7 +49,7 @@ class Scores:
     reflected_vertices: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Measurements:
     """What the scores are made of, one row a sample, metres.
 

@@ -65,7 +65,7 @@ PROTOCOLS: dict[str, Protocol] = {
 DEFAULT_PROTOCOLS = ("box", "fixed180")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Predictions:
     """joints (N, 21, 3), vertices (N, 778, 3) metres, camera frame; keypoints_2d (N, 21, 2) pixels or
     None."""

@@ -39,7 +39,7 @@ FOUND_WITHIN = 0.5
 PICTURE_PX = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RealResult:
     """Errors of one photo.
 

@@ -18,7 +18,7 @@ FloatArray = NDArray[np.floating[Any]]
 _FLIP_X = np.diag([-1.0, 1.0, 1.0])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CropTransform:
     """The map between a picture and a square crop of it.
 

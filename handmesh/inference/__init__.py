@@ -1,0 +1,1 @@
+"""From a picture, or a clip, to the hands in it."""

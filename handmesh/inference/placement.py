@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import fit_translation, weak_perspective_to_translation
 from handmesh.geometry.crop import CropTransform, box_around, mirror_pose
 from handmesh.mano.hand_model import HandModel
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Hands nearer or farther than this are a sign that the translation's fit failed, metres.
 DEPTH_RANGE_M = (0.05, 20.0)
+#: From a toddler's hand to one larger than any measured.
+HAND_LENGTH_RANGE_M = (0.08, 0.26)
 
 
 class Estimate(NamedTuple):
@@ -70,6 +73,16 @@ def lift_hand(output: EngineOutput, index: int, crop: CropTransform, model: Hand
         confidence=np.asarray(confidence, np.float32),
     )
     return Estimate(hand, hand.score, right if is_right else 1.0 - right)
+
+
+def expect_hand_length(length_m: float | None) -> None:
+    """HandMeshError for a length that no hand has; None is none given."""
+    low, high = HAND_LENGTH_RANGE_M
+    if length_m is not None and not low <= length_m <= high:
+        raise HandMeshError(
+            f"expected hand_length_m, wrist crease to middle fingertip, between {low:g} and {high:g} metres, got "
+            f"{length_m:g}; 18.5 cm are 0.185"
+        )
 
 
 def resize_hand(hand: Hand, length_m: float | None, model: HandModel) -> Hand:

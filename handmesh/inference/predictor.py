@@ -9,19 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.detection import HandDetector
+from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import DEFAULT_FOV_DEG, intrinsics_from_fov
 from handmesh.geometry.crop import CropTransform, box_around, roll_of
+from handmesh.inference.arguments import as_numbers, box_places, for_each, one_side
 from handmesh.inference.engines.warm_start import may_start_quickly, remember, start_quickly
-from handmesh.inference.placement import Estimate, lift_hand, resize_hand
+from handmesh.inference.placement import Estimate, expect_hand_length, lift_hand, resize_hand
 from handmesh.inference.stage_clock import StageClock
+from handmesh.io.fork import is_forked
+from handmesh.io.images import ImageLike, image_array
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.mano.hand_model import HandModel
+from handmesh.mano.transfer import HandModelTransfer
+from handmesh.models.checkpoint_path import hand_fingerprint_of
 from handmesh.results import Detection, Hand
 
 if TYPE_CHECKING:
@@ -42,7 +48,12 @@ class CropSettings:
 
 
 class HandMeshPredictor:
-    """``hands = predictor(image)``. Stateless: the same picture gives the same hands."""
+    """``hands = predictor(image)``. Stateless: the same picture gives the same hands.
+
+    Any number of threads may share one. A forked child may use its parent's, which loads its models anew there (on the
+    CPU; a GPU does not survive a fork, which is said); one made by :meth:`from_pretrained` can be pickled, as spawned
+    processes need, and is loaded again where it is unpickled.
+    """
 
     def __init__(
         self,
@@ -51,11 +62,28 @@ class HandMeshPredictor:
         crop: CropSettings,
         detector: HandDetector | None = None,
         presence_threshold: float = 0.5,
+        transfer: HandModelTransfer | None = None,
     ) -> None:
-        """Compose a predictor; :meth:`from_pretrained` is the usual way."""
+        """Compose a predictor; :meth:`from_pretrained` is the usual way.
+
+        Args:
+            engine: runs the network.
+            mano: the hand model inside it.
+            crop: what the network was trained to see.
+            detector: None for a :class:`HandDetector`.
+            presence_threshold: the network's probability from which a place shows a hand.
+            transfer: to the hand model of the results, where that is another one.
+        """
         self.engine, self.crop, self.presence_threshold = engine, crop, presence_threshold
         self.model = HandModel(mano)
         self.detector = detector or HandDetector()
+        self.transfer = transfer
+        self._origin: dict[str, Any] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._origin is None:
+            raise TypeError("expected a predictor of HandMeshPredictor.from_pretrained to pickle, got a composed one")
+        return _load, (type(self), self._origin), {"presence_threshold": self.presence_threshold}
 
     @classmethod
     def from_pretrained(
@@ -66,19 +94,51 @@ class HandMeshPredictor:
         mano: str | Path = "open",
         threads: int = 0,
     ) -> HandMeshPredictor:
-        """A predictor from a checkpoint ("default" = the shipped one, or a path) and a hand model ("open" or a path).
+        """A predictor from a checkpoint and a hand model.
+
+        Args:
+            checkpoint: "default" for the weights in the package, a .safetensors file, or a run's folder.
+            device: "auto", "cpu", "cuda" or "mps".
+            engine: what runs the network: "auto", "openvino", "onnx", "torch", "torch-half", "torch-compile", or a
+                file of ``handmesh export``.
+            mano: the hand model of the results: "open" for the one in the package, or a MANO file (.pkl, .npz). Where
+                the checkpoint was trained with the open hand, its results are transferred to the file's model.
+            threads: of the network and of the detector, 0 = their own choice.
 
         Raises:
             HandMeshError: a missing or damaged file, weights of another hand model, an engine that cannot run.
         """
-        arrays = load_mano(mano)
+        words = {"checkpoint": checkpoint, "device": device, "engine": engine, "mano": mano, "threads": threads}
+        arrays, transfer = load_mano(mano), None
+        if str(mano) != "open":
+            open_hand = load_mano("open")
+            own = open_hand.fingerprint()
+            if arrays.fingerprint() != own and hand_fingerprint_of(checkpoint) == own:
+                transfer, arrays = HandModelTransfer(open_hand, arrays), open_hand
         # A licensed hand stays out of every file we write; the open one may be copied.
-        keep = str(mano) == "open"
+        predictor = cls._load(checkpoint, device, engine, arrays, threads, keep=str(mano) == "open" or bool(transfer))
+        predictor.transfer, predictor._origin = transfer, words
+        return predictor
+
+    def finished(self, hand: Hand, hand_length_m: float | None) -> Hand:
+        """A hand of the network as results have it: at its measured length (None: as it is), of the results' model."""
+        sized = resize_hand(hand, hand_length_m, self.model)
+        return sized if self.transfer is None else self.transfer(sized)
+
+    @classmethod
+    def _load(
+        cls, checkpoint: str | Path, device: str, engine: str, arrays: ManoArrays, threads: int, keep: bool
+    ) -> HandMeshPredictor:
+        """``keep``: the converted network may stay in the cache: a licensed hand stays out of every file we write."""
         is_quick = keep and may_start_quickly(engine, device)
         if is_quick:
             started = start_quickly(checkpoint, arrays, threads)
             if started is not None:
                 return cls(started[0], arrays, CropSettings(*started[1]), HandDetector(threads=threads))
+        if is_forked():
+            from handmesh.inference.engines.pytorch_engine import settle_after_fork
+
+            settle_after_fork()
         from handmesh.inference.engines.factory import make_engine
         from handmesh.models.checkpoint import load_checkpoint
 
@@ -90,22 +150,39 @@ class HandMeshPredictor:
             remember(checkpoint, arrays, net, (crop.image_size, crop.padding, crop.perspective))
         return cls(runner, arrays, crop, HandDetector(threads=threads))
 
+    @overload
+    def __call__(
+        self, image: ImageLike, boxes: Sequence[FloatArray] | FloatArray | None = None,
+        is_right: Sequence[bool | None] | bool | None = None, K: FloatArray | None = None,
+        fov_deg: float | None = None, hand_length_m: float | None = None, clock: StageClock | None = None,
+    ) -> list[Hand]: ...  # fmt: skip
+
+    @overload
+    def __call__(
+        self, image: list[ImageLike] | tuple[ImageLike, ...], boxes: Sequence[Any] | None = None,
+        is_right: Sequence[Any] | bool | None = None, K: FloatArray | None = None, fov_deg: float | None = None,
+        hand_length_m: float | None = None, clock: StageClock | None = None,
+    ) -> list[list[Hand]]: ...  # fmt: skip
+
     def __call__(
         self,
-        image: NDArray[np.uint8],
-        boxes: Sequence[FloatArray] | FloatArray | None = None,
-        is_right: Sequence[bool | None] | None = None,
+        image: ImageLike | list[ImageLike] | tuple[ImageLike, ...],
+        boxes: Any = None,
+        is_right: Any = None,
         K: FloatArray | None = None,
         fov_deg: float | None = None,
         hand_length_m: float | None = None,
         clock: StageClock | None = None,
-    ) -> list[Hand]:
-        """The hands in a picture.
+    ) -> list[Hand] | list[list[Hand]]:
+        """The hands in a picture, or in each of a list of pictures.
 
         Args:
-            image: (H, W, 3) uint8 RGB.
-            boxes: (N, 4) xyxy pixels around whole hands, when the caller knows where; None looks for hands.
-            is_right: for each box; None (the list or an entry) lets the landmark model decide, or else the network.
+            image: (H, W, 3) uint8 RGB, a file's path, or a Pillow image; a list of these gives a list of lists, each as
+                its picture alone would give. With a list, ``boxes`` is a list of one entry a picture, and so is
+                ``is_right`` where it is none for all; the rest describes the one camera of all of them.
+            boxes: (N, 4) or one (4,), xyxy pixels around whole hands, where the caller knows; None looks for hands.
+            is_right: for each box, or one for all; None (the list or an entry) lets the landmark model decide, or else
+                the network. Without boxes, one for every hand in the picture.
             K: (3, 3) intrinsics in pixels; None makes them from ``fov_deg``, over the longer side, and that is
                 DEFAULT_FOV_DEG when None too. Every Hand carries the K it was placed with. A calibrated camera's is
                 ``camera.matrix(width, height)`` of a CameraCalibration, for ``camera.undistort(image)``.
@@ -115,18 +192,40 @@ class HandMeshPredictor:
         Returns:
             Without boxes, the hands found, best first, [] when there is none. With boxes, one Hand a box, in their
             order, whatever its score.
+
+        Raises:
+            HandMeshError: an argument that is not as above, or a file that cannot be read.
         """
-        _check_image(image)
+        rest = (K, fov_deg, hand_length_m, clock)
+        if isinstance(image, list | tuple):
+            count = len(image)
+            return [
+                self(picture, box, side, *rest)
+                for picture, box, side in zip(
+                    image, for_each(boxes, count, "boxes"), for_each(is_right, count, "is_right"), strict=True
+                )
+            ]
+        return self._understand(image_array(image), boxes, is_right, *rest)
+
+    def _understand(
+        self, image: NDArray[np.uint8], boxes: Sequence[FloatArray] | FloatArray | None,
+        is_right: Sequence[bool | None] | bool | None, K: FloatArray | None, fov_deg: float | None,
+        hand_length_m: float | None, clock: StageClock | None,
+    ) -> list[Hand]:  # fmt: skip
+        expect_hand_length(hand_length_m)
         clock = clock or StageClock()
         K = camera_matrix(image, K, fov_deg)
         if boxes is not None:
             with clock("detect"):
-                places = [self.detector.study(image, place) for place in _places(boxes, is_right)]
+                places = [self.detector.study(image, place) for place in box_places(boxes, is_right)]
             estimates = self.predict_places(image, K, places, clock)
             seen = self._look_again(image, K, places, estimates, clock)
-            return [resize_hand(estimate.hand, hand_length_m, self.model) for estimate in seen]
+            return [self.finished(estimate.hand, hand_length_m) for estimate in seen]
+        side = one_side(is_right)
         with clock("detect"):
             places = self.detector.detect(image)
+        if side is not None:
+            places = [replace(place, is_right=side) for place in places]
         # A hand is one when both say so, the detector and the network.
         hands = [
             replace(estimate.hand, score=min(estimate.presence, place.score))
@@ -134,7 +233,7 @@ class HandMeshPredictor:
             if estimate.presence >= self.presence_threshold
         ]
         best = drop_duplicates(sorted(hands, key=lambda hand: -hand.score))
-        return [resize_hand(hand, hand_length_m, self.model) for hand in best]
+        return [self.finished(hand, hand_length_m) for hand in best]
 
     def predict_places(
         self,
@@ -199,10 +298,15 @@ def camera_matrix(
 ) -> NDArray[np.float64]:
     """K (3, 3): the one given, or one of that field of view over the longer side, or of DEFAULT_FOV_DEG."""
     if K is None:
-        return intrinsics_from_fov(image.shape[1], image.shape[0], DEFAULT_FOV_DEG if fov_deg is None else fov_deg)
-    matrix = np.asarray(K, np.float64)
+        fov_deg = DEFAULT_FOV_DEG if fov_deg is None else fov_deg
+        if not 0 < fov_deg < 180:
+            raise HandMeshError(
+                f"expected fov_deg, the field of view over the longer side, between 0 and 180 degrees, got {fov_deg}"
+            )
+        return intrinsics_from_fov(image.shape[1], image.shape[0], fov_deg)
+    matrix = as_numbers(K)
     if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
-        raise ValueError(f"expected K as a (3, 3) matrix with positive focal lengths in pixels, got {K!r}")
+        raise HandMeshError(f"expected K as a (3, 3) matrix with positive focal lengths in pixels, got {K!r}")
     return matrix
 
 
@@ -240,19 +344,5 @@ def _is_plausible(hand: Hand, place: Detection) -> bool:
     return bool(np.isfinite(hand.keypoints_2d).all() and 0.4 * side < new_side < 1.8 * side and moved < 0.5 * side)
 
 
-def _places(boxes: Sequence[FloatArray] | FloatArray, is_right: Sequence[bool | None] | None) -> list[Detection]:
-    array = np.asarray(boxes, np.float64)
-    if array.size == 0:
-        return []
-    if array.ndim != 2 or array.shape[1] != 4 or not np.isfinite(array).all() or (array[:, :2] >= array[:, 2:]).any():
-        raise ValueError(f"expected boxes as (N, 4) numbers x0 < x1, y0 < y1 in pixels, got {np.shape(boxes)}")
-    sides: Sequence[bool | None] = [None] * len(array) if is_right is None else is_right
-    if len(sides) != len(array):
-        raise ValueError(f"expected is_right for each of {len(array)} boxes, got {len(sides)}")
-    return [Detection(box, side, 1.0) for box, side in zip(array, sides, strict=True)]
-
-
-def _check_image(image: NDArray[np.uint8]) -> None:
-    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        got = f"{getattr(image, 'shape', type(image).__name__)} {getattr(image, 'dtype', '')}"
-        raise ValueError(f"expected an RGB image (H, W, 3) uint8, got {got}; handmesh.read_image gives one")
+def _load(kind: type[HandMeshPredictor], words: dict[str, Any]) -> HandMeshPredictor:
+    return kind.from_pretrained(**words)

@@ -1,23 +1,24 @@
 """Hands through time: crop from the last frame, detect only where a hand is missing, keep identities, vote on sides.
 
-The only stateful object of the library. Knows frames in order and their timestamps. Does not know drawing; what the
-filters do is steadying.py's, how one frame is understood predictor.py's.
+The only stateful object of the library.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.detection.tiling import Window, search_rounds
+from handmesh.errors import HandMeshError
 from handmesh.geometry.crop import box_around, roll_of
 from handmesh.inference.hand_filter import HandSteadier
-from handmesh.inference.placement import Estimate, resize_hand
+from handmesh.inference.placement import Estimate, expect_hand_length
 from handmesh.inference.predictor import (
     DUPLICATE_DISTANCE,
     FloatArray,
@@ -27,6 +28,8 @@ from handmesh.inference.predictor import (
 )
 from handmesh.inference.stage_clock import StageClock
 from handmesh.io.calibration import CameraCalibration
+from handmesh.io.frames import IterableSource
+from handmesh.io.images import image_array
 from handmesh.io.sources import Source, open_source
 from handmesh.mano.hand_model import HandModel
 from handmesh.results import Detection, Hand
@@ -55,7 +58,7 @@ VOTE_FOR_A_PAIR = 1.5
 MIN_SIDE_PX = 12.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
     """One frame of :meth:`HandTracker.run`.
 
@@ -76,6 +79,10 @@ class Frame:
     stages_ms: dict[str, float] = field(default_factory=dict)
     name: str = ""
     grabbed_s: float = 0.0
+
+    def __repr__(self) -> str:
+        size = f"{self.image.shape[1]} x {self.image.shape[0]}"
+        return f"Frame({self.name or f'{self.timestamp_s:.3f} s'}, {size}, hands={self.hands})"
 
 
 class _Track:
@@ -146,7 +153,7 @@ class HandTracker:
         camera: CameraCalibration | None = None,
         hand_length_m: float | None = None,
     ) -> None:
-        """Compose a tracker; ``smoothing`` may be switched later.
+        """Compose a tracker; ``smoothing`` may be switched later. One tracker follows one scene, in one thread.
 
         Args:
             K, fov_deg: describe the camera, as for the predictor.
@@ -154,7 +161,10 @@ class HandTracker:
             hand_length_m: wrist crease to middle fingertip, measured, of the person in view.
         """
         if camera is not None and not (K is None and fov_deg is None):
-            raise ValueError("expected the camera as K, fov_deg or camera, got two of them; a calibration says it all")
+            raise HandMeshError("expected the camera as K, fov_deg or camera, got two; a calibration says it all")
+        if max_hands < 1:
+            raise HandMeshError(f"expected max_hands of 1 or more, got {max_hands}")
+        expect_hand_length(hand_length_m)
         self.predictor, self.smoothing, self.max_hands = predictor, smoothing, max_hands
         self._K, self._fov_deg, self._camera, self._hand_length_m = K, fov_deg, camera, hand_length_m
         self.clock = StageClock()
@@ -167,6 +177,7 @@ class HandTracker:
         self._last_search_s = -np.inf
         self._round = 0
         self._size = (0, 0)
+        self._time_s = -np.inf
         self._search: list[list[Window]] = []
         self._calm_search: list[list[Window]] = []
 
@@ -176,13 +187,31 @@ class HandTracker:
         return [track.number for track in self._tracks if track.misses == 0]
 
     def step(self, image: NDArray[np.uint8], timestamp_s: float) -> list[Hand]:
-        """The hands in the next frame, RGB (H, W, 3) uint8; timestamps in seconds, rising. Oldest track first."""
+        """The hands in the next frame.
+
+        Args:
+            image: (H, W, 3) uint8 RGB. A frame of another size starts anew.
+            timestamp_s: seconds, from any start, never falling; :meth:`reset` lets them start again.
+
+        Returns:
+            The hands in view, oldest track first; :attr:`ids` names their tracks.
+
+        Raises:
+            HandMeshError: not such an image, or a timestamp that is not a number or earlier than the one before.
+        """
+        image = image_array(image)
+        if not (np.isfinite(timestamp_s) and timestamp_s >= self._time_s):
+            raise HandMeshError(
+                f"expected a timestamp in seconds, not before the last one ({self._time_s:g}), got {timestamp_s}; "
+                "call reset() before another clip"
+            )
         self.clock = StageClock()
         if image.shape[:2] != self._size:
             self.reset()
             self._size = image.shape[:2]
             self._search = search_rounds(image.shape[1], image.shape[0])
             self._calm_search = search_rounds(image.shape[1], image.shape[0], tiles_per_round=1)
+        self._time_s = float(timestamp_s)
         found = self._look_for_hands(image, timestamp_s)
         self._confirm_one(image, timestamp_s)
         places = [track.place(timestamp_s) for track in self._tracks] + found
@@ -193,15 +222,28 @@ class HandTracker:
             self._welcome(estimates[known:], timestamp_s)
             self._drop_duplicates()
         shown = [track.shown for track in self._tracks if track.misses == 0]
-        return [resize_hand(hand, self._hand_length_m, self.predictor.model) for hand in shown]
+        return [self.predictor.finished(hand, self._hand_length_m) for hand in shown]
 
-    def run(self, source: int | str | os.PathLike[str] | Source) -> Iterator[Frame]:
-        """Frames with their hands from a camera's index, a clip, a photo or a folder of photos, or an open Source.
+    def run(
+        self, source: int | str | os.PathLike[str] | Source | Iterable[object], fps: float = 30.0
+    ) -> Iterator[Frame]:
+        """Frames with their hands, from anything that gives frames.
 
         Every frame of a clip is given, the newest of a camera. Photos do not follow one another: each is searched
         thoroughly and understood on its own. A source opened here is closed here.
+
+        Args:
+            source: a camera's index, a clip, a photo or a folder of photos, an open Source, or any iterable of frames:
+                RGB arrays (H, W, 3) uint8, or objects with ``image`` and ``timestamp_s`` such as a Frame.
+            fps: of an iterable of arrays, which do not say their times.
+
+        Raises:
+            HandMeshError: a source that cannot be opened, or a frame that is none.
         """
-        opened: Source = open_source(source) if isinstance(source, int | str | os.PathLike) else source
+        if isinstance(source, int | str | os.PathLike):
+            opened = open_source(source)
+        else:
+            opened = cast(Source, source) if hasattr(source, "is_photos") else IterableSource(source, fps)
         self.reset()
         try:
             asked_s = time.perf_counter()

@@ -1,0 +1,1 @@
+"""Files, pictures, video and devices, and the libraries that read them. Does not know hands."""

@@ -27,7 +27,7 @@ DISTORTION_NAMES = ("distortion_coefficients", "dist_coeffs", "dist_coeff", "dis
 ASPECT_TOLERANCE = 0.01
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CameraCalibration:
     """What a calibration says of one camera.
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from handmesh.errors import HandMeshError
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class SourceFrame:
     """A picture with its time.
 
@@ -44,6 +48,44 @@ class Source(Protocol):
     def close(self) -> None:
         """Let go of the device, the file and any thread; idempotent."""
         ...
+
+
+class IterableSource:
+    """Frames that a program has or makes: arrays, or objects that say their own time."""
+
+    is_live, is_photos, frame_count = False, False, 0
+
+    def __init__(self, frames: Iterable[object], fps: float = 30.0) -> None:
+        """
+        Args:
+            frames: RGB arrays (H, W, 3) uint8, ``fps`` of them a second, or objects with ``image`` and ``timestamp_s``.
+
+        Raises:
+            HandMeshError: nothing that can be iterated, or a rate that is none.
+        """
+        if not isinstance(frames, Iterable):
+            raise HandMeshError(
+                f"expected a camera's index, a path, or an iterable of frames, got {type(frames).__name__}"
+            )
+        if not (fps > 0 and math.isfinite(fps)):
+            raise HandMeshError(f"expected fps, frames a second, above 0, got {fps}")
+        self.description, self.fps, self._frames = "frames", float(fps), frames
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        for index, item in enumerate(self._frames):
+            frame: Any = item
+            if isinstance(item, np.ndarray):
+                yield SourceFrame(index / self.fps, item, "", time.perf_counter())
+            elif hasattr(item, "image") and hasattr(item, "timestamp_s"):
+                yield SourceFrame(frame.timestamp_s, frame.image, getattr(item, "name", ""), time.perf_counter())
+            else:
+                raise HandMeshError(
+                    "expected frames as RGB arrays (H, W, 3) uint8, or objects with image and timestamp_s, got "
+                    f"{type(item).__name__}"
+                )
+
+    def close(self) -> None:
+        """Nothing is held: whoever made the frames ends them."""
 
 
 def plausible_fps(fps: float) -> float:

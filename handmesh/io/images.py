@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,11 @@ from numpy.typing import NDArray
 from handmesh.errors import HandMeshError
 from handmesh.io.files import atomic_path
 
+if TYPE_CHECKING:
+    from PIL import Image
+
+#: What the predictor takes for a picture: RGB (H, W, 3) uint8, a file's path, or a Pillow image.
+ImageLike: TypeAlias = "NDArray[np.uint8] | str | os.PathLike[str] | Image.Image"
 #: Suffixes that are taken for photos in a folder.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 #: Decoded, this is 300 MB; a larger size in a header is more likely an attack or an accident than a photo.
@@ -50,6 +55,38 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         # Pillow reports a damaged PNG as SyntaxError.
         raise HandMeshError(f"expected an image, got {file}: {_reason(error)}; save it again as JPEG or PNG") from error
+
+
+def image_array(image: ImageLike) -> NDArray[np.uint8]:
+    """A picture in any of the forms that the library takes, as RGB (H, W, 3) uint8.
+
+    Args:
+        image: such an array, which is returned as it is; a file's path, read by :func:`read_image`; or a Pillow image,
+            turned upright by its EXIF orientation like a file's.
+
+    Raises:
+        HandMeshError: another array (grey, float, with alpha), no pixels, another type, or a file that cannot be read.
+    """
+    if isinstance(image, str | os.PathLike):
+        return read_image(image)
+    if not isinstance(image, np.ndarray):
+        if not hasattr(image, "getexif"):
+            raise HandMeshError(
+                f"expected an image as RGB array (H, W, 3) uint8, path or Pillow image, got {type(image).__name__}; "
+                "handmesh.read_image gives an array"
+            )
+        from PIL import ImageOps
+
+        upright: Any = ImageOps.exif_transpose(image)
+        image = np.array(_to_rgb(upright), dtype=np.uint8)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise HandMeshError(
+            f"expected an RGB image (H, W, 3) uint8, got an array of shape {image.shape} and type {image.dtype}; "
+            "handmesh.read_image gives one"
+        )
+    if 0 in image.shape:
+        raise HandMeshError(f"expected an image with pixels, got one of {image.shape[1]} x {image.shape[0]}; check it")
+    return image
 
 
 def write_image(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:

@@ -42,7 +42,7 @@ CUT_OUT_FOV_DEG = 32.0
 _TIP_FIRST = [0, *(base + step for base in range(1, 21, 4) for step in (3, 2, 1, 0))]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelledPhoto:
     """A photo of one hand and what is known of it.
 

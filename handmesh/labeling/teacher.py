@@ -37,7 +37,7 @@ VIEWS = (
 SURE_OF_SIDE = 0.15
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TeacherLabel:
     """What the looks together say of one hand.
 

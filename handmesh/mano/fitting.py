@@ -28,7 +28,7 @@ _WEIGHT_ANGLES = 2e-4
 _WEIGHT_BETAS = 1e-3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FittedHands:
     """Fits of B hands, in the axes of the points they were fitted to.
 

@@ -65,6 +65,16 @@ class NumpyHand:
         return vertices.reshape(*lead, NUM_VERTICES, 3), (self.regressor_21 @ vertices).reshape(*lead, 21, 3)
 
 
+    def joint_places(self, global_orient: np.ndarray, hand_pose: np.ndarray, betas: np.ndarray) -> np.ndarray:
+        """global_orient (3, 3), hand_pose (15, 3, 3), betas (10,) -> posed positions (16, 3) of the kinematic joints,
+        MANO order, metres.
+        """
+        joints = (self.rest_joints + np.asarray(betas, np.float32) @ self.joint_basis).reshape(1, 16, 3)
+        fingers = np.asarray(hand_pose, np.float32).reshape(1, 5, 3, 3, 3)
+        transforms = _chain(np.asarray(global_orient, np.float32)[None, None], fingers, joints)[0]
+        return np.einsum("jab,jb->ja", transforms[..., :3], joints[0]) + transforms[..., 3]
+
+
 def _chain(root: np.ndarray, fingers: np.ndarray, joints: np.ndarray) -> np.ndarray:
     """World transforms relative to rest, (B, 16, 3, 4): five chains of three joints hang on the wrist.
 

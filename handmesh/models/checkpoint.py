@@ -22,11 +22,11 @@ from handmesh.errors import HandMeshError
 from handmesh.io.files import atomic_path
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.models.checkpoint_path import FILE_NAME as FILE_NAME
+from handmesh.models.checkpoint_path import HEADER as HEADER
 from handmesh.models.checkpoint_path import NEXT_STEP, file_of, find_checkpoint
+from handmesh.models.checkpoint_path import hand_fingerprint_of as hand_fingerprint_of
 from handmesh.models.hand_mesh_net import HandMeshNet
 
-#: Key of the description in the file's header.
-HEADER = "handmesh"
 #: Arrays of so many numbers and more are halved on request.
 _LARGE = 16384
 
@@ -121,11 +121,6 @@ def _own_hand(file: Path, name: str) -> ManoArrays:
             f"{file}: expected the hand model {name} it was trained with, which was not given: {error} (--mano FILE of "
             "the commands, mano=... in Python, or run where that file lies)"
         ) from error
-
-
-def hand_fingerprint_of(path: str | Path) -> str:
-    """Which hand model a checkpoint was made with; HandMeshError as :func:`load_checkpoint`."""
-    return str(_read(find_checkpoint(path))[0].get("hand_fingerprint", ""))
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

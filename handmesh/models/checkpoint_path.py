@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from handmesh.errors import HandMeshError
 
 #: A run's folder holds its network under this name.
 FILE_NAME = "model.safetensors"
+#: Key of the description in the file's header, and what a header may have.
+HEADER = "handmesh"
+MAX_HEADER_BYTES = 10_000_000
 NEXT_STEP = "train one with scripts/train.sh, or use the shipped one (default)"
 
 
@@ -30,3 +34,24 @@ def find_checkpoint(path: str | Path) -> Path:
     if not file.is_file():
         raise HandMeshError(f"expected a checkpoint, got {path}: there is no file {file}; {NEXT_STEP}")
     return file
+
+
+def hand_fingerprint_of(path: str | Path) -> str:
+    """Which hand model a checkpoint was made with, "" where it does not say; nothing but its header is read.
+
+    Raises:
+        HandMeshError: there is none, or it is damaged or foreign.
+    """
+    file = find_checkpoint(path)
+    try:
+        with open(file, "rb") as opened:
+            # safetensors: eight bytes of length, then the header.
+            length = int.from_bytes(opened.read(8), "little")
+            if length > MAX_HEADER_BYTES:
+                raise ValueError(f"a header of {length} bytes")
+            header = json.loads(opened.read(length))
+        return str(json.loads(header["__metadata__"][HEADER]).get("hand_fingerprint", ""))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        line = " ".join(str(error).split())[:200]
+        reason = f"expected a handmesh checkpoint, could not read it ({line})"
+        raise HandMeshError(f"{file}: {reason}; {NEXT_STEP}") from error

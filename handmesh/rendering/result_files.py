@@ -1,75 +1,113 @@
-"""Photos in, files out: for each photo its overlay, its meshes and its numbers.
+"""Hands as files: one binary glTF, one Wavefront OBJ, or one JSON for all hands of a picture.
 
-Knows names and formats of the results. Does not know how a hand is found; doors call it.
+Meshes are in glTF's axes in both formats (x right, y up, z towards the viewer, metres, the camera at the origin), the
+numbers in the camera's (x right, y down, z forward).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handmesh._version import __version__
-from handmesh.errors import HandMeshError
-from handmesh.io.calibration import CameraCalibration
-from handmesh.io.files import atomic_path, refuse_to_replace
-from handmesh.io.images import write_image
-from handmesh.io.sources import PhotoSource, open_source
-from handmesh.rendering.overlay import LEFT_TINT, RIGHT_TINT, draw_hands
+from handmesh.io.files import atomic_path
 from handmesh.results import Hand
 
-#: An image in, its hands out.
-Recover = Callable[[NDArray[np.uint8]], list[Hand]]
+Color = tuple[int, int, int]
 
 
-class PhotoResult(NamedTuple):
-    """What one photo gave."""
-
-    name: str
-    hands: list[Hand]
-    files: list[Path]
+def mesh_names(hands: Sequence[Hand]) -> list[str]:
+    """The name of each hand's mesh: its side and its place in the list, "right_hand_0"."""
+    return [f"{hand.side}_hand_{number}" for number, hand in enumerate(hands)]
 
 
-def predict_photos(
-    source: str | Path, folder: str | Path, recover: Recover, camera: CameraCalibration | None = None
-) -> Iterator[PhotoResult]:
-    """Write NAME.png (overlay), NAME.json and, where there are hands, NAME.glb and NAME.obj for each photo.
+def record_of(
+    hands: Sequence[Hand],
+    image_name: str = "",
+    image_size: tuple[int, int] | None = None,
+    K: NDArray[np.floating[Any]] | None = None,
+    is_fov_assumed: bool | None = None,
+) -> dict[str, Any]:
+    """What :func:`write_record` writes."""
+    content: dict[str, Any] = {"handmesh": __version__, "image": image_name}
+    if image_size is not None:
+        width, height = (int(side) for side in image_size)
+        content["image_size"] = {"width": width, "height": height}
+        if K is not None:
+            # Over the longer side, as the commands take it.
+            focal_px = float(K[0, 0] if width >= height else K[1, 1])
+            fov_deg = 2 * np.degrees(np.arctan(max(width, height) / 2 / focal_px))
+            content["camera"] = {"fov_deg": round(float(fov_deg), 3), "K": np.asarray(K, float).round(4).tolist()}
+            if is_fov_assumed is not None:
+                content["camera"]["is_fov_assumed"] = is_fov_assumed
+    return {**content, "hands": [hand.to_dict() for hand in hands]}
+
+
+def write_record(
+    path: Path,
+    hands: Sequence[Hand],
+    image_name: str = "",
+    image_size: tuple[int, int] | None = None,
+    K: NDArray[np.floating[Any]] | None = None,
+    is_fov_assumed: bool | None = None,
+) -> None:
+    """Hands as JSON: every number with its unit.
 
     Args:
-        source: a photo or a folder of photos.
-        folder: where the results go; it is made.
-        recover: the predictor.
-        camera: the calibration of the camera; its distortion is undone before anything else.
-
-    Yields a result as soon as its files are written. Raises HandMeshError for no photo, none that can be read, or one
-    that a result would replace (then nothing is written); a damaged one among several is named on stderr and skipped.
+        path: the file, written whole or not at all.
+        hands: of one picture; each is a :meth:`Hand.to_dict`.
+        image_name: of the picture.
+        image_size: (width, height) in pixels.
+        K: (3, 3) intrinsics that the hands were placed with; with the size it gives the field of view.
+        is_fov_assumed: whether nobody said the field of view, so that distances are a guess.
     """
-    photos = open_source(source)
-    if not isinstance(photos, PhotoSource):
-        photos.close()
-        raise HandMeshError(
-            f"expected a photo or a folder of photos, got {source}; clips are for: handmesh webcam --source"
-        )
-    target = Path(folder)
-    if target.is_file():
-        raise HandMeshError(f"expected a folder for the results, got the file {target}; name another with --output")
-    names = result_names(photos.files)
-    refuse_to_replace(photos.files, (target / f"{name}.png" for name in names.values()))
-    for item in photos:
-        image = item.image if camera is None else camera.undistort(item.image)
-        hands = recover(image)
-        base = target / names[item.name]
-        files = [base.with_name(f"{base.name}{suffix}") for suffix in (".png", ".json", ".glb", ".obj")]
-        write_image(files[0], draw_hands(image, hands))
-        write_record(files[1], hands, item.name)
-        if hands:
-            write_glb(files[2], hands)
-            write_obj(files[3], hands)
-        yield PhotoResult(item.name, hands, files if hands else files[:2])
+    content = record_of(hands, image_name, image_size, K, is_fov_assumed)
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def write_glb(path: Path, hands: Sequence[Hand], colors: Sequence[Color] | None = None) -> None:
+    """All hands in one binary glTF, a named mesh each, with smooth normals.
+
+    Args:
+        path: the file, written whole or not at all.
+        hands: of one picture.
+        colors: sRGB 0..255 of each; None: each side has its own.
+    """
+    import trimesh
+
+    scene = trimesh.Scene()
+    for index, (hand, name) in enumerate(zip(hands, mesh_names(hands), strict=True)):
+        mesh = hand.to_trimesh(None if colors is None else colors[index])
+        scene.add_geometry(mesh, node_name=name, geom_name=name)
+    data = scene.export(file_type="glb", include_normals=True)
+    with atomic_path(path) as part:
+        part.write_bytes(data)
+
+
+def write_obj(path: Path, hands: Sequence[Hand], colors: Sequence[Color] | None = None) -> None:
+    """All hands in one Wavefront OBJ, a named object each, with normals, and colours as most programs read them.
+
+    Args as :func:`write_glb`; the axes are the same.
+    """
+    lines = ["# handmesh: metres; x right, y up, z towards the viewer; the camera is the origin"]
+    first = 1
+    for index, (hand, name) in enumerate(zip(hands, mesh_names(hands), strict=True)):
+        mesh = hand.to_trimesh()
+        # Where a vertex has six numbers, programs read the last three as sRGB.
+        red, green, blue = np.array(hand.color if colors is None else colors[index]) / 255
+        lines.append(f"o {name}")
+        lines.extend(f"v {x:.6f} {y:.6f} {z:.6f} {red:.3f} {green:.3f} {blue:.3f}" for x, y, z in mesh.vertices)
+        lines.extend(f"vn {x:.4f} {y:.4f} {z:.4f}" for x, y, z in mesh.vertex_normals)
+        lines.extend(f"f {a}//{a} {b}//{b} {c}//{c}" for a, b, c in np.asarray(hand.faces) + first)
+        first += len(hand.vertices)
+    with atomic_path(path) as part:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def result_names(photos: Sequence[Path]) -> dict[str, str]:
@@ -78,55 +116,6 @@ def result_names(photos: Sequence[Path]) -> dict[str, str]:
     return {photo.name: photo.stem if stems.count(photo.stem) == 1 else photo.name for photo in photos}
 
 
-def write_record(path: Path, hands: Sequence[Hand], image_name: str = "") -> None:
-    """Hands as JSON: every number with its unit, no faces (they are the hand model's)."""
-    content: dict[str, Any] = {
-        "handmesh": __version__,
-        "image": image_name,
-        "hands": [hand.to_dict() for hand in hands],
-    }
-    with atomic_path(path) as part:
-        part.write_text(json.dumps(content) + "\n", encoding="utf-8")
-
-
-def write_glb(path: Path, hands: Sequence[Hand]) -> None:
-    """All hands in one binary glTF: metres, y up, the camera at the origin looking along -z, smooth normals."""
-    import trimesh
-
-    scene = trimesh.Scene()
-    for number, hand in enumerate(hands):
-        mesh = hand.to_trimesh()
-        material = trimesh.visual.material.PBRMaterial(
-            baseColorFactor=_linear_rgba(RIGHT_TINT if hand.is_right else LEFT_TINT),
-            metallicFactor=0.0,
-            roughnessFactor=0.7,
-            doubleSided=True,
-        )
-        mesh.visual = trimesh.visual.TextureVisuals(material=material)
-        scene.add_geometry(mesh, node_name=f"{side_of(hand)}_hand_{number}")
-    data = scene.export(file_type="glb", include_normals=True)
-    with atomic_path(path) as part:
-        part.write_bytes(data)
-
-
-def _linear_rgba(tint: tuple[int, int, int]) -> tuple[int, ...]:
-    """The overlay's colour as glTF wants it: linear light, here still 0..255."""
-    return (*(round(255 * (value / 255) ** 2.2) for value in tint), 255)
-
-
-def write_obj(path: Path, hands: Sequence[Hand]) -> None:
-    """All hands in one Wavefront OBJ, an object each, in the camera's own axes (x right, y down, z forward), metres."""
-    lines = ["# handmesh: metres, camera frame (x right, y down, z forward)"]
-    first = 1
-    for number, hand in enumerate(hands):
-        lines.append(f"o {side_of(hand)}_hand_{number}")
-        lines.extend(f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in np.asarray(hand.vertices, np.float64))
-        lines.extend(f"f {a} {b} {c}" for a, b, c in np.asarray(hand.faces) + first)
-        first += len(hand.vertices)
-    with atomic_path(path) as part:
-        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
 def side_of(hand: Hand) -> str:
     """ "right" or "left"."""
-    return "right" if hand.is_right else "left"
+    return hand.side

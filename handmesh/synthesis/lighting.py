@@ -57,7 +57,7 @@ def irradiance_coefficients(radiance: Radiance) -> np.ndarray:
     return (weight * _COSINE[:, None] * np.einsum("nk,nc->kc", _BASIS, light)).astype(np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lighting:
     """radiance(directions (N, 3)) -> (N, 3) linear RGB of the surroundings; lamps: directions (L, 3) and their
     irradiance / pi (L, 3) on a surface that faces them."""

@@ -72,7 +72,7 @@ def _bump(x: np.ndarray, width: float) -> np.ndarray:
     return np.exp(-((x / width) ** 2))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SkinMap:
     """Static fields of one hand model at its texels, all (C faces, TEXELS).
 

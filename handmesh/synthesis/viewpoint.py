@@ -12,7 +12,7 @@ import numpy as np
 from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
     """Rotation (3, 3) from the model's frame to the camera's; centre (3,) metres where the hand's middle stands;
     fill: the longer side of the hand's box as a part of the picture; shift (2,): of the box's middle, in pictures;

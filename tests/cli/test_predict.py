@@ -1,22 +1,26 @@
-"""Result files of photos: complete, consistent with one another, and none for a bad source."""
+"""handmesh predict: every input gets its results, nothing is replaced, repeated or lost, and what is wrong is named."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import trimesh
 
 from handmesh.cli import main as cli
+from handmesh.cli import predict as predict_command
+from handmesh.cli.predict import find_jobs
 from handmesh.errors import HandMeshError
 from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.io.images import read_image, write_image
+from handmesh.io.sources import Source, open_source
+from handmesh.io.video_writer import ClipWriter
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
 from handmesh.rendering import viewer
-from handmesh.rendering.result_files import predict_photos
 from handmesh.results import Hand
 
 
@@ -36,59 +40,157 @@ def hands(open_mano: ManoArrays) -> list[Hand]:
     return found
 
 
-def test_each_photo_gets_overlay_mesh_and_numbers(tmp_path: Path, hands: list[Hand]) -> None:
-    for name in ("a.png", "b.png"):
-        write_image(tmp_path / "in" / name, np.full((60, 80, 3), 90, np.uint8))
-    answers = iter([hands, []])
-    results = list(predict_photos(tmp_path / "in", tmp_path / "out", lambda image: next(answers)))
-    assert [(result.name, len(result.hands)) for result in results] == [("a.png", 2), ("b.png", 0)]
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
-        "a.glb", "a.json", "a.obj", "a.png", "b.json", "b.png",
-    ]  # fmt: skip
+class FakePredictor:
+    """Sees in every picture what it is told, by the picture's brightness; knows no tracks."""
+
+    presence_threshold, transfer = 0.5, None
+
+    def __init__(self, answers: dict[int, list[Hand]]) -> None:
+        self.answers, self.calls = answers, 0
+
+    def __call__(self, image: np.ndarray, **_: object) -> list[Hand]:
+        self.calls += 1
+        return self.answers.get(int(image.mean()), [])
+
+
+@pytest.fixture
+def predictor(hands: list[Hand], monkeypatch: pytest.MonkeyPatch) -> FakePredictor:
+    fake = FakePredictor({90: hands, 30: [replace(hands[0], score=0.6)]})
+    monkeypatch.setattr(HandMeshPredictor, "from_pretrained", lambda *_, **__: fake)
+    return fake
+
+
+def photo(path: Path, brightness: int = 90) -> Path:
+    write_image(path, np.full((60, 80, 3), brightness, np.uint8))
+    return path
+
+
+def run(*words: object, capsys: pytest.CaptureFixture[str] | None = None) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["predict", *map(str, words)])
+    out, err = capsys.readouterr() if capsys else ("", "")
+    return int(stop.value.code or 0), out, err
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_each_photo_gets_overlay_meshes_and_numbers(
+    tmp_path: Path, predictor: FakePredictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo(tmp_path / "in" / "a.png"), photo(tmp_path / "in" / "b.png", 0)
+    (tmp_path / "in" / "notes.txt").write_text("")
+    code, out, err = run(tmp_path / "in", "--output", tmp_path / "out", capsys=capsys)
+    assert code == 0 and out.splitlines()[:2] == ["a.png: right 0.90, left 0.90", "b.png: no hand"]
+    assert "1 (notes.txt)" in err
+    assert names(tmp_path / "out") == ["a.glb", "a.json", "a.obj", "a.png", "b.json", "b.png"]
     assert read_image(tmp_path / "out" / "a.png").std() > read_image(tmp_path / "out" / "b.png").std()
     record = json.loads((tmp_path / "out" / "a.json").read_text())
-    assert [hand["is_right"] for hand in record["hands"]] == [True, False] and record["image"] == "a.png"
-    scene = trimesh.load(tmp_path / "out" / "a.glb")
-    mesh = trimesh.load(tmp_path / "out" / "a.obj", process=False, force="mesh")
-    assert len(scene.geometry) == 2 and len(mesh.vertices) == 2 * 778 and len(mesh.faces) == 2 * 1538
-    # The camera's axes in the OBJ, glTF's in the GLB: half a turn about x between them.
-    both = np.concatenate([part.vertices for part in scene.geometry.values()])
-    assert np.allclose(np.sort(both * [1, -1, -1], axis=0), np.sort(mesh.vertices, axis=0), atol=1e-5)
+    assert record["image_size"] == {"width": 80, "height": 60} and record["camera"]["fov_deg"] == 60
+    assert record["camera"]["is_fov_assumed"] is True
+    assert [hand["side"] for hand in record["hands"]] == ["right", "left"]
+    run(tmp_path / "in" / "b.png", "--output", tmp_path / "out", "--fov", 70)
+    camera = json.loads((tmp_path / "out" / "b.json").read_text())["camera"]
+    assert camera["fov_deg"] == pytest.approx(70, abs=1e-3) and camera["is_fov_assumed"] is False
 
 
-def test_bad_sources_and_targets(tmp_path: Path, hands: list[Hand]) -> None:
-    write_image(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+def test_many_inputs_many_options(tmp_path: Path, predictor: FakePredictor, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [photo(tmp_path / "x" / "a.png"), photo(tmp_path / "y" / "a.png", 30), photo(tmp_path / "y" / "c.png", 30)]
+    words = (*files[:1], tmp_path / "y", "--output", tmp_path / "out", "--formats", "json,.GLB", "--max-hands", 1)
+    code, out, _ = run(*words, "--min-score", 0.7, capsys=capsys)
+    assert code == 0 and out.splitlines()[:3] == ["a.png: right 0.90", "a.png: no hand", "c.png: no hand"]
+    assert names(tmp_path / "out") == ["c.json", "x_a.png.glb", "x_a.png.json", "y_a.png.json"]
+    before = predictor.calls
+    _, out, err = run(*words, "--skip-existing", capsys=capsys)
+    assert predictor.calls == before and "finished before: 3, to do: 0" in err and "0 inputs" in out
+    (tmp_path / "out" / "c.json").unlink()
+    run(*words, "--skip-existing")
+    assert predictor.calls == before + 1 and "c.json" in names(tmp_path / "out")
+
+
+def test_names_are_the_shortest_that_differ(tmp_path: Path) -> None:
+    for name in ("p/a.png", "p/a.jpg", "p/b.png", "q/b.png", "q/c.png", "r/q/b.png"):
+        photo(tmp_path / name)
+    jobs, _ = find_jobs([tmp_path / "p", tmp_path / "q", tmp_path / "r" / "q"], tmp_path)
+    assert [job.base.name for job in jobs] == ["a.jpg", "a.png", "p_b.png", "q_b.png_2", "c", "q_b.png_3"]
+    jobs, left = find_jobs([tmp_path / "p" / "b.png", tmp_path / "p"], tmp_path)
+    assert len(jobs) == 3 and left == []
+    assert find_jobs([tmp_path / "p", tmp_path / "q"], tmp_path)[1] == []
+
+
+def test_a_folders_clip_is_predicted_too(
+    tmp_path: Path, hands: list[Hand], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo(tmp_path / "in" / "a.png", 0)
+    with ClipWriter(tmp_path / "in" / "b.mp4", 10) as writer:
+        for index in range(4):
+            writer.write(np.full((64, 96, 3), 40 * index, np.uint8), index / 10)
+    monkeypatch.setattr(HandMeshPredictor, "from_pretrained", lambda *_, **__: FakePredictor({}))
+
+    def clip(self: object, source: Source) -> Iterator[tuple[float, np.ndarray, list[Hand], list[int]]]:
+        for index, frame in enumerate(source):
+            yield frame.timestamp_s, frame.image, hands if index else [], [4, 7] if index else []
+
+    monkeypatch.setattr(predict_command.Predictions, "clip", clip)
+    code, out, _ = run(tmp_path / "in", "--output", tmp_path / "out", capsys=capsys)
+    assert code == 0 and "b.mp4: 3 frames with hands" in out
+    assert names(tmp_path / "out") == ["a.json", "a.png", "b.json", "b.mp4"]
+    content = json.loads((tmp_path / "out" / "b.json").read_text())
+    assert content["image_size"] == {"width": 96, "height": 64} and len(content["frames"]) == 4
+    assert [frame["timestamp_s"] for frame in content["frames"]] == pytest.approx([0, 0.1, 0.2, 0.3], abs=1e-3)
+    assert [hand["track"] for hand in content["frames"][2]["hands"]] == [4, 7]
+    assert "joints" in content["frames"][2]["hands"][0] and "vertices" not in content["frames"][2]["hands"][0]
+    assert len(list(open_source(tmp_path / "out" / "b.mp4"))) == 4
+
+
+def test_bad_words_sources_and_targets(tmp_path: Path, predictor: FakePredictor) -> None:
+    photo(tmp_path / "a.png")
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
-    for source, target, word in (
-        ("missing.png", "out", "missing.png"), ("empty", "out", "empty"), ("a.png", "file", "folder"),
+    for words, said in (
+        (["missing.png"], "missing.png"), (["empty"], "empty"), (["a.png", "--output", "file"], "folder"),
+        (["a.png", "--formats", "png,fbx"], "fbx"), (["a.png", "--formats", ","], "--formats"),
+        (["a.png", "--max-hands", "0"], "--max-hands"), (["a.png", "--min-score", "2"], "--min-score"),
+        (["file", "--output", "out"], "file"),
     ):  # fmt: skip
-        with pytest.raises(HandMeshError, match=word):
-            list(predict_photos(tmp_path / source, tmp_path / target, lambda image: hands))
-    assert not (tmp_path / "out").exists()
+        placed = [str(tmp_path / word) if "-" not in word and (tmp_path / word).exists() else word for word in words]
+        with pytest.raises(HandMeshError, match=said):
+            predict_command.main([*placed, *([] if "--output" in words else ["--output", str(tmp_path / "out")])])
+    assert not (tmp_path / "out").exists() or not names(tmp_path / "out")
 
 
-def test_a_photo_is_never_replaced_by_its_result(tmp_path: Path) -> None:
+def test_a_damaged_photo_among_several_is_named_and_the_others_are_done(
+    tmp_path: Path, predictor: FakePredictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.jpg").write_bytes(b"no picture")
+    code, _, err = run(tmp_path / "in", "--output", tmp_path / "out", capsys=capsys)
+    assert code == 0 and "skipped: " in err and "b.jpg" in err and "a.json" in names(tmp_path / "out")
+    (tmp_path / "in" / "a.png").write_bytes(b"")
+    code, _, err = run(tmp_path / "in", "--output", tmp_path / "out2", capsys=capsys)
+    assert code == 2 and "none that can be read" in err and not (tmp_path / "out2").exists()
+
+
+def test_an_input_is_never_replaced_by_its_result(tmp_path: Path, predictor: FakePredictor) -> None:
     for name in ("a.png", "b.jpg"):
-        write_image(tmp_path / "in" / name, np.full((8, 8, 3), 90, np.uint8))
+        photo(tmp_path / "in" / name)
     (tmp_path / "link").symlink_to(tmp_path / "in")
     before = (tmp_path / "in" / "a.png").read_bytes()
     for source, target in (("in", "in"), ("in/a.png", "in"), ("in", "in/../in"), ("in", "link")):
         with pytest.raises(HandMeshError, match=r"a\.png for both; .*--output"):
-            list(predict_photos(tmp_path / source, tmp_path / target, lambda image: []))
-    assert sorted(file.name for file in (tmp_path / "in").iterdir()) == ["a.png", "b.jpg"]
-    assert (tmp_path / "in" / "a.png").read_bytes() == before
+            predict_command.main([str(tmp_path / source), "--output", str(tmp_path / target)])
+    assert names(tmp_path / "in") == ["a.png", "b.jpg"] and (tmp_path / "in" / "a.png").read_bytes() == before
     # Beside a photo of another format there is room.
-    assert len(list(predict_photos(tmp_path / "in" / "b.jpg", tmp_path / "in", lambda image: []))) == 1
+    predict_command.main([str(tmp_path / "in" / "b.jpg"), "--output", str(tmp_path / "in")])
+    assert "b.png" in names(tmp_path / "in")
 
 
 def test_photos_are_viewed_one_after_another_once_their_results_are_written(
-    tmp_path: Path, hands: list[Hand], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, predictor: FakePredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("a.png", "b.png", "c.png"):
-        write_image(tmp_path / "in" / name, np.full((60, 80, 3), 90, np.uint8))
-    answers = iter([hands, [], hands[:1]])
-    monkeypatch.setattr(HandMeshPredictor, "from_pretrained", lambda *_, **__: lambda image, **_: next(answers))
+    for name, brightness in (("a.png", 90), ("b.png", 0), ("c.png", 30)):
+        photo(tmp_path / "in" / name, brightness)
     shown = []
 
     def show(some: list[Hand], title: str) -> None:
@@ -97,10 +199,8 @@ def test_photos_are_viewed_one_after_another_once_their_results_are_written(
 
     monkeypatch.setattr(viewer, "expect_viewer", lambda: None)
     monkeypatch.setattr(viewer, "show_hands", show)
-    words = ["predict", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--view"]
-    with pytest.raises(SystemExit) as stop:
-        cli.main(words)
-    assert not stop.value.code and shown == [("a.png", 2), ("c.png", 1)]
+    assert run(tmp_path / "in", "--output", tmp_path / "out", "--view")[0] == 0
+    assert shown == [("a.png", 2), ("c.png", 1)]
 
 
 def test_without_a_display_viewing_is_refused_before_anything_is_done(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -89,6 +91,36 @@ def test_one_engine_serves_many_threads() -> None:
     with ThreadPoolExecutor(4) as pool:
         for count, output in zip([1, 2] * 10, pool.map(fast, [pictures(1), pictures(2)] * 10), strict=True):
             assert largest_difference(output, reference(pictures(count))) < 1e-4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("name", ["openvino", "onnx", "torch"])
+def test_a_forked_child_has_the_same_engine(name: str) -> None:
+    net = TinyNet()
+    engine = build(name, net)
+    expected = engine(pictures(3)).vertices
+    torch.mm(torch.ones(400, 400), torch.ones(400, 400))  # so that PyTorch's threads are there to be missed
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(100)
+        answer = engine(pictures(3)).vertices
+        torch.mm(torch.ones(400, 400), torch.ones(400, 400)) if name == "torch" else None
+        os.write(write, answer.tobytes())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        found = np.frombuffer(pipe.read(), np.float32)
+    assert os.waitpid(child, 0)[1] == 0
+    np.testing.assert_allclose(found.reshape(expected.shape), expected, atol=1e-5)
+
+
+def test_a_gpu_does_not_survive_a_fork_and_that_is_said() -> None:
+    engine = TorchEngine(TinyNet())
+    engine._device = torch.device("cuda")
+    engine.after_fork()
+    with pytest.raises(HandMeshError, match="spawn"):
+        engine(pictures(1))
 
 
 def test_engines_are_chosen_by_name() -> None:

@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from handmesh.inference.exporter.exporter import export_checkpoint
 
 from handmesh.cli import main as cli
 from handmesh.config import Config, ModelConfig
 from handmesh.errors import HandMeshError
 from handmesh.inference.engines.factory import make_engine
+from handmesh.inference.engines.onnx_engine import OnnxEngine
 from handmesh.inference.engines.pytorch_engine import TorchEngine
 from handmesh.inference.export import exporter
+from handmesh.inference.export.exporter import export_checkpoint
+from handmesh.io.images import write_image
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.models.checkpoint import load_checkpoint, save_checkpoint
 from handmesh.models.hand_mesh_net import HandMeshNet, HandMeshOutput
@@ -54,9 +56,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, open_mano: ManoArrays, 
 
 
 @pytest.fixture(scope="module")
-def licensed(
-    tmp_path_factory: pytest.TempPathFactory, fake_mano: ManoArrays, save_network: Save
-) -> tuple[Path, Path]:
+def licensed(tmp_path_factory: pytest.TempPathFactory, fake_mano: ManoArrays, save_network: Save) -> tuple[Path, Path]:
     """A checkpoint of another hand than the open one, and that hand's file."""
     folder = tmp_path_factory.mktemp("licensed")
     file = fake_mano.save_npz(folder / "mano.npz")
@@ -94,23 +94,46 @@ def test_an_exported_file_answers_as_the_checkpoint_and_serves_as_an_engine(
     with pytest.raises(HandMeshError, match="hand_fingerprint 0000"):
         make_engine(net, str(result.file), "cpu")
     if format_name == "onnx":
-        check_the_example(result.file, tmp_path)
+        check_the_example(result.file, tmp_path, Config().data.crop_padding)
 
 
-def check_the_example(file: Path, folder: Path) -> None:
-    """demo/onnx_example.py imports neither this package nor torch, and writes the mesh that the file gives."""
-    np.save(folder / "crop.npy", pictures(1)[0])
-    words = [str(ROOT / "demo" / "onnx_example.py"), str(file), "crop.npy", "hand.obj"]
+def check_the_example(file: Path, folder: Path, padding: float) -> None:
+    """It imports neither this package nor torch, and a mirrored photo's left hand is the mirrored hand."""
+    photo = pictures(1)[0]
+    write_image(folder / "right.png", photo)
+    write_image(folder / "left.png", np.ascontiguousarray(photo[:, ::-1]))
+    size = len(photo)
+    half = size / padding / 2
+    box = [str(size / 2 + sign * half) for sign in (-1, -1, 1, 1)]
     code = (
         "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0]); "
         "assert not {'torch', 'handmesh', 'cv2'} & set(sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True, check=True, env={"PATH": ""}
-    )
-    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == list(JOINT_NAMES)
-    lines = (folder / "hand.obj").read_text().splitlines()
-    assert sum(line.startswith("v ") for line in lines) == 778 and sum(line.startswith("f ") for line in lines) == 1538
+    found = {}
+    for side in ("right", "left"):
+        words = [str(ROOT / "demo" / "onnx_example.py"), str(file), f"{side}.png", *box, side, f"{side}.obj"]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PATH": ""},
+        )
+        rows = [line.split() for line in done.stdout.splitlines()[1:]]
+        assert [row[0] for row in rows] == list(JOINT_NAMES)
+        lines = (folder / f"{side}.obj").read_text().splitlines()
+        vertices, faces = ([line.split()[1:] for line in lines if line.startswith(kind)] for kind in ("v ", "f "))
+        assert len(vertices) == 778 and len(faces) == 1538
+        found[side] = np.array(rows)[:, 1:].astype(float), np.array(vertices, float), np.array(faces, int)
+    (numbers, vertices, faces), (mirrored, other, flipped) = found["right"], found["left"]
+    expected = OnnxEngine(str(file), 1)(photo[None])
+    np.testing.assert_allclose(vertices * [1, -1, -1], expected.vertices[0], atol=2e-6)
+    np.testing.assert_allclose(numbers[:, :2], expected.keypoints_2d[0], atol=0.06)
+    np.testing.assert_allclose(other, vertices * [-1, 1, 1], atol=2e-6)
+    np.testing.assert_allclose(mirrored[:, 1:], numbers[:, 1:] * [1, -1, 1, 1], atol=1e-4)
+    np.testing.assert_allclose(mirrored[:, 0], size - 1 - numbers[:, 0], atol=0.11)
+    assert np.array_equal(flipped, faces[:, ::-1])
 
 
 @pytest.mark.slow
@@ -172,9 +195,7 @@ def test_core_ml_is_converted_and_said_not_to_have_run(checkpoint: Path, tmp_pat
 
 
 @pytest.mark.slow
-def test_int8_is_measured_against_float(
-    checkpoint: Path, open_mano: ManoArrays, tmp_path: Path
-) -> None:
+def test_int8_is_measured_against_float(checkpoint: Path, open_mano: ManoArrays, tmp_path: Path) -> None:
     pytest.importorskip("nncf")
     with pytest.raises(HandMeshError, match=r"within 0.001 mm .* on average"):
         export_checkpoint(checkpoint, "openvino", tmp_path / "a", int8=True, calibration=4, bound_mm=1e-3)

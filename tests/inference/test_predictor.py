@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import DEFAULT_FOV_DEG, intrinsics_from_fov, project_points
 from handmesh.geometry.crop import CropTransform, box_around, mirror_pose, roll_of
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
@@ -218,14 +222,68 @@ def test_absent_hands_and_duplicates_are_left_out(open_mano: ManoArrays) -> None
 
 def test_wrong_arguments_are_named(open_mano: ManoArrays) -> None:
     predictor = colour_predictor(open_mano, [])
-    with pytest.raises(ValueError, match="read_image"):
-        predictor(picture().astype(np.float32))
-    with pytest.raises(ValueError, match="x0 < x1"):
-        predictor(picture(), [[10, 10, 5, 5]])
-    with pytest.raises(ValueError, match="2 boxes, got 1"):
-        predictor(picture(), np.array([[0.0, 0, 9, 9]] * 2), [True])
-    with pytest.raises(ValueError, match="focal"):
-        predictor(picture(), K=np.zeros((3, 3)))
+    for words, named in (
+        ({"image": picture().astype(np.float32)}, "read_image"), ({"image": picture()[..., 0]}, "read_image"),
+        ({"image": 5}, "read_image"), ({"image": picture()[:0]}, "320 x 0"), ({"image": "no.jpg"}, "no such file"),
+        ({"boxes": [[10, 10, 5, 5]]}, "x0 < x1"),
+        ({"boxes": [[0.0, 0, 9, 9]] * 2, "is_right": [True]}, "2 boxes, got 1"),
+        ({"K": np.zeros((3, 3))}, "focal"), ({"fov_deg": np.nan}, "180"), ({"hand_length_m": 18.5}, "0.185"),
+        ({"hand_length_m": np.nan}, "metres"), ({"is_right": [True]}, "give boxes"),
+        ({"image": [picture()], "boxes": [1, 2]}, "1 of them, got 2"),
+    ):  # fmt: skip
+        with pytest.raises(HandMeshError, match=named):
+            predictor(**{"image": picture(), **words})  # type: ignore[arg-type]
+
+
+def same(hands: list[Hand], others: list[Hand]) -> bool:
+    return [hand.to_dict() for hand in hands] == [hand.to_dict() for hand in others]
+
+
+def test_a_list_of_pictures_gives_what_each_alone_gives(open_mano: ManoArrays, tmp_path: Path) -> None:
+    predictor = colour_predictor(open_mano, [Detection(np.array([90.0, 60, 210, 190]), True, 1.0)])
+    pictures = [picture(0), picture(1), picture(2)]
+    for together in (predictor(pictures), predictor(tuple(pictures))):
+        assert all(same(hands, predictor(one)) for hands, one in zip(together, pictures, strict=True))
+    assert predictor([]) == []
+    boxes = [np.array([10.0, 10, 90, 90]), None, np.array([[20.0, 10, 90, 90], [100, 60, 200, 160]])]
+    sides = [True, None, [False, None]]
+    for hands, one, box, side in zip(predictor(pictures, boxes, sides), pictures, boxes, sides, strict=True):
+        assert same(hands, predictor(one, box, side))
+
+
+def test_a_picture_may_be_an_array_a_path_or_a_pillow_image(open_mano: ManoArrays, tmp_path: Path) -> None:
+    predictor = colour_predictor(open_mano, [Detection(np.array([90.0, 60, 210, 190]), True, 1.0)])
+    expected = predictor(picture())
+    pillow = Image.fromarray(picture())
+    pillow.save(tmp_path / "a.png")
+    assert same(predictor(pillow), expected) and same(predictor(tmp_path / "a.png"), expected)
+    assert same(predictor(str(tmp_path / "a.png")), expected) and same(predictor(pillow.convert("RGBA")), expected)
+    turned = Image.fromarray(np.rot90(picture()))
+    turned.getexif()[0x0112] = 6
+    assert same(predictor(turned), expected)
+
+
+def test_one_box_and_one_side_are_enough(open_mano: ManoArrays) -> None:
+    predictor = colour_predictor(open_mano, [Detection(np.array([90.0, 60, 210, 190]), True, 1.0)] * 2)
+    box = [90.0, 60, 210, 190]
+    assert same(predictor(picture(), box, True), predictor(picture(), [box], [True]))
+    assert all(not hand.is_right for hand in predictor(picture(), is_right=False))
+    for size in ((1, 1), (1, 300), (300, 1), (2, 2)):
+        predictor(np.zeros((*size, 3), np.uint8))
+
+
+def test_only_what_can_be_loaded_again_is_pickled(open_mano: ManoArrays, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TypeError, match="from_pretrained"):
+        pickle.dumps(colour_predictor(open_mano, []))
+    monkeypatch.setattr(HandMeshPredictor, "_load", lambda *words, **_: colour_predictor(open_mano, []))
+    predictor = HandMeshPredictor.from_pretrained("default", engine="torch", threads=3)
+    predictor.presence_threshold = 0.7
+    asked: list[object] = []
+    monkeypatch.setattr(
+        HandMeshPredictor, "_load", lambda *words, **_: (asked.extend(words), colour_predictor(open_mano, []))[1]
+    )
+    copy = pickle.loads(pickle.dumps(predictor))
+    assert "torch" in asked and 3 in asked and copy.presence_threshold == 0.7
 
 
 @pytest.mark.parametrize("is_right", [True, False])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from handmesh.detection.tiling import Window
+from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import intrinsics_from_fov, project_points
 from handmesh.geometry.crop import CropTransform, box_around, mirror_pose, roll_of
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
@@ -264,7 +265,7 @@ def test_a_calibrated_cameras_frames_are_undistorted_and_its_matrix_used(open_ma
     for frame in tracker.run(source):
         assert np.array_equal(frame.image, camera.undistort(image)) and "undistort" in frame.stages_ms
         assert np.allclose(frame.hands[0].K, K)
-    with pytest.raises(ValueError, match="two of them"):
+    with pytest.raises(HandMeshError, match="got two"):
         HandTracker(World(open_mano, []), K=K, camera=camera)
 
 
@@ -287,3 +288,39 @@ def test_a_fast_hand_is_led_by_its_velocity(open_mano: ManoArrays) -> None:
         (hand,) = tracker.step(IMAGE, i / 10)
         assert np.abs(hand.translation - world.hands[0].position).max() < 0.01
     assert tracker.ids == [0] and world.searches == 1
+
+
+def test_a_step_names_what_it_cannot_take(open_mano: ManoArrays) -> None:
+    world = World(open_mano, [WorldHand(True, [0, 0, 0.5])])
+    tracker = HandTracker(world, K=K)
+    for image, time_s in ((IMAGE[:0], 0.0), (IMAGE.astype(float), 0.0), (None, 0.0), (IMAGE, np.nan), (IMAGE, np.inf)):
+        with pytest.raises(HandMeshError, match="expected"):
+            tracker.step(image, time_s)  # type: ignore[arg-type]
+    tracker.step(IMAGE, 1.0)
+    assert len(tracker.step(IMAGE, 1.0)) == 1
+    with pytest.raises(HandMeshError, match="reset"):
+        tracker.step(IMAGE, 0.5)
+    tracker.reset()
+    assert len(tracker.step(IMAGE, 0.5)) == 1
+    for words in ({"max_hands": 0}, {"hand_length_m": 18.5}):
+        with pytest.raises(HandMeshError, match="expected"):
+            HandTracker(world, K=K, **words)
+
+
+def test_frames_may_be_arrays_or_anything_with_an_image_and_a_time(open_mano: ManoArrays) -> None:
+    world = World(open_mano, [WorldHand(True, [0, 0, 0.5])])
+    tracker = HandTracker(world, K=K)
+    arrays = list(tracker.run((IMAGE for _ in range(3)), fps=10))
+    assert [frame.timestamp_s for frame in arrays] == [0.0, 0.1, 0.2] and all(len(frame.hands) == 1 for frame in arrays)
+    again = list(tracker.run(arrays))
+    assert [frame.timestamp_s for frame in again] == [0.0, 0.1, 0.2]
+    assert np.array_equal(again[2].hands[0].vertices, arrays[2].hands[0].vertices)
+    assert "Frame(0.200 s, 640 x 480, hands=[Hand(right" in repr(again[2])
+    for source, word in (([1, 2], "int"), (3.5, "float"), ([], "")):
+        if word:
+            with pytest.raises(HandMeshError, match=word):
+                list(tracker.run(source))  # type: ignore[arg-type]
+        else:
+            assert list(tracker.run(source)) == []  # type: ignore[arg-type]
+    with pytest.raises(HandMeshError, match="above 0"):
+        list(tracker.run([IMAGE], fps=0))

@@ -1,13 +1,21 @@
-"""Nothing is reported to anybody: OpenVINO is loaded without its telemetry, and by one function only."""
+"""OpenVINO is loaded without its telemetry, by one function only; threads and forked children may share its models."""
 
 from __future__ import annotations
 
 import ast
+import os
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[2] / "handmesh"
+import numpy as np
+import pytest
+
+from handmesh.io.openvino_loader import CompiledModel
+
+PACKAGE = Path(__file__).resolve().parent.parent / "handmesh"
 _PROBE = """
 import sys
 from handmesh.io.openvino_loader import load_openvino
@@ -31,3 +39,50 @@ def test_only_the_loader_imports_openvino() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             imports_it = any(name.split(".")[0] == "openvino" for name in names)
             assert not imports_it or path.name == "openvino_loader.py", path
+
+
+@pytest.fixture(scope="module")
+def model() -> CompiledModel:
+    """Some matrix products: long enough for two threads to meet."""
+    from openvino import Model
+    from openvino import opset13 as ops
+
+    rng = np.random.default_rng(0)
+    values = given = ops.parameter([1, 64, 64], np.float32)
+    for _ in range(3):
+        values = ops.tanh(ops.matmul(values, rng.normal(0, 0.3, (64, 64)).astype(np.float32), False, False))
+    return CompiledModel(Model([values], [given]), threads=2)
+
+
+def inputs(count: int = 40) -> list[np.ndarray]:
+    return list(np.random.default_rng(1).normal(size=(count, 1, 64, 64)).astype(np.float32))
+
+
+def test_threads_share_a_model(model: CompiledModel) -> None:
+    serial = [model(each)[0] for each in inputs()]
+    with ThreadPoolExecutor(8) as pool:
+        for one, (other,) in zip(serial, pool.map(model, inputs()), strict=True):
+            assert np.array_equal(one, other)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("is_locked", [False, True])
+def test_a_forked_child_answers_and_ends(model: CompiledModel, is_locked: bool) -> None:
+    expected = model(inputs(1)[0])[0]
+    read, write = os.pipe()
+    if is_locked:  # by a thread that does not come along
+        model._lock.acquire()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(100)
+        os.write(write, model(inputs(1)[0])[0].tobytes())
+        # Letting go of what the parent made must not wait either.
+        model.__dict__.clear()
+        os._exit(0)
+    if is_locked:
+        model._lock.release()
+    _, status = os.waitpid(child, 0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        assert status == 0 and np.array_equal(np.frombuffer(pipe.read(), np.float32).reshape(expected.shape), expected)
+    assert np.array_equal(model(inputs(1)[0])[0], expected)

@@ -91,12 +91,10 @@ def test_a_look_takes_its_place_from_the_picture_and_its_depth_from_both_heads()
     flat = hand * [1, 1, 0]
 
     def look(picture: np.ndarray, space: np.ndarray) -> np.ndarray:
-        class Request:
-            def infer(self, *_: object, **__: object) -> list[np.ndarray]:
-                return [picture.reshape(1, 63), np.ones((1, 1)), np.ones((1, 1)), space.reshape(1, 63)]
-
         model = LandmarkModel.__new__(LandmarkModel)
-        model._request = Request()
+        model._model = lambda pixels: [  # type: ignore[assignment]
+            picture.reshape(1, 63), np.ones((1, 1)), np.ones((1, 1)), space.reshape(1, 63),
+        ]  # fmt: skip
         image, box = np.zeros((120, 160, 3), np.uint8), np.array([40.0, 30, 120, 110])
         return model.look(image, box, 0.0, 1.0).joints
 

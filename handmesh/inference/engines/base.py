@@ -40,7 +40,7 @@ class EngineOutput(NamedTuple):
 
 
 class Engine(Protocol):
-    """Runs one network."""
+    """Runs one network. Any number of threads may share one; in a forked child it is loaded anew, or says why not."""
 
     #: What runs, for the screen: "OpenVINO CPU".
     name: str
@@ -48,6 +48,14 @@ class Engine(Protocol):
     def __call__(self, images: NDArray[np.uint8]) -> EngineOutput:
         """images (B, S, S, 3) uint8 RGB, B >= 1 -> the network's answer; the arrays are the caller's own."""
         ...
+
+
+def cuda_after_fork() -> HandMeshError:
+    """What is raised where a forked child wants its parent's GPU."""
+    return HandMeshError(
+        "expected the process that loaded the predictor, got a forked child of it, which cannot use its parent's CUDA; "
+        "start processes with multiprocessing's 'spawn', or load the predictor in each of them"
+    )
 
 
 def in_pairs(run: Callable[[NDArray[np.uint8]], EngineOutput], images: NDArray[np.uint8]) -> EngineOutput:

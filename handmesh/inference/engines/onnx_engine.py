@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from handmesh.errors import HandMeshError
-from handmesh.inference.engines.base import EngineOutput
+from handmesh.inference.engines.base import EngineOutput, cuda_after_fork
+from handmesh.io.fork import never_release, renew_after_fork
 
 #: Understood by ONNX Runtime since 2024, by OpenVINO and by TensorRT.
 OPSET = 20
@@ -36,9 +38,27 @@ class OnnxEngine:
         Raises:
             HandMeshError: onnxruntime is not installed.
         """
-        self.session = open_session(model, threads, device)
-        used = self.session.get_providers()[0].removesuffix("ExecutionProvider")
+        self._model, self._threads, self._device = model, threads, device
+        self._lock = threading.Lock()
+        self._session: Any = open_session(model, threads, device)
+        used = self._session.get_providers()[0].removesuffix("ExecutionProvider")
         self.name = f"ONNX Runtime {used}"
+        renew_after_fork(self)
+
+    @property
+    def session(self) -> Any:
+        """The onnxruntime.InferenceSession, which any number of threads may run."""
+        with self._lock:
+            if self._session is None:
+                if self._device.startswith("cuda"):
+                    raise cuda_after_fork()
+                self._session = open_session(self._model, self._threads, self._device)
+            return self._session
+
+    def after_fork(self) -> None:
+        """The session's threads are the parent's, and one of them may have held the lock."""
+        never_release(self._session)
+        self._session, self._lock = None, threading.Lock()
 
     def __call__(self, images: NDArray[np.uint8]) -> EngineOutput:
         return EngineOutput(*self.session.run(list(EngineOutput._fields), {INPUT: np.ascontiguousarray(images)}))

@@ -6,7 +6,9 @@ the reference that every other engine is held against. Does not know which engin
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from handmesh.inference.engines.base import EngineOutput, Report, in_pairs
+from handmesh.inference.engines.base import EngineOutput, Report, cuda_after_fork, in_pairs
+from handmesh.io.fork import renew_after_fork
 
 #: Shapes of one row of each output.
 _SHAPES = ((778, 3), (21, 3), (16, 3, 3), (10,), (3,), (21, 2), (21,), (), ())
@@ -62,8 +65,29 @@ class TorchEngine:
         self._report = report
         words = [device.upper(), *(["half"] if half else []), *(["compiled"] if compiled else [])]
         self.name = f"PyTorch {' '.join(words)}"
+        # One compiler and one set of recorded buffers; plain calls need no turns.
+        self._lock: threading.Lock | None = threading.Lock() if compiled or self._records else None
+        self._is_forked = False
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """A thread of the parent may have held the lock; its OpenMP threads are not here."""
+        self._is_forked = True
+        self._lock = None if self._lock is None else threading.Lock()
 
     def __call__(self, images: NDArray[np.uint8]) -> EngineOutput:
+        if self._is_forked:
+            self._settle_after_fork()
+        with self._lock or contextlib.nullcontext():
+            return self._run_all(images)
+
+    def _settle_after_fork(self) -> None:
+        if self._device.type == "cuda":
+            raise cuda_after_fork()
+        settle_after_fork()
+        self._is_forked = False
+
+    def _run_all(self, images: NDArray[np.uint8]) -> EngineOutput:
         return in_pairs(self._run, images) if self._in_pairs or self._records else self._run(images)
 
     def _run(self, images: NDArray[np.uint8]) -> EngineOutput:
@@ -89,6 +113,14 @@ class TorchEngine:
                 self._report(f"CUDA graphs are not used ({' '.join(str(error).split())[:120]}); the answer is the same")
                 return self._flat(pixels.to(self._device))
         return self._graphs[count](pixels)
+
+
+def settle_after_fork() -> None:
+    """Have PyTorch use one thread in a forked child: a parallel region would wait for the parent's for ever.
+
+    PyTorch's own loaders do the same in their workers.
+    """
+    torch.set_num_threads(1)
 
 
 class _Recorded:

@@ -1,0 +1,70 @@
+"""What callers of the predictor say besides the picture: boxes and sides, checked and in one form.
+
+Every function raises HandMeshError for what it cannot take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handmesh.errors import HandMeshError
+from handmesh.results import Detection
+
+FloatArray = NDArray[np.floating[Any]]
+
+
+def for_each(values: Any, count: int, name: str) -> Sequence[Any]:
+    """An argument of a call with ``count`` pictures, one entry a picture."""
+    if values is None or isinstance(values, bool):
+        return [values] * count
+    if len(values) != count:
+        raise HandMeshError(f"expected {name} as a list of one entry a picture, {count} of them, got {len(values)}")
+    return list(values)
+
+
+def one_side(is_right: Sequence[bool | None] | bool | None) -> bool | None:
+    """The side of every hand in a picture whose hands are looked for; a list of sides needs boxes to belong to."""
+    if is_right is None or isinstance(is_right, bool | np.bool_):
+        return None if is_right is None else bool(is_right)
+    raise HandMeshError(
+        f"expected is_right as one bool for every hand where no boxes are given, got {is_right!r}; give boxes too"
+    )
+
+
+def box_places(
+    boxes: Sequence[FloatArray] | FloatArray, is_right: Sequence[bool | None] | bool | None
+) -> list[Detection]:
+    """The boxes (N, 4) or (4,) of a call as places, each with its side; ``is_right`` one a box, or one for all."""
+    array = as_numbers(boxes)
+    if array.size == 0:
+        return []
+    array = array[None] if array.shape == (4,) else array
+    if array.ndim != 2 or array.shape[1] != 4 or not np.isfinite(array).all() or (array[:, :2] >= array[:, 2:]).any():
+        raise HandMeshError(f"expected boxes as (N, 4) finite numbers x0 < x1, y0 < y1 in pixels, got {_brief(boxes)}")
+    if (array[:, 2:] - array[:, :2]).max(axis=1).min() < 1:
+        raise HandMeshError(
+            f"expected boxes in pixels, got one of less than a pixel: {_brief(boxes)}; multiply shares by width, height"
+        )
+    if is_right is None or isinstance(is_right, bool | np.bool_):
+        is_right = [None if is_right is None else bool(is_right)] * len(array)
+    if len(is_right) != len(array):
+        raise HandMeshError(f"expected is_right for each of {len(array)} boxes, got {len(is_right)}")
+    return [
+        Detection(box, None if side is None else bool(side), 1.0) for box, side in zip(array, is_right, strict=True)
+    ]
+
+
+def as_numbers(values: Any) -> NDArray[np.float64]:
+    """An array of what should be numbers."""
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        raise HandMeshError(f"expected numbers, got {_brief(values)}; see the call's documentation") from None
+
+
+def _brief(values: Any) -> str:
+    return " ".join(repr(values).split())[:80]
