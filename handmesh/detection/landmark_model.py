@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from handmesh.detection.model_files import ensure_landmark_teacher
 from handmesh.geometry.camera import intrinsics_from_fov
 from handmesh.geometry.crop import CropTransform
+from handmesh.io.cpu_count import engine_threads
 from handmesh.io.openvino_loader import load_openvino
 
 INPUT_SIZE = 224
@@ -55,8 +56,8 @@ class LandmarkModel:
         ov = load_openvino()
 
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-        if threads:
-            options["INFERENCE_NUM_THREADS"] = threads
+        if threads or engine_threads():
+            options["INFERENCE_NUM_THREADS"] = threads or engine_threads()
         core = ov.Core()
         model = core.compile_model(core.read_model(str(path or ensure_landmark_teacher())), "CPU", options)
         self._request = model.create_infer_request()

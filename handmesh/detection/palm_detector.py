@@ -18,6 +18,7 @@ import numpy as np
 from handmesh.detection.model_files import ensure_palm_detector
 from handmesh.detection.nms import keep_best, weighted_suppression
 from handmesh.detection.tiling import Window, still_windows, whole_window
+from handmesh.io.cpu_count import engine_threads
 from handmesh.io.openvino_loader import load_openvino
 from handmesh.results import Detection
 
@@ -39,8 +40,8 @@ class PalmDetector:
         ov = load_openvino()
 
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-        if threads:
-            options["INFERENCE_NUM_THREADS"] = threads
+        if threads or engine_threads():
+            options["INFERENCE_NUM_THREADS"] = threads or engine_threads()
         core = ov.Core()
         self._model = core.compile_model(core.read_model(str(path or ensure_palm_detector())), "CPU", options)
         self._request = self._model.create_infer_request()

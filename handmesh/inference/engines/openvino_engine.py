@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.inference.engines.base import EngineOutput, in_pairs
+from handmesh.io.cpu_count import engine_threads
 from handmesh.io.openvino_loader import load_openvino
 
 
@@ -32,8 +33,8 @@ class OpenVinoEngine:
 
         self._core = ov.Core()
         self._options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
-        if threads:
-            self._options["INFERENCE_NUM_THREADS"] = threads
+        if threads or engine_threads():
+            self._options["INFERENCE_NUM_THREADS"] = threads or engine_threads()
         self._model = model
         self._requests: dict[tuple[int, ...], _Request] = {}
         self._lock = threading.Lock()
