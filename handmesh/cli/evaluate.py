@@ -153,8 +153,8 @@ def score_fixed(args: argparse.Namespace, dataset: Any) -> Outcome:
 
 def report(args: argparse.Namespace, outcome: Outcome, dataset: Any) -> None:
     """Write the files that were asked for and print the tables."""
-    from handmesh.evaluation import report as forms
     from handmesh.evaluation.protocols import mean_pose_error
+    from handmesh.evaluation.protocols import report as forms
     from handmesh.evaluation.submission import write_predictions
 
     mean_pose = mean_pose_error(outcome.mano, dataset)
@@ -177,7 +177,11 @@ def report(args: argparse.Namespace, outcome: Outcome, dataset: Any) -> None:
     if args.output:
         forms.write_folder(args.output, outcome.results, outcome.predictions[0], dataset, content)
         written.append(args.output)
-    print(forms.format_results(outcome.results, mean_pose, outcome.method, outcome.backbone))
+    print(
+        forms.format_results(
+            outcome.results, mean_pose, outcome.method, outcome.backbone, dataset.is_official_evaluation
+        )
+    )
     if written:
         print(f"\nwrote {', '.join(written)}")
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from handmesh._version import __version__
-from handmesh.cli.options import add_camera_options, camera_options
+from handmesh.cli.options import add_camera_options, add_model_options, camera_options, model_options
 from handmesh.errors import CommandParser, HandMeshError, run_command
-from handmesh.io.files import cache_dir
+from handmesh.io.cpu_count import limit_library_threads
+from handmesh.io.files import cache_dir, user_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(argv: list[str]) -> int | None:
+    limit_library_threads()
     if argv and argv[0] in _WHOLE_DOORS:
         door = _WHOLE_DOORS[argv[0]]
         code: int | None = getattr(importlib.import_module(door.module), door.function)(argv[1:])
@@ -111,9 +113,7 @@ def _add_predict(commands: argparse._SubParsersAction[CommandParser]) -> None:
     command.add_argument("--output", default="output", metavar="DIR", help="folder for the results (default output/)")
     command.add_argument("--view", action="store_true", help="then show each photo's meshes in a 3D window")
     add_camera_options(command)
-    command.add_argument("--checkpoint", default="default", help="weights: a file, a run's folder, or 'default'")
-    command.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
-    command.add_argument("--engine", default="auto", help="auto, openvino, onnx, torch[-half|-compile] or a file")
+    add_model_options(command)
     command.set_defaults(run=_predict)
 
 
@@ -128,7 +128,7 @@ def _predict(args: argparse.Namespace) -> None:
     if args.view:
         expect_viewer()
     # Loaded at the first photo, so that a wrong path is said at once.
-    load = cache(lambda: HandMeshPredictor.from_pretrained(args.checkpoint, engine=args.engine, mano=args.mano))
+    load = cache(lambda: HandMeshPredictor.from_pretrained(**model_options(args)))
     count, to_view = 0, []
 
     def recover(image: NDArray[np.uint8]) -> list[Hand]:
@@ -279,7 +279,7 @@ def _add_pack(commands: argparse._SubParsersAction[CommandParser]) -> None:
 def _pack(args: argparse.Namespace) -> None:
     from handmesh.data.packed import pack_split
 
-    root = Path(args.root).expanduser()
+    root = user_path(args.root)
     there = [split for split in ("training", "evaluation") if (root / f"{split}_K.json").is_file()]
     for split in [args.split] if args.split else there or ["training"]:
         path = pack_split(root, split, with_bar=True)

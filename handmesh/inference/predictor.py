@@ -71,6 +71,9 @@ class HandMeshPredictor:
         Raises:
             HandMeshError: a missing or damaged file, weights of another hand model, an engine that cannot run.
         """
+        from handmesh.inference.engines.factory import make_engine, refuse_programs
+
+        refuse_programs(engine, trust_engine_file)
         arrays = load_mano(mano)
         # A licensed hand stays out of every file we write; the open one may be copied.
         keep = str(mano) == "open"
@@ -79,7 +82,6 @@ class HandMeshPredictor:
             started = start_quickly(checkpoint, arrays, threads)
             if started is not None:
                 return cls(started[0], arrays, CropSettings(*started[1]), HandDetector(threads=threads))
-        from handmesh.inference.engines.factory import make_engine
         from handmesh.models.checkpoint import load_checkpoint
 
         net, description = load_checkpoint(checkpoint, arrays)
