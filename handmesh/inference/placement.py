@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import fit_translation, weak_perspective_to_translation
 from handmesh.geometry.crop import CropTransform, box_around, mirror_pose
 from handmesh.mano.hand_model import HandModel
 from handmesh.results import Hand
-from handmesh.skeleton import ROOT_JOINT
+from handmesh.skeleton import HAND_LENGTH_RANGE_M, ROOT_JOINT
 
 if TYPE_CHECKING:
     from handmesh.inference.engines.base import EngineOutput
@@ -70,6 +71,16 @@ def lift_hand(output: EngineOutput, index: int, crop: CropTransform, model: Hand
         confidence=np.asarray(confidence, np.float32),
     )
     return Estimate(hand, hand.score, right if is_right else 1.0 - right)
+
+
+def check_hand_length(length_m: float | None) -> None:
+    """HandMeshError for a length that no hand has, such as one in centimetres; None is no length."""
+    low, high = HAND_LENGTH_RANGE_M
+    if length_m is not None and not low <= length_m <= high:
+        raise HandMeshError(
+            f"expected a hand length between {low} and {high} metres, got {length_m:g}; measure from the crease "
+            "of the wrist to the tip of the middle finger"
+        )
 
 
 def resize_hand(hand: Hand, length_m: float | None, model: HandModel) -> Hand:

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.detection import HandDetector
+from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import DEFAULT_FOV_DEG, intrinsics_from_fov
 from handmesh.geometry.crop import CropTransform, box_around, roll_of
 from handmesh.inference.engines.warm_start import may_start_quickly, remember, start_quickly
-from handmesh.inference.placement import Estimate, lift_hand, resize_hand
+from handmesh.inference.placement import Estimate, check_hand_length, lift_hand, resize_hand
 from handmesh.inference.stage_clock import StageClock
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.mano.hand_model import HandModel
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.floating[Any]]
 #: A hand whose 21 points lie on average this near to a better hand's, in sides of its box, is the same hand.
 DUPLICATE_DISTANCE = 0.2
+#: A caller's box: shorter sides than this hold nothing to see; longer than so many pictures it is a mistake of units.
+MIN_BOX_PX = 4.0
+MAX_BOX_SIDES = 10.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,11 @@ class CropSettings:
     image_size: int = 128
     padding: float = 1.5
     perspective: bool = True
+
+    def __post_init__(self) -> None:
+        # Also of a note in the cache, which anything may have happened to.
+        if not 1 <= self.image_size <= 1024 or not 1 <= self.padding <= 4:
+            raise ValueError(f"expected a crop of 1 to 1024 pixels with padding 1 to 4, got {self}")
 
 
 class HandMeshPredictor:
@@ -65,8 +74,17 @@ class HandMeshPredictor:
         engine: str = "auto",
         mano: str | Path = "open",
         threads: int = 0,
+        trust_engine_file: bool = False,
     ) -> HandMeshPredictor:
         """A predictor from a checkpoint ("default" = the shipped one, or a path) and a hand model ("open" or a path).
+
+        Args:
+            checkpoint: weights.
+            device: "auto", "cpu", "cuda" or "mps".
+            engine: what runs them: "auto", another key of ENGINES (engines/factory.py), or an exported file.
+            mano: hand model.
+            threads: of the engine; 0 = its own choice, within the CPU quota.
+            trust_engine_file: run an exported TorchScript file (.pt), which is a program. ONNX and OpenVINO are not.
 
         Raises:
             HandMeshError: a missing or damaged file, weights of another hand model, an engine that cannot run.
@@ -87,7 +105,7 @@ class HandMeshPredictor:
         net, description = load_checkpoint(checkpoint, arrays)
         data = description["config"]["data"]
         crop = CropSettings(net.config.image_size, float(data["crop_padding"]), bool(data["perspective"]))
-        runner = make_engine(net, engine, device, threads=threads, keep=keep)
+        runner = make_engine(net, engine, device, threads=threads, keep=keep, trust_engine_file=trust_engine_file)
         if is_quick:
             remember(checkpoint, arrays, net, (crop.image_size, crop.padding, crop.perspective))
         return cls(runner, arrays, crop, HandDetector(threads=threads))
@@ -119,11 +137,12 @@ class HandMeshPredictor:
             order, whatever its score.
         """
         _check_image(image)
+        check_hand_length(hand_length_m)
         clock = clock or StageClock()
         K = camera_matrix(image, K, fov_deg)
         if boxes is not None:
             with clock("detect"):
-                places = [self.detector.study(image, place) for place in _places(boxes, is_right)]
+                places = [self.detector.study(image, place) for place in _places(boxes, is_right, image.shape)]
             estimates = self.predict_places(image, K, places, clock)
             seen = self._look_again(image, K, places, estimates, clock)
             return [resize_hand(estimate.hand, hand_length_m, self.model) for estimate in seen]
@@ -242,12 +261,23 @@ def _is_plausible(hand: Hand, place: Detection) -> bool:
     return bool(np.isfinite(hand.keypoints_2d).all() and 0.4 * side < new_side < 1.8 * side and moved < 0.5 * side)
 
 
-def _places(boxes: Sequence[FloatArray] | FloatArray, is_right: Sequence[bool | None] | None) -> list[Detection]:
+def _places(
+    boxes: Sequence[FloatArray] | FloatArray, is_right: Sequence[bool | None] | None, shape: tuple[int, ...]
+) -> list[Detection]:
     array = np.asarray(boxes, np.float64)
     if array.size == 0:
         return []
     if array.ndim != 2 or array.shape[1] != 4 or not np.isfinite(array).all() or (array[:, :2] >= array[:, 2:]).any():
         raise ValueError(f"expected boxes as (N, 4) numbers x0 < x1, y0 < y1 in pixels, got {np.shape(boxes)}")
+    height, width = shape[:2]
+    for box in array:
+        side = (box[2:] - box[:2]).min()
+        is_in_view = box[0] < width and box[1] < height and box[2] > 0 and box[3] > 0
+        if side < MIN_BOX_PX or (box[2:] - box[:2]).max() > MAX_BOX_SIDES * max(width, height) or not is_in_view:
+            raise HandMeshError(
+                f"expected boxes (x0, y0, x1, y1) in pixels around hands in a picture of {width} x {height}, got "
+                f"({', '.join(f'{value:g}' for value in box)}); give sides of {MIN_BOX_PX:g} pixels or more, in view"
+            )
     sides: Sequence[bool | None] = [None] * len(array) if is_right is None else is_right
     if len(sides) != len(array):
         raise ValueError(f"expected is_right for each of {len(array)} boxes, got {len(sides)}")

@@ -6,6 +6,7 @@ filters do is steadying.py's, how one frame is understood predictor.py's.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.detection.tiling import Window, search_rounds
+from handmesh.errors import HandMeshError
 from handmesh.geometry.crop import box_around, roll_of
 from handmesh.inference.hand_filter import HandSteadier
-from handmesh.inference.placement import Estimate, resize_hand
+from handmesh.inference.placement import Estimate, check_hand_length, resize_hand
 from handmesh.inference.predictor import (
     DUPLICATE_DISTANCE,
     FloatArray,
@@ -155,6 +157,9 @@ class HandTracker:
         """
         if camera is not None and not (K is None and fov_deg is None):
             raise ValueError("expected the camera as K, fov_deg or camera, got two of them; a calibration says it all")
+        check_hand_length(hand_length_m)
+        if max_hands < 1:
+            raise HandMeshError(f"expected max_hands of at least 1, got {max_hands}; leave it out for two")
         self.predictor, self.smoothing, self.max_hands = predictor, smoothing, max_hands
         self._K, self._fov_deg, self._camera, self._hand_length_m = K, fov_deg, camera, hand_length_m
         self.clock = StageClock()
@@ -177,6 +182,8 @@ class HandTracker:
 
     def step(self, image: NDArray[np.uint8], timestamp_s: float) -> list[Hand]:
         """The hands in the next frame, RGB (H, W, 3) uint8; timestamps in seconds, rising. Oldest track first."""
+        if not math.isfinite(timestamp_s):
+            raise HandMeshError(f"expected the frame's time in seconds, got {timestamp_s}; number the frames instead")
         self.clock = StageClock()
         if image.shape[:2] != self._size:
             self.reset()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from handmesh.detection.tiling import Window
+from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import intrinsics_from_fov, project_points
 from handmesh.geometry.crop import CropTransform, box_around, mirror_pose, roll_of
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
@@ -287,3 +288,22 @@ def test_a_fast_hand_is_led_by_its_velocity(open_mano: ManoArrays) -> None:
         (hand,) = tracker.step(IMAGE, i / 10)
         assert np.abs(hand.translation - world.hands[0].position).max() < 0.01
     assert tracker.ids == [0] and world.searches == 1
+
+
+@pytest.mark.parametrize("max_hands", [0, -1])
+def test_following_no_hands_is_no_setting(fake_mano: ManoArrays, max_hands: int) -> None:
+    with pytest.raises(HandMeshError, match="max_hands of at least 1"):
+        HandTracker(World(fake_mano, []), max_hands=max_hands)
+
+
+@pytest.mark.parametrize("timestamp_s", [float("nan"), float("inf"), -float("inf")])
+def test_a_time_that_is_none_is_refused(fake_mano: ManoArrays, timestamp_s: float) -> None:
+    with pytest.raises(HandMeshError, match="time in seconds"):
+        HandTracker(World(fake_mano, []), K=K).step(IMAGE, timestamp_s)
+
+
+def test_times_that_stand_still_or_fall_are_survived(fake_mano: ManoArrays) -> None:
+    tracker = HandTracker(World(fake_mano, [WorldHand(True, (0, 0, 0.6))]), K=K)
+    for timestamp_s in (0.0, 0.1, 0.1, 0.05, -5.0, 1e12, 0.2):
+        for hand in tracker.step(IMAGE, timestamp_s):
+            assert np.isfinite(hand.vertices).all() and np.isfinite(hand.keypoints_2d).all()
