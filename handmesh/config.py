@@ -18,6 +18,7 @@ from handmesh.errors import HandMeshError
 
 #: What follows in a word is a folder, dots and all.
 _MIXTURE = "data.mixture."
+_MAX_FILE_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -207,11 +208,13 @@ def load_config(path: str | Path | None = None, overrides: list[str] | None = No
         if path is not None:
             if not Path(path).is_file():
                 raise HandMeshError(f"expected a config file, got {path}: no such file; see the configs/ folder")
-            layers.append((str(path), OmegaConf.load(path)))
+            layers.append((str(path), OmegaConf.create(_checked_text(Path(path)))))
         for word in overrides or []:
             where = word
             if "=" not in word:
                 raise HandMeshError(f"expected key=value, got {word!r}; for example train.steps=1000")
+            if "${" in word:
+                raise HandMeshError(f"expected a plain value, got {word[:80]!r}: ${{...}} is not read; write it out")
             if word.startswith(_MIXTURE):
                 layers.append((word, OmegaConf.create({"data": {"mixture": _weight(word)}})))
             else:
@@ -223,10 +226,35 @@ def load_config(path: str | Path | None = None, overrides: list[str] | None = No
             _check_keys(OmegaConf.to_container(layer), dataclasses.asdict(Config()), name)
             config = OmegaConf.merge(config, layer)
         built: Config = _build(Config, OmegaConf.to_container(config, resolve=True))
-    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
-        raise HandMeshError(f"{where}: {' '.join(str(error).split())}") from error
+    except (
+        OmegaConfBaseException, YAMLError, OSError, ValueError, TypeError, AttributeError, LookupError, OverflowError,
+        RecursionError,
+    ) as error:  # fmt: skip
+        # OmegaConf lets errors of every kind through where a value has another shape than its default.
+        line = " ".join(str(error).split())[:200] or type(error).__name__
+        raise HandMeshError(f"{str(where)[-200:]}: {line}; see handmesh/config.py") from error
     check_ranges(built)
     return built
+
+
+def _checked_text(path: Path) -> str:
+    """The file's text, once it is known to be a small document of plain values.
+
+    Raises:
+        HandMeshError: a file too large for settings, references (``${...}``), no ``key: value`` lines.
+        ValueError, YAMLError: aliases, lists within lists, no YAML.
+    """
+    from handmesh.yaml_text import read_yaml
+
+    if path.stat().st_size > _MAX_FILE_BYTES:
+        raise HandMeshError(f"expected settings in {path}, got a file of more than 1 MB; see the configs/ folder")
+    text = path.read_text(encoding="utf-8")
+    # A few references to references stand for as much text as the memory holds.
+    if "${" in text:
+        raise HandMeshError(f"expected plain values in {path}, got a reference, ${{...}}; write the value out")
+    if not isinstance(read_yaml(text) or {}, dict):
+        raise HandMeshError(f"expected {path} to hold key: value lines, got a list or text")
+    return text
 
 
 def _weight(word: str) -> dict[str, float]:
@@ -282,7 +310,8 @@ def _check_keys(given: Any, valid: Any, where: str, prefix: str = "") -> None:
             near = difflib.get_close_matches(str(key), valid, n=1)
             hint = f"did you mean {prefix}{near[0]}? " if near else ""
             raise HandMeshError(
-                f"{where}: unknown key {prefix}{key}; {hint}valid keys here: {', '.join(sorted(valid))}"
+                f"{str(where)[-200:]}: unknown key {prefix}{str(key)[:60]}; {hint}"
+                f"valid keys here: {', '.join(sorted(valid))}"
             )
         _check_keys(value, valid.get(key), where, f"{prefix}{key}.")
 

@@ -19,11 +19,13 @@ RANGES: dict[str, tuple[float, float]] = {
     "model.width": (4, 1024),
     "model.blocks": (0, 16),
     "model.refinements": (0, 8),
+    # The network sees a square of so many sides of its box: below 1 it is cut, above 4 a hand is a speck.
+    "data.crop_padding": (1, 4),
     "data.workers": (0, 4096),
     "data.render_size": (16, 4096),
-    "train.steps": (1, math.inf),
-    "train.batch_size": (1, math.inf),
-    "train.accumulate": (1, math.inf),
+    "train.steps": (1, 10**9),
+    "train.batch_size": (1, 10**6),
+    "train.accumulate": (1, 10**6),
     "train.warmup_steps": (0, math.inf),
     "train.validate_every": (1, math.inf),
     "train.save_every": (1, math.inf),
@@ -31,7 +33,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "train.shares_every": (0, math.inf),
     "train.pictures": (0, math.inf),
     "train.max_minutes": (0, math.inf),
-    "seed": (0, math.inf),
+    # Generators of random numbers take 64 bits, one of them for a sign.
+    "seed": (0, 2**63 - 1),
 }
 #: The attention's heads share the width out evenly.
 MULTIPLES = {"model.width": 4}
@@ -54,19 +57,36 @@ def check_ranges(settings: Any, prefix: str = "") -> None:
             _check_value(name, value, type(default))
     if prefix == "data.":
         for folder, weight in settings.mixture.items():
-            if not 0 < weight < math.inf:
+            is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+            if not is_number or not 0 < weight < math.inf:
                 raise HandMeshError(
-                    f"expected a weight above 0 for data.mixture.{folder}, got {weight:g}; leave the folder out instead"
+                    f"expected a weight above 0 for data.mixture.{folder}, got {str(weight)[:40]}; "
+                    "leave the folder out instead"
                 )
 
 
 def _check_value(name: str, value: Any, kind: type) -> None:
     # True is an int to Python, and no number here.
     if not isinstance(value, _KINDS.get(kind, (kind,))) or (isinstance(value, bool) and kind is not bool):
-        raise HandMeshError(f"expected {name} to be {_WORDS.get(kind, f'a {kind.__name__}')}, got {value!r}")
+        raise HandMeshError(f"expected {name} to be {_WORDS.get(kind, f'a {kind.__name__}')}, got {_shown(value)}")
+    if isinstance(value, str) and "\0" in value:
+        raise HandMeshError(f"expected {name} to be text, got {value[:40]!r}: a zero byte in it; check its spelling")
+    if isinstance(value, list):
+        for entry in value:
+            _check_value(f"each entry of {name}", entry, float)
     least, most = RANGES.get(name, (-math.inf, math.inf))
     step = MULTIPLES.get(name, 1)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise HandMeshError(f"expected {name} to be a finite number, got {value}; see handmesh/config.py")
     if isinstance(value, int | float) and not (least <= value <= most and (step == 1 or value % step == 0)):
         limits = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
         multiple = f", a multiple of {step}," if step > 1 else ""
-        raise HandMeshError(f"expected {name} to be {limits}{multiple}, got {value}; see handmesh/config.py")
+        raise HandMeshError(f"expected {name} to be {limits}{multiple}, got {_shown(value)}; see handmesh/config.py")
+
+
+def _shown(value: Any) -> str:
+    """The value as text, however long it is: Python refuses to write whole numbers of thousands of digits."""
+    try:
+        return repr(value)[:60]
+    except ValueError:
+        return "a number of thousands of digits"

@@ -16,6 +16,12 @@ class HandMeshError(Exception):
     """
 
 
+def printable(text: str) -> str:
+    """The text on one line, with everything that a terminal would obey rather than show written out (``\\x1b``)."""
+    line = " ".join(text.split())
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in line)
+
+
 class CommandParser(argparse.ArgumentParser):
     """argparse whose complaints about a command line are one line too, without the usage before it."""
 
@@ -32,7 +38,7 @@ def run_command(main: Callable[..., int | None], *arguments: object) -> NoReturn
     try:
         code = main(*arguments)
     except HandMeshError as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        print("error: " + printable(str(error)), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

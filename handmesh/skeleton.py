@@ -62,3 +62,6 @@ MANO_PARENTS: tuple[int, ...] = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13
 
 #: ``concatenate([mano16, tips])[MANO21_TO_OPENPOSE]`` is the 21-joint order; tips are appended thumb to little finger.
 MANO21_TO_OPENPOSE: tuple[int, ...] = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
+
+#: Length of a hand, wrist crease to middle fingertip, metres: from a toddler's to one larger than any measured.
+HAND_LENGTH_RANGE_M = (0.08, 0.26)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from handmesh.errors import HandMeshError
+from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import cache_dir
 from handmesh.io.system_libraries import install_line, missing_libraries
 
@@ -155,7 +156,7 @@ def _devices() -> list[Finding]:
 
 
 def _accelerator() -> Finding:
-    cores = f"{os.cpu_count()} CPU cores"
+    cores = f"{available_cores()} CPU cores"
     try:
         import torch
     except (ImportError, OSError) as error:

@@ -87,8 +87,8 @@ def score_checkpoint(args: argparse.Namespace, dataset: Any) -> Outcome:
     from tqdm import tqdm
 
     from handmesh.evaluation.protocols import evaluate, find_protocols, predict
+    from handmesh.geometry.crop import CropSettings
     from handmesh.inference.engines.factory import make_engine
-    from handmesh.inference.predictor import CropSettings
     from handmesh.mano.arrays import load_mano
     from handmesh.models.checkpoint import load_checkpoint
 
@@ -177,7 +177,11 @@ def report(args: argparse.Namespace, outcome: Outcome, dataset: Any) -> None:
     if args.output:
         forms.write_folder(args.output, outcome.results, outcome.predictions[0], dataset, content)
         written.append(args.output)
-    print(forms.format_results(outcome.results, mean_pose, outcome.method, outcome.backbone))
+    print(
+        forms.format_results(
+            outcome.results, mean_pose, outcome.method, outcome.backbone, dataset.is_official_evaluation
+        )
+    )
     if written:
         print(f"\nwrote {', '.join(written)}")
 

@@ -15,7 +15,8 @@ from typing import NamedTuple, NoReturn
 
 from handmesh._version import __version__
 from handmesh.errors import CommandParser, HandMeshError, run_command
-from handmesh.io.files import cache_dir
+from handmesh.io.cpu_count import limit_library_threads
+from handmesh.io.files import cache_dir, user_path
 
 _DESCRIPTION = "3D hand meshes from a picture, a clip or a webcam; rendered data, training and scores."
 _EXAMPLES = """\
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(argv: list[str]) -> int | None:
+    limit_library_threads()
     if argv and argv[0] in _WHOLE_DOORS:
         door = _WHOLE_DOORS[argv[0]]
         code: int | None = getattr(importlib.import_module(door.module), door.function)(argv[1:])
@@ -230,7 +232,7 @@ def _add_pack(commands: argparse._SubParsersAction[CommandParser]) -> None:
 def _pack(args: argparse.Namespace) -> None:
     from handmesh.data.packed import pack_split
 
-    root = Path(args.root).expanduser()
+    root = user_path(args.root)
     there = [split for split in ("training", "evaluation") if (root / f"{split}_K.json").is_file()]
     for split in [args.split] if args.split else there or ["training"]:
         path = pack_split(root, split, with_bar=True)

@@ -10,13 +10,14 @@ import argparse
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from handmesh.errors import HandMeshError
+from handmesh.skeleton import HAND_LENGTH_RANGE_M
 
 if TYPE_CHECKING:
     from handmesh.io.calibration import CameraCalibration
 
 FOV_RANGE_DEG = (5.0, 170.0)
-#: From a toddler's hand to one larger than any measured.
-HAND_LENGTH_RANGE_CM = (8.0, 26.0)
+#: The library's range, as it is typed.
+HAND_LENGTH_RANGE_CM = tuple(round(100 * length_m, 1) for length_m in HAND_LENGTH_RANGE_M)
 
 
 class CameraOptions(NamedTuple):
@@ -51,6 +52,22 @@ def add_camera_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hand-length", type=float, metavar="CM", help="wrist crease to middle fingertip, measured: makes sizes true"
     )
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Weights, hand model and what runs them, on any command that runs them."""
+    parser.add_argument("--checkpoint", default="default", help="weights: a file, a run's folder, or 'default'")
+    parser.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
+    parser.add_argument("--engine", default="auto", help="auto, openvino, onnx, torch[-half|-compile] or a file")
+    parser.add_argument(
+        "--trust-engine-file", action="store_true",
+        help="run a TorchScript file (.pt) named with --engine: it is a program, and may do whatever you may",
+    )  # fmt: skip
+
+
+def model_options(args: argparse.Namespace) -> dict[str, Any]:
+    """These as arguments of HandMeshPredictor.from_pretrained."""
+    return {name: getattr(args, name) for name in ("checkpoint", "mano", "engine", "trust_engine_file")}
 
 
 def camera_options(args: argparse.Namespace) -> CameraOptions:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from handmesh.cli.options import CameraOptions, add_camera_options, camera_options
+from handmesh.cli.options import CameraOptions, add_camera_options, add_model_options, camera_options, model_options
 from handmesh.errors import CommandParser, HandMeshError
 from handmesh.io.files import atomic_path, refuse_to_replace
 
@@ -232,9 +232,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--skip-existing", action="store_true", help="leave out what an earlier run has finished")
     parser.add_argument("--view", action="store_true", help="then show each photo's meshes in a 3D window")
     add_camera_options(parser)
-    parser.add_argument("--checkpoint", default="default", help="weights: a file, a run's folder, or 'default'")
-    parser.add_argument("--mano", default="open", metavar="FILE", help="model of the results: 'open' or a MANO file")
-    parser.add_argument("--engine", default="auto", help="auto, openvino, onnx, torch[-half|-compile] or a file")
+    add_model_options(parser)
     args = parser.parse_args(argv)
     asked = [word.strip().lower().lstrip(".") for word in args.formats.split(",") if word.strip()]
     unknown = [word for word in asked if word not in FORMATS]
@@ -282,7 +280,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _load(args: argparse.Namespace) -> HandMeshPredictor:
     from handmesh.inference.predictor import HandMeshPredictor
 
-    predictor = HandMeshPredictor.from_pretrained(args.checkpoint, engine=args.engine, mano=args.mano)
+    predictor = HandMeshPredictor.from_pretrained(**model_options(args))
     if predictor.transfer is not None:
         _say(f"results are transferred to the hand model {args.mano}: {predictor.transfer.error().describe()}")
     return predictor

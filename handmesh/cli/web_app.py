@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from handmesh.cli.options import add_model_options, model_options
 from handmesh.errors import CommandParser, HandMeshError
 from handmesh.geometry.camera import DEFAULT_FOV_DEG
 from handmesh.io.images import read_image, write_image
@@ -115,6 +116,8 @@ def build_page(recover: Recover, folder: Path, examples: Sequence[Path] = ()) ->
             with gr.Column():
                 photo = gr.Image(
                     type="filepath",
+                    # With a mode, gradio would decode the upload itself, whatever it is: EPS would be run.
+                    image_mode=None,
                     sources=["upload", "webcam", "clipboard"],
                     label="Photo",
                     height=360,
@@ -223,15 +226,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = CommandParser(prog="handmesh app", description="Serve the hand mesh page on this machine.")
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 shows the page to the whole network")
-    parser.add_argument("--checkpoint", default="default", help="weights: a file, or 'default'")
-    parser.add_argument("--mano", default="open", help="hand model: MANO_RIGHT.pkl, an .npz, or 'open'")
-    parser.add_argument("--engine", default="auto", help="auto, openvino, onnx, torch[-half|-compile] or a file")
+    add_model_options(parser)
     args = parser.parse_args(argv)
     check_port(args.host, args.port)
     from handmesh.inference.predictor import HandMeshPredictor
 
     print("loading the model and rendering two examples (the very first start takes half a minute)", flush=True)
-    predictor = HandMeshPredictor.from_pretrained(args.checkpoint, engine=args.engine, mano=args.mano)
+    predictor = HandMeshPredictor.from_pretrained(**model_options(args))
     with tempfile.TemporaryDirectory(prefix="handmesh-app-") as name:
         folder = Path(name)
         examples = make_examples(folder)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.cli.options import add_camera_options, camera_options
+from handmesh.cli.options import add_camera_options, add_model_options, camera_options, model_options
 from handmesh.errors import CommandParser, HandMeshError
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.timing import LiveStats
@@ -90,10 +90,8 @@ def _parse(argv: Sequence[str] | None, command: str) -> argparse.Namespace:
         parser.add_argument("--headless", action="store_true", help="no window, also where there is a display")
     parser.add_argument("--output", help="clip to write (.mp4), or folder; default: output/ where there is no window")
     parser.add_argument("--stats", metavar="FILE.json", help="write frames, fps and milliseconds by stage")
-    parser.add_argument("--checkpoint", default="default", help="weights: a file, a run's folder, or 'default'")
-    parser.add_argument("--mano", default="open", help="hand model: MANO_RIGHT.pkl, an .npz, or 'open'")
     add_camera_options(parser)
-    parser.add_argument("--engine", default="auto", help="auto, openvino, onnx, torch[-half|-compile] or a file")
+    add_model_options(parser)
     parser.add_argument("--max-hands", type=int, default=2)
     parser.add_argument("--no-smoothing", action="store_true", help="each frame as the network says it")
     args = parser.parse_args(argv)
@@ -128,7 +126,7 @@ def _load(args: argparse.Namespace) -> HandTracker:
     from handmesh.inference.predictor import HandMeshPredictor
     from handmesh.inference.tracker import HandTracker
 
-    predictor = HandMeshPredictor.from_pretrained(args.checkpoint, engine=args.engine, mano=args.mano)
+    predictor = HandMeshPredictor.from_pretrained(**model_options(args))
     predictor.detector.load()
     _say(args.view.describe())
     return HandTracker(predictor, not args.no_smoothing, args.max_hands, **args.view.tracker_words())

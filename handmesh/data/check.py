@@ -6,7 +6,6 @@ hand model's parameters. Changes nothing. Does not know training.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,6 +28,8 @@ from handmesh.errors import HandMeshError
 from handmesh.geometry.alignment import similarity_align
 from handmesh.geometry.camera import project_points
 from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np
+from handmesh.io.cpu_count import available_cores
+from handmesh.io.files import user_path
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.numpy_layer import joint_regressor_21, pose_vertices
 from handmesh.skeleton import ROOT_JOINT
@@ -56,7 +57,7 @@ def check_data(root: str | Path, mano: ManoArrays, images: bool = True, with_bar
     mano: the hand model its labels were made with. images: whether to open every image (two minutes for the
     whole set). with_bar: show progress on stderr. Never raises for what is wrong with the folder.
     """
-    report = DataReport(Path(root).expanduser())
+    report = DataReport(user_path(root))
     there = [s for s in SPLITS if (report.root / s).is_dir() or any(report.root.glob(f"{s}_*.json"))]
     if not there:
         report.problems.append(
@@ -122,7 +123,7 @@ def _open_images(report: DataReport, split: str, indices: list[int], with_bar: b
         except HandMeshError:
             return None
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(max_workers=available_cores()) as pool:
         bar = tqdm(indices, desc=f"{split} images", unit="", leave=False, disable=not with_bar)
         sizes = list(zip(bar, pool.map(size_of, indices), strict=True))
     good = [size for _, size in sizes if size]

@@ -20,6 +20,8 @@ import numpy as np
 from handmesh.data.json_arrays import read_json_array
 from handmesh.errors import HandMeshError
 from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np
+from handmesh.io.files import user_path
+from handmesh.io.images import check_header
 from handmesh.skeleton import NUM_JOINTS, NUM_VERTICES
 
 SPLITS = ("training", "evaluation")
@@ -33,6 +35,10 @@ ENTRY_SHAPES: dict[str, tuple[int, ...]] = {
 REQUIRED = {"training": ("K", "scale", "xyz", "verts", "mano"), "evaluation": ("K", "scale", "xyz", "verts")}
 MAX_VERSIONS = 4  # green screen, and three ways of filling in a background
 MASK_THRESHOLD = 127  # masks are JPEG
+#: Samples of FreiHAND's evaluation split.
+OFFICIAL_EVALUATION = 3960
+#: A set that was rendered here says so with this file.
+RENDERED_PLAN = "synth.json"
 Sample = dict[str, Any]
 
 
@@ -61,7 +67,7 @@ def image_path(root: Path, split: str, index: int) -> Path:
 
 def load_annotations(root: str | Path, split: str) -> Annotations:
     """Read and check the JSON files of a split; raises HandMeshError naming the file and its entries."""
-    root = Path(root).expanduser()
+    root = user_path(root)
     if split not in SPLITS:
         raise HandMeshError(f"expected split 'training' or 'evaluation', got '{split}'")
     if not root.is_dir():
@@ -89,9 +95,11 @@ def read_picture(path: Path, grey: bool = False) -> np.ndarray:
         content = np.fromfile(path, np.uint8)
     except OSError as error:
         raise HandMeshError(f"expected an image at {path}, could not read it ({error.strerror})") from None
-    picture = None
-    if content.size:
+    check_header(content.tobytes(), path)
+    try:
         picture = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
+    except cv2.error:
+        picture = None
     if picture is None or not picture.size:
         raise HandMeshError(f"expected an image at {path}, got an empty or corrupt file; restore it")
     return picture if grey else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
@@ -118,7 +126,7 @@ class FreiHandDataset:
         False.
         versions: which of the four kinds of background to use, by default all that are there.
         """
-        self.root, self.split = Path(root).expanduser(), split
+        self.root, self.split = user_path(root), split
         self.annotations = load_annotations(root, split)
         count = len(self.annotations)
         self.versions = tuple(self._find_versions(count) if versions is None else versions)
@@ -153,6 +161,16 @@ class FreiHandDataset:
     def unique(self) -> int:
         """Number of hands, not counting their versions."""
         return len(self.annotations)
+
+    @property
+    def is_official_evaluation(self) -> bool:
+        """Whether this is FreiHAND's own evaluation split, whole, by its size; never a set that was rendered here."""
+        return (
+            self.split == "evaluation"
+            and len(self) == OFFICIAL_EVALUATION
+            and self.image_shape == (224, 224, 3)
+            and not (self.root / RENDERED_PLAN).exists()
+        )
 
     def file_index(self, index: int) -> int:
         """The number in the file's name of sample `index`."""

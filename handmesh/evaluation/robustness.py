@@ -15,8 +15,8 @@ from handmesh.data.loading import SampleSource
 from handmesh.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from handmesh.evaluation.metrics import pa_mpjpe
 from handmesh.evaluation.protocols import Protocol, predict
+from handmesh.geometry.crop import CropSettings
 from handmesh.inference.engines.base import Engine
-from handmesh.inference.predictor import CropSettings
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,11 @@ def _points(path: Path, entries: list[object], count: int) -> np.ndarray:
     bad = []
     for index, entry in enumerate(entries):
         try:
-            result[index] = np.asarray(entry, np.float64).reshape(count, 3)
-        except (TypeError, ValueError):
+            points = np.asarray(entry, np.float64)
+            if points.shape != (count, 3):
+                raise ValueError(f"shape {points.shape}")
+            result[index] = points
+        except (TypeError, ValueError, OverflowError, RecursionError):
             bad.append(index)
     bad += np.flatnonzero(~np.isfinite(result).all(axis=(1, 2))).tolist()
     if bad:

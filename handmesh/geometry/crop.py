@@ -18,6 +18,20 @@ FloatArray = NDArray[np.floating[Any]]
 _FLIP_X = np.diag([-1.0, 1.0, 1.0])
 
 
+@dataclass(frozen=True)
+class CropSettings:
+    """What the network was trained to see, from its checkpoint: size in pixels, padding, kind of crop."""
+
+    image_size: int = 128
+    padding: float = 1.5
+    perspective: bool = True
+
+    def __post_init__(self) -> None:
+        # Also of a note in the cache, which anything may have happened to.
+        if not 1 <= self.image_size <= 1024 or not 1 <= self.padding <= 4:
+            raise ValueError(f"expected a crop of 1 to 1024 pixels with padding 1 to 4, got {self}")
+
+
 @dataclass(frozen=True, eq=False)
 class CropTransform:
     """The map between a picture and a square crop of it.

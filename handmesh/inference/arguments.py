@@ -16,6 +16,11 @@ from handmesh.results import Detection
 
 FloatArray = NDArray[np.floating[Any]]
 
+#: Shorter side of a caller's box in pixels: below, it is more likely a share of the picture than a hand.
+MIN_BOX_PX = 4.0
+#: Longer side of a caller's box over the picture's longer side.
+MAX_BOX_SIDES = 10.0
+
 
 def for_each(values: Any, count: int, name: str) -> Sequence[Any]:
     """An argument of a call with ``count`` pictures, one entry a picture."""
@@ -36,9 +41,15 @@ def one_side(is_right: Sequence[bool | None] | bool | None) -> bool | None:
 
 
 def box_places(
-    boxes: Sequence[FloatArray] | FloatArray, is_right: Sequence[bool | None] | bool | None
+    boxes: Sequence[FloatArray] | FloatArray, is_right: Sequence[bool | None] | bool | None, shape: tuple[int, ...]
 ) -> list[Detection]:
-    """The boxes (N, 4) or (4,) of a call as places, each with its side; ``is_right`` one a box, or one for all."""
+    """The boxes of a call as detections, each with its side.
+
+    Args:
+        boxes: (N, 4) or (4,) pixels, x0 < x1 and y0 < y1.
+        is_right: one a box, or one for all.
+        shape: of the picture, (height, width, ...).
+    """
     array = as_numbers(boxes)
     if array.size == 0:
         return []
@@ -49,6 +60,15 @@ def box_places(
         raise HandMeshError(
             f"expected boxes in pixels, got one of less than a pixel: {_brief(boxes)}; multiply shares by width, height"
         )
+    height, width = shape[:2]
+    for box in array:
+        side = (box[2:] - box[:2]).min()
+        is_in_view = box[0] < width and box[1] < height and box[2] > 0 and box[3] > 0
+        if side < MIN_BOX_PX or (box[2:] - box[:2]).max() > MAX_BOX_SIDES * max(width, height) or not is_in_view:
+            raise HandMeshError(
+                f"expected boxes (x0, y0, x1, y1) in pixels around hands in a picture of {width} x {height}, got "
+                f"({', '.join(f'{value:g}' for value in box)}); give sides of {MIN_BOX_PX:g} pixels or more, in view"
+            )
     if is_right is None or isinstance(is_right, bool | np.bool_):
         is_right = [None if is_right is None else bool(is_right)] * len(array)
     if len(is_right) != len(array):

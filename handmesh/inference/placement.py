@@ -16,15 +16,13 @@ from handmesh.geometry.camera import fit_translation, weak_perspective_to_transl
 from handmesh.geometry.crop import CropTransform, box_around, mirror_pose
 from handmesh.mano.hand_model import HandModel
 from handmesh.results import Hand
-from handmesh.skeleton import ROOT_JOINT
+from handmesh.skeleton import HAND_LENGTH_RANGE_M, ROOT_JOINT
 
 if TYPE_CHECKING:
     from handmesh.inference.engines.base import EngineOutput
 
 #: Hands nearer or farther than this are a sign that the translation's fit failed, metres.
 DEPTH_RANGE_M = (0.05, 20.0)
-#: From a toddler's hand to one larger than any measured.
-HAND_LENGTH_RANGE_M = (0.08, 0.26)
 
 
 class Estimate(NamedTuple):
@@ -75,13 +73,13 @@ def lift_hand(output: EngineOutput, index: int, crop: CropTransform, model: Hand
     return Estimate(hand, hand.score, right if is_right else 1.0 - right)
 
 
-def expect_hand_length(length_m: float | None) -> None:
-    """HandMeshError for a length that no hand has; None is none given."""
+def check_hand_length(length_m: float | None) -> None:
+    """HandMeshError for a length that no hand has, such as one in centimetres; None is no length."""
     low, high = HAND_LENGTH_RANGE_M
     if length_m is not None and not low <= length_m <= high:
         raise HandMeshError(
-            f"expected hand_length_m, wrist crease to middle fingertip, between {low:g} and {high:g} metres, got "
-            f"{length_m:g}; 18.5 cm are 0.185"
+            f"expected a hand length between {low} and {high} metres, got {length_m:g}; measure from the crease "
+            "of the wrist to the tip of the middle finger"
         )
 
 

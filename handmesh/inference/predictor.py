@@ -7,7 +7,7 @@ training. Left hands are mirrored and un-mirrored by CropTransform alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from handmesh.detection import HandDetector
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import DEFAULT_FOV_DEG, intrinsics_from_fov
-from handmesh.geometry.crop import CropTransform, box_around, roll_of
+from handmesh.geometry.crop import CropSettings, CropTransform, box_around, roll_of
 from handmesh.inference.arguments import as_numbers, box_places, for_each, one_side
 from handmesh.inference.engines.warm_start import may_start_quickly, remember, start_quickly
-from handmesh.inference.placement import Estimate, expect_hand_length, lift_hand, resize_hand
+from handmesh.inference.placement import Estimate, check_hand_length, lift_hand, resize_hand
 from handmesh.inference.stage_clock import StageClock
 from handmesh.io.fork import is_forked
 from handmesh.io.images import ImageLike, image_array
@@ -36,15 +36,6 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.floating[Any]]
 #: A hand whose 21 points lie on average this near to a better hand's, in sides of its box, is the same hand.
 DUPLICATE_DISTANCE = 0.2
-
-
-@dataclass(frozen=True)
-class CropSettings:
-    """What the network was trained to see, from its checkpoint: size in pixels, padding, kind of crop."""
-
-    image_size: int = 128
-    padding: float = 1.5
-    perspective: bool = True
 
 
 class HandMeshPredictor:
@@ -93,6 +84,7 @@ class HandMeshPredictor:
         engine: str = "auto",
         mano: str | Path = "open",
         threads: int = 0,
+        trust_engine_file: bool = False,
     ) -> HandMeshPredictor:
         """A predictor from a checkpoint and a hand model.
 
@@ -103,12 +95,19 @@ class HandMeshPredictor:
                 file of ``handmesh export``.
             mano: the hand model of the results: "open" for the one in the package, or a MANO file (.pkl, .npz). Where
                 the checkpoint was trained with the open hand, its results are transferred to the file's model.
-            threads: of the network and of the detector, 0 = their own choice.
+            threads: of the network and of the detector; 0 = their own choice, within the CPU quota.
+            trust_engine_file: run an exported TorchScript file (.pt), which is a program. ONNX and OpenVINO are not.
 
         Raises:
             HandMeshError: a missing or damaged file, weights of another hand model, an engine that cannot run.
         """
-        words = {"checkpoint": checkpoint, "device": device, "engine": engine, "mano": mano, "threads": threads}
+        from handmesh.inference.engines.factory import refuse_programs
+
+        refuse_programs(engine, trust_engine_file)
+        words = {
+            "checkpoint": checkpoint, "device": device, "engine": engine, "mano": mano, "threads": threads,
+            "trust_engine_file": trust_engine_file,
+        }  # fmt: skip
         arrays, transfer = load_mano(mano), None
         if str(mano) != "open":
             open_hand = load_mano("open")
@@ -116,7 +115,9 @@ class HandMeshPredictor:
             if arrays.fingerprint() != own and hand_fingerprint_of(checkpoint) == own:
                 transfer, arrays = HandModelTransfer(open_hand, arrays), open_hand
         # A licensed hand stays out of every file we write; the open one may be copied.
-        predictor = cls._load(checkpoint, device, engine, arrays, threads, keep=str(mano) == "open" or bool(transfer))
+        predictor = cls._load(
+            checkpoint, device, engine, arrays, threads, str(mano) == "open" or bool(transfer), trust_engine_file
+        )
         predictor.transfer, predictor._origin = transfer, words
         return predictor
 
@@ -127,8 +128,9 @@ class HandMeshPredictor:
 
     @classmethod
     def _load(
-        cls, checkpoint: str | Path, device: str, engine: str, arrays: ManoArrays, threads: int, keep: bool
-    ) -> HandMeshPredictor:
+        cls, checkpoint: str | Path, device: str, engine: str, arrays: ManoArrays, threads: int, keep: bool,
+        trust_engine_file: bool = False,
+    ) -> HandMeshPredictor:  # fmt: skip
         """``keep``: the converted network may stay in the cache: a licensed hand stays out of every file we write."""
         is_quick = keep and may_start_quickly(engine, device)
         if is_quick:
@@ -145,7 +147,7 @@ class HandMeshPredictor:
         net, description = load_checkpoint(checkpoint, arrays)
         data = description["config"]["data"]
         crop = CropSettings(net.config.image_size, float(data["crop_padding"]), bool(data["perspective"]))
-        runner = make_engine(net, engine, device, threads=threads, keep=keep)
+        runner = make_engine(net, engine, device, threads=threads, keep=keep, trust_engine_file=trust_engine_file)
         if is_quick:
             remember(checkpoint, arrays, net, (crop.image_size, crop.padding, crop.perspective))
         return cls(runner, arrays, crop, HandDetector(threads=threads))
@@ -212,12 +214,12 @@ class HandMeshPredictor:
         is_right: Sequence[bool | None] | bool | None, K: FloatArray | None, fov_deg: float | None,
         hand_length_m: float | None, clock: StageClock | None,
     ) -> list[Hand]:  # fmt: skip
-        expect_hand_length(hand_length_m)
+        check_hand_length(hand_length_m)
         clock = clock or StageClock()
         K = camera_matrix(image, K, fov_deg)
         if boxes is not None:
             with clock("detect"):
-                places = [self.detector.study(image, place) for place in box_places(boxes, is_right)]
+                places = [self.detector.study(image, place) for place in box_places(boxes, is_right, image.shape)]
             estimates = self.predict_places(image, K, places, clock)
             seen = self._look_again(image, K, places, estimates, clock)
             return [self.finished(estimate.hand, hand_length_m) for estimate in seen]

@@ -18,7 +18,7 @@ from handmesh.detection.tiling import Window, search_rounds
 from handmesh.errors import HandMeshError
 from handmesh.geometry.crop import box_around, roll_of
 from handmesh.inference.hand_filter import HandSteadier
-from handmesh.inference.placement import Estimate, expect_hand_length
+from handmesh.inference.placement import Estimate, check_hand_length
 from handmesh.inference.predictor import (
     DUPLICATE_DISTANCE,
     FloatArray,
@@ -164,7 +164,7 @@ class HandTracker:
             raise HandMeshError("expected the camera as K, fov_deg or camera, got two; a calibration says it all")
         if max_hands < 1:
             raise HandMeshError(f"expected max_hands of 1 or more, got {max_hands}")
-        expect_hand_length(hand_length_m)
+        check_hand_length(hand_length_m)
         self.predictor, self.smoothing, self.max_hands = predictor, smoothing, max_hands
         self._K, self._fov_deg, self._camera, self._hand_length_m = K, fov_deg, camera, hand_length_m
         self.clock = StageClock()
@@ -177,7 +177,6 @@ class HandTracker:
         self._last_search_s = -np.inf
         self._round = 0
         self._size = (0, 0)
-        self._time_s = -np.inf
         self._search: list[list[Window]] = []
         self._calm_search: list[list[Window]] = []
 
@@ -191,19 +190,18 @@ class HandTracker:
 
         Args:
             image: (H, W, 3) uint8 RGB. A frame of another size starts anew.
-            timestamp_s: seconds, from any start, never falling; :meth:`reset` lets them start again.
+            timestamp_s: seconds, from any start, rising; one that falls is taken for the last one's.
 
         Returns:
             The hands in view, oldest track first; :attr:`ids` names their tracks.
 
         Raises:
-            HandMeshError: not such an image, or a timestamp that is not a number or earlier than the one before.
+            HandMeshError: not such an image, or a timestamp that is not a finite number.
         """
         image = image_array(image)
-        if not (np.isfinite(timestamp_s) and timestamp_s >= self._time_s):
+        if not np.isfinite(timestamp_s):
             raise HandMeshError(
-                f"expected a timestamp in seconds, not before the last one ({self._time_s:g}), got {timestamp_s}; "
-                "call reset() before another clip"
+                f"expected the frame's time in seconds, got {timestamp_s}; number the frames instead"
             )
         self.clock = StageClock()
         if image.shape[:2] != self._size:
@@ -211,7 +209,6 @@ class HandTracker:
             self._size = image.shape[:2]
             self._search = search_rounds(image.shape[1], image.shape[0])
             self._calm_search = search_rounds(image.shape[1], image.shape[0], tiles_per_round=1)
-        self._time_s = float(timestamp_s)
         found = self._look_for_hands(image, timestamp_s)
         self._confirm_one(image, timestamp_s)
         places = [track.place(timestamp_s) for track in self._tracks] + found

@@ -1,1 +1,1 @@
-"""Files, pictures, video and devices, and the libraries that read them. Does not know hands."""
+"""Files, pictures, clips and cameras: what comes in is checked before it is decoded; what goes out is whole."""

@@ -1,15 +1,13 @@
-"""A calibrated camera: OpenCV's calibration file read, its matrix at any picture size, its distortion undone.
+"""A calibrated camera: its matrix at any picture size, its distortion undone.
 
-Knows the names OpenCV's own tools write, and that distortion is undone on frames, not on points: crop, overlay, mesh
-and K then agree without exception, for about a millisecond a frame, and only where the lens has distortion. Does not
-know hands.
+Distortion is undone on frames, not on points: crop, overlay, mesh and K then agree without exception, for about a
+millisecond a frame, and only where the lens has distortion. Files are read by calibration_files.py.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,14 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.errors import HandMeshError
+from handmesh.io.calibration_files import HOW_TO_WRITE, read_calibration
+from handmesh.io.files import user_path
 
 FloatArray = NDArray[np.floating[Any]]
 
-#: Names under which a matrix and the distortion are found: OpenCV's calibration sample first, then common others.
-MATRIX_NAMES = ("camera_matrix", "cameraMatrix", "K", "mtx")
-DISTORTION_NAMES = ("distortion_coefficients", "dist_coeffs", "dist_coeff", "distCoeffs", "D", "dist")
 #: Sides of a picture may differ from the calibration's in proportion by so much (a rounded size); more is another cut.
 ASPECT_TOLERANCE = 0.01
+#: Focal length over the picture's longer side: from beyond any fisheye lens to a telescope.
+FOCAL_RANGE = (0.01, 1000.0)
+#: A lens bends the middle of its picture least: points this far from it, as a share of the picture, stay in view.
+_MIDDLE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,36 +60,24 @@ class CameraCalibration:
         width, height = self.size or (2 * K[0, 2] + 1, 2 * K[1, 2] + 1)
         if not (0 < K[0, 2] < width and 0 < K[1, 2] < height):
             raise self._error(f"the principal point ({K[0, 2]:g}, {K[1, 2]:g}) lies outside the picture")
+        focal = K[[0, 1], [0, 1]] / max(width, height)
+        if not ((focal >= FOCAL_RANGE[0]) & (focal <= FOCAL_RANGE[1])).all() or abs(K[0, 1]) > K[0, 0]:
+            raise self._error(f"the focal length {K[0, 0]:g} x {K[1, 1]:g} px is none of {width:g} x {height:g} pixels")
+        if self.has_distortion and not self._keeps_its_middle(float(width), float(height)):
+            raise self._error("its distortion moves the middle of the picture out of view")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CameraCalibration:
-        """Read a file in OpenCV's FileStorage format (.yaml, .yml, .xml, .json) as its calibration tools write it.
+        """Read a calibration: OpenCV's (.yaml, .yml, .xml, .json), ROS camera_info, or JSON with fx, fy, cx, cy.
 
-        Wanted: ``camera_matrix``, ``image_width`` and ``image_height``; used when there: ``distortion_coefficients``,
-        ``fisheye_model``.
+        Wanted: ``camera_matrix``, ``image_width`` and ``image_height``; used when there: ``distortion_coefficients`` or
+        ``k1``, ``k2``, ..., ``fisheye_model`` or ``model``.
 
         Raises:
             HandMeshError: no such file, another format, no matrix, numbers that describe no camera.
         """
-        file = Path(path).expanduser()
-        if not file.is_file():
-            raise HandMeshError(f"expected a camera calibration, got {file}: no such file; check the path")
-        level = cv2.utils.logging.getLogLevel()
-        # OpenCV writes lines of its own on a damaged file; the one that counts is the error below.
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        try:
-            storage = cv2.FileStorage(str(file), cv2.FILE_STORAGE_READ)
-            try:
-                if not storage.isOpened():
-                    raise _unreadable(file, "it cannot be read")
-                return _from_storage(storage, file)
-            finally:
-                storage.release()
-        except (cv2.error, SystemError) as error:
-            # A missing first line (%YAML:1.0) is by far the usual reason.
-            raise _unreadable(file, "it is not in OpenCV's format (first line %YAML:1.0)") from error
-        finally:
-            cv2.utils.logging.setLogLevel(level)
+        file = user_path(path)
+        return cls(*read_calibration(file), file.name)
 
     @property
     def has_distortion(self) -> bool:
@@ -125,10 +114,25 @@ class CameraCalibration:
             maps.clear()
             K = self.matrix(*size)
             make: Any = cv2.fisheye.initUndistortRectifyMap if self.is_fisheye else cv2.initUndistortRectifyMap
-            distortion = self.distortion if len(self.distortion) else np.zeros(4)
-            maps[size] = make(K, distortion, np.eye(3), K, size, cv2.CV_16SC2)
+            maps[size] = make(K, self._coefficients(), np.eye(3), K, size, cv2.CV_16SC2)
         straight: Any = cv2.remap(image, maps[size][0], maps[size][1], cv2.INTER_LINEAR)
         return np.asarray(straight)
+
+    def _keeps_its_middle(self, width: float, height: float) -> bool:
+        steps = np.linspace(-_MIDDLE, _MIDDLE, 5)
+        x, y = np.meshgrid(steps * width / self.K[0, 0], steps * height / self.K[1, 1])
+        rays = np.stack([x, y], axis=-1).reshape(-1, 1, 2)
+        with np.errstate(all="ignore"):
+            if self.is_fisheye:
+                seen: Any = cv2.fisheye.distortPoints(rays, self.K, self._coefficients())
+            else:
+                points = np.concatenate([rays, np.ones_like(rays[..., :1])], axis=-1)
+                seen = cv2.projectPoints(points, np.zeros(3), np.zeros(3), self.K, self._coefficients())[0]
+        pixels = np.asarray(seen).reshape(-1, 2)
+        return bool(np.isfinite(pixels).all() and (pixels > -1).all() and (pixels < (width + 1, height + 1)).all())
+
+    def _coefficients(self) -> NDArray[np.float64]:
+        return np.asarray(self.distortion if len(self.distortion) else np.zeros(4), np.float64)
 
     def describe(self) -> str:
         """One line for people: whose numbers, which focal length, what is done about distortion."""
@@ -138,46 +142,5 @@ class CameraCalibration:
 
     def _error(self, reason: str) -> HandMeshError:
         return HandMeshError(
-            f"expected a camera calibration, got {self.name}: {reason}; write it with OpenCV's calibration sample"
+            f"expected a camera calibration, got {self.name}: {reason}; {HOW_TO_WRITE}"
         )
-
-
-def _from_storage(storage: cv2.FileStorage, file: Path) -> CameraCalibration:
-    matrix = _first_matrix(storage, MATRIX_NAMES)
-    if matrix is None:
-        raise _unreadable(file, f"it holds none of {', '.join(MATRIX_NAMES)}")
-    distortion = _first_matrix(storage, DISTORTION_NAMES)
-    width, height = (_number(storage, name) for name in ("image_width", "image_height"))
-    if not (width and height):
-        size_node = storage.getNode("image_size")
-        parts = [size_node.at(i).real() for i in range(size_node.size())] if size_node.isSeq() else []
-        width, height = parts if len(parts) == 2 else (0.0, 0.0)
-    return CameraCalibration(
-        matrix,
-        np.zeros(0) if distortion is None else distortion,
-        (round(width), round(height)) if width > 0 and height > 0 else None,
-        bool(_number(storage, "fisheye_model")),
-        file.name,
-    )
-
-
-def _first_matrix(storage: cv2.FileStorage, names: tuple[str, ...]) -> NDArray[np.float64] | None:
-    for name in names:
-        node = storage.getNode(name)
-        if node.isMap():
-            matrix = node.mat()
-            if matrix is not None and matrix.size:
-                return np.asarray(matrix, np.float64)
-    return None
-
-
-def _number(storage: cv2.FileStorage, name: str) -> float:
-    node = storage.getNode(name)
-    return float(node.real()) if node.isInt() or node.isReal() else 0.0
-
-
-def _unreadable(file: Path, reason: str) -> HandMeshError:
-    return HandMeshError(
-        f"expected a camera calibration in OpenCV's format, got {file}: {reason}; write it with OpenCV's calibration "
-        "sample or cv2.FileStorage"
-    )

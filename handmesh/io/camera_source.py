@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
+import numpy as np
 
 from handmesh.errors import HandMeshError
 from handmesh.io.frames import SourceFrame, plausible_fps
@@ -155,4 +156,9 @@ def _read(capture: Any) -> Any:
         is_read, picture = capture.read()
     except cv2.error:
         return None
-    return picture if is_read and picture is not None and picture.ndim == 3 else None
+    if not is_read or picture is None or picture.dtype != np.uint8 or not picture.size:
+        # Some drivers call an empty picture a good one.
+        return None
+    if picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 1):
+        return cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
+    return picture[..., :3] if picture.ndim == 3 and picture.shape[2] in (3, 4) else None

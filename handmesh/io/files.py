@@ -16,9 +16,36 @@ from handmesh.errors import HandMeshError
 
 
 def cache_dir() -> Path:
-    """Folder for fetched files: ``$HANDMESH_HOME``, else ``~/.cache/handmesh``. It is not created here."""
+    """Folder for fetched files: ``$HANDMESH_HOME``, else ``~/.cache/handmesh``. It is not created here.
+
+    Raises:
+        HandMeshError: no home folder is known, and HANDMESH_HOME names none.
+    """
     home = os.environ.get("HANDMESH_HOME")
-    return Path(home).expanduser() if home else Path.home() / ".cache" / "handmesh"
+    if home:
+        return user_path(home)
+    try:
+        return Path.home() / ".cache" / "handmesh"
+    except RuntimeError as error:
+        # A container may run as a user that has no entry and no HOME.
+        raise HandMeshError(
+            "expected a home folder to keep fetched files in, got none: neither HOME nor an entry for this user; "
+            "set HANDMESH_HOME to a folder that can be written"
+        ) from error
+
+
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """The path a user typed, with ``~`` for a home folder.
+
+    Raises:
+        HandMeshError: ``~`` where no home folder is known, as in a container; a character that no path has.
+    """
+    if "\0" in os.fspath(path):
+        raise HandMeshError(f"expected a path, got {os.fspath(path)!r}: a zero byte in it; check its spelling")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise HandMeshError(f"expected a path, got {path}: no home folder is known for it; write it out") from error
 
 
 @contextmanager
@@ -32,6 +59,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         HandMeshError: the folder cannot be made or written, or the disk is full.
     """
     target = Path(path)
+    if "\0" in str(target):
+        raise HandMeshError(f"expected to write a file, got the name {str(target)!r}: a zero byte in it; name another")
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handmesh.io.cpu_count import engine_threads
 from handmesh.io.fork import never_release, renew_after_fork
 
 _TELEMETRY = "openvino_telemetry"
@@ -48,14 +49,14 @@ class CompiledModel:
 
         Args:
             model: an ov.Model, or the path of a file that OpenVINO reads.
-            threads: 0 = OpenVINO's own choice.
+            threads: 0 = OpenVINO's own choice, within the CPU quota.
             options: further properties of the CPU plugin.
         """
         ov = load_openvino()
         self._model = ov.Core().read_model(str(model)) if isinstance(model, str | Path) else model
         self._options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", **options}
-        if threads:
-            self._options["INFERENCE_NUM_THREADS"] = threads
+        if threads or engine_threads():
+            self._options["INFERENCE_NUM_THREADS"] = threads or engine_threads()
         self._lock = threading.Lock()
         self._request: Any = None
         self._input: NDArray[Any]

@@ -18,7 +18,7 @@ import cv2
 from handmesh.errors import HandMeshError
 from handmesh.io.camera_source import CameraSource
 from handmesh.io.frames import Source, SourceFrame, plausible_fps
-from handmesh.io.images import IMAGE_SUFFIXES, list_images, read_image
+from handmesh.io.images import is_photo, list_images, read_image
 from handmesh.io.prefetch import Ahead
 
 #: Frames decoded ahead of the one in work.
@@ -41,7 +41,7 @@ def open_source(spec: int | str | os.PathLike[str]) -> Source:
         raise HandMeshError(
             f"expected a camera index, a clip, a photo or a folder of photos, got {path}: no such file; check the path"
         )
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if is_photo(path):
         return PhotoSource([path], path.name)
     return ClipSource(path)
 

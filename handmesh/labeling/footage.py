@@ -21,7 +21,8 @@ from handmesh.detection.landmark_model import LandmarkModel
 from handmesh.detection.tiling import Window, whole_window
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import DEFAULT_FOV_DEG
-from handmesh.io.images import IMAGE_SUFFIXES, read_image, write_image
+from handmesh.io.files import user_path
+from handmesh.io.images import is_photo, read_image, write_image
 from handmesh.io.sources import ClipSource
 from handmesh.labeling.photo_sets import CUT_OUT_FOV_DEG, LabelledPhoto, list_unlabelled, with_border
 from handmesh.labeling.teacher import label_hand
@@ -67,7 +68,7 @@ def gather_frames(source: str | Path, folder: Path, most: int) -> list[Frame]:
     Raises:
         HandMeshError: nothing there, no photos in the folder, no clip, one photo alone.
     """
-    path = Path(source).expanduser()
+    path = user_path(source)
     if not path.exists():
         raise HandMeshError(f"expected a clip or a folder of photos, got {path}: no such file; check the path")
     if path.is_dir():
@@ -75,7 +76,7 @@ def gather_frames(source: str | Path, folder: Path, most: int) -> list[Frame]:
         if not frames:
             raise HandMeshError(f"expected photos in {path}, got none; give a folder of photos, or a clip")
         return _thinned(frames, most)
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if is_photo(path):
         raise HandMeshError(f"expected a clip or a folder of photos, got one photo, {path.name}; give its folder")
     return _clip_frames(ClipSource(path), folder, most)
 

@@ -7,7 +7,6 @@ on rendered hands whose joints are known (landmark_calibration.py); no photo has
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,11 +18,14 @@ from numpy.typing import NDArray
 from handmesh.errors import HandMeshError
 from handmesh.geometry.crop import roll_of
 from handmesh.io.files import atomic_path, cache_dir
+from handmesh.io.npz import read_npz
 from handmesh.skeleton import NUM_JOINTS
 
 Array = NDArray[np.float64]
 
 ASSET = Path(__file__).resolve().parents[1] / "assets" / "teacher_terms.npz"
+#: Of all arrays together, unpacked; they are 100 kB.
+_MAX_BYTES = 2**20
 _THUMB = [1, 2, 3, 4]
 
 
@@ -173,14 +175,14 @@ def teacher_terms() -> TeacherTerms:
 
 def _load(file: Path) -> TeacherTerms:
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            terms = TeacherTerms(
-                str(archive["hand"]), *(archive[name].astype(np.float64) for name in ("space", "picture", "correction"))
-            )
+        archive = read_npz(file, _MAX_BYTES)
+        terms = TeacherTerms(
+            str(archive["hand"]), *(archive[name].astype(np.float64) for name in ("space", "picture", "correction"))
+        )
         shapes = terms.space.shape, terms.picture.shape, terms.correction.shape
         if shapes != ((NUM_JOINTS, NUM_JOINTS), (NUM_JOINTS, NUM_JOINTS), (5 * NUM_JOINTS + 1, 5 * NUM_JOINTS)):
             raise ValueError(f"arrays of {shapes}")
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError) as error:
         raise HandMeshError(
             f"expected a measure of the teacher in {file}, could not read it ({error}); "
             "make it again with scripts/calibrate_landmarks.py, or delete it"

@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from handmesh.errors import HandMeshError
 from handmesh.io.files import atomic_path, cache_dir
-from handmesh.io.images import IMAGE_SUFFIXES, read_image
+from handmesh.io.images import is_photo, read_image
+from handmesh.io.npz import read_npz
 from handmesh.labeling.teacher import TeacherLabel, label_hand
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ HELD_OUT_SHARE = 0.2
 MAX_DISAGREEMENT = 0.06
 #: Side of the teacher's first crop over the palm detector's box.
 FIRST_PADDING = 1.5
+#: Of the labels kept, unpacked: a quarter of a million photos.
+_MAX_STORE_BYTES = 256 * 2**20
 #: A photo that is a cut-out of a webcam frame spans about so much: a hand of 18 cm, 1.7 boxes wide, at half a metre.
 CUT_OUT_FOV_DEG = 32.0
 
@@ -112,8 +115,12 @@ def teacher_photos(root: str | Path, progress: bool = True) -> list[LabelledPhot
         labels = np.stack([row for row in _label_all([path for path, _, _ in photos], progress)])
         with atomic_path(store) as part, open(part, "wb") as file:
             np.savez_compressed(file, labels=labels)
-    with np.load(store) as archive:
-        labels = archive["labels"]
+    try:
+        labels = read_npz(store, _MAX_STORE_BYTES)["labels"]
+        if labels.shape != (len(photos), 107):
+            raise ValueError(f"labels of shape {labels.shape}")
+    except (OSError, KeyError, ValueError) as error:
+        raise HandMeshError(f"expected the labels kept in {store}, could not read them ({error}); delete it") from error
     return [
         LabelledPhoto(
             path, group, held, row[:42].reshape(21, 2), row[42:105].reshape(21, 3), bool(row[105] > 0.5), row[106]
@@ -181,7 +188,7 @@ def annotated_photos(root: str | Path) -> list[LabelledPhoto]:
             content = json.loads(path.read_text())
             files = {image["id"]: image["file_name"] for image in content["images"]}
             found += [_annotated(folder, name, files, entry) for entry in content["annotations"]]
-        except (json.JSONDecodeError, KeyError, ValueError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
             raise HandMeshError(f"expected COCO-style annotations in {path}, got {error!r}; copy it again") from error
     return found
 
@@ -218,6 +225,6 @@ def _folders(path: Path) -> list[Path]:
 def _photos(folder: Path) -> list[Path]:
     # By number where names carry one, so that a block of photos is a block of people.
     return sorted(
-        (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES),
+        (path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".") and is_photo(path)),
         key=lambda path: (int("".join(filter(str.isdecimal, path.stem)) or 0), path.name),
     )

@@ -8,8 +8,7 @@ safely (pickle_reader.py), or where the open hand comes from (open_hand.py).
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from handmesh.errors import HandMeshError
-from handmesh.io.files import atomic_path
+from handmesh.errors import HandMeshError, printable
+from handmesh.io.files import atomic_path, user_path
+from handmesh.io.npz import read_npz
 from handmesh.skeleton import MANO_PARENTS, NUM_FACES, NUM_VERTICES
 
 OPEN_HAND_PATH = Path(__file__).resolve().parent.parent / "assets" / "open_hand.npz"
@@ -38,11 +38,14 @@ SHAPES: dict[str, tuple[int, ...]] = {
 _INTEGER = ("faces", "parents")
 #: Of all arrays of an .npz together, unpacked; the same as of a pickle. MANO in float64 with everything dense is 11 MB.
 MAX_NPZ_BYTES = 64 * 2**20
-#: What zipfile, zlib and NumPy raise for damaged or foreign files; MemoryError for a size that only the header claims.
-_UNREADABLE = (
-    OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, RuntimeError, MemoryError, zlib.error,
-    zipfile.BadZipFile,
-)  # fmt: skip
+#: Extent of the rest hand along its longest side, metres: from a toddler's to one larger than any measured. Beyond it
+#: the numbers are in other units.
+LENGTH_RANGE_M = (0.05, 0.5)
+#: Largest magnitudes: metres a unit of shape or of rotation, weights of a joint's vertices, radians. A real hand is far
+#: below all of them; above, its vertices overflow.
+_LARGEST = {
+    "shapedirs": 1.0, "posedirs": 1.0, "J_regressor": 10.0, "hands_components": 100.0, "hands_mean": 2 * math.pi,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +81,21 @@ class ManoArrays:
                 raise self._wrong(key, f"shape {shape}", f"shape {array.shape}")
             if not np.isfinite(array).all():
                 raise self._wrong(key, "finite numbers", "NaN or infinity")
+            largest = float(np.abs(array).max())
+            if largest > _LARGEST.get(key, math.inf):
+                raise self._wrong(key, f"numbers up to {_LARGEST[key]:.3g}", f"{largest:.3g}")
+        length_m = float(np.ptp(self.v_template, axis=0).max())
+        if not LENGTH_RANGE_M[0] <= length_m <= LENGTH_RANGE_M[1]:
+            expected = f"a hand in metres, {LENGTH_RANGE_M[0]} to {LENGTH_RANGE_M[1]} long,"
+            raise self._wrong("v_template", expected, f"one of {length_m:.3g}")
         if self.faces.min() < 0 or self.faces.max() >= NUM_VERTICES:
             found = f"{self.faces.min()}..{self.faces.max()}"
             raise self._wrong("faces", f"vertex numbers 0..{NUM_VERTICES - 1}", found)
+        corners = np.sort(self.faces, axis=1)
+        if (corners[:, 1:] == corners[:, :-1]).any():
+            raise self._wrong("faces", "three different corners in every triangle", "one vertex twice")
+        if self.weights.min() < -1e-6:
+            raise self._wrong("weights", "shares of 0 or more", f"{self.weights.min():.3g}")
         if tuple(self.parents.tolist()) != tuple(MANO_PARENTS):
             raise self._wrong("parents", str(tuple(MANO_PARENTS)), str(tuple(self.parents.tolist())))
         for key in ("weights", "J_regressor"):
@@ -160,7 +175,13 @@ def arrays_from_mapping(content: Mapping[str, Any], name: str) -> ManoArrays:
     if "f" in content:
         content["faces"] = content.pop("f")
     if "kintree_table" in content:
-        content["parents"] = np.asarray(content.pop("kintree_table"))[0]
+        kintree = np.asarray(content.pop("kintree_table"))
+        if kintree.ndim != 2 or not len(kintree):
+            raise HandMeshError(
+                f"expected 'kintree_table' of hand model '{name}' as two rows of joints, got shape {kintree.shape}; "
+                "use the unmodified MANO v1.2 right-hand file or the open hand"
+            )
+        content["parents"] = kintree[0]
     missing = [key for key in SHAPES if key not in content]
     if missing:
         raise HandMeshError(
@@ -174,11 +195,18 @@ def arrays_from_mapping(content: Mapping[str, Any], name: str) -> ManoArrays:
             raise HandMeshError(
                 f"expected numbers in '{key}' of hand model '{name}', got dtype {array.dtype}"
             )
+        if array.shape != SHAPES[key]:
+            raise HandMeshError(
+                f"expected shape {SHAPES[key]} in '{key}' of hand model '{name}', got shape {array.shape}; use the "
+                "unmodified MANO v1.2 right-hand file or the open hand"
+            )
+        if key in _INTEGER and array.dtype.kind == "f":
+            # Saved again by a program that knows one kind of number. What is no whole number becomes an error below.
+            array = np.where(np.abs(array) < 2**31, array, -1)
         core[key] = array.astype(np.int64 if key in _INTEGER else np.float64)
-    if core["parents"].size:
-        core["parents"][0] = -1  # the file holds an unsigned sentinel, re-saved copies hold anything
-    label = str(content.pop("name", name))
-    licence = str(content.pop("licence", ""))
+    core["parents"][0] = -1  # the file holds an unsigned sentinel, re-saved copies hold anything
+    label = printable(str(content.pop("name", name)))[:100]
+    licence = printable(str(content.pop("licence", "")))[:1000]
     extras = {key: np.asarray(value) for key, value in content.items()}
     return ManoArrays(**core, extras=extras, name=label, licence=licence).validate()
 
@@ -188,7 +216,7 @@ def load_mano(path: str | Path = "open") -> ManoArrays:
 
     Raises HandMeshError when the file is missing, unreadable, or not a right hand in MANO's format.
     """
-    source = OPEN_HAND_PATH if str(path) == "open" else Path(path).expanduser()
+    source = OPEN_HAND_PATH if str(path) == "open" else user_path(path)
     if not source.is_file():
         raise HandMeshError(
             f"expected a hand model at {source}, found no such file; give MANO_RIGHT.pkl, an .npz written by "
@@ -203,16 +231,8 @@ def load_mano(path: str | Path = "open") -> ManoArrays:
 
 def _read_npz(source: Path) -> dict[str, np.ndarray]:
     try:
-        with zipfile.ZipFile(source) as archive:
-            members = archive.infolist()
-        if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
-            raise ValueError("packed in a way that NumPy does not use")
-        unpacked = sum(member.file_size for member in members)
-        if unpacked > MAX_NPZ_BYTES:
-            raise ValueError(f"{unpacked >> 20} MB of arrays, more than {MAX_NPZ_BYTES >> 20} MB")
-        with np.load(source, allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
-    except _UNREADABLE as error:
+        return read_npz(source, MAX_NPZ_BYTES)
+    except (OSError, ValueError) as error:
         raise HandMeshError(
             f"expected an .npz hand model, could not read {source} ({error}); convert MANO_RIGHT.pkl again "
             "with 'handmesh convert-mano'"

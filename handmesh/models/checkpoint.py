@@ -29,6 +29,9 @@ from handmesh.models.hand_mesh_net import HandMeshNet
 
 #: Arrays of so many numbers and more are halved on request.
 _LARGE = 16384
+#: Names, shapes and the description of the largest network and its training state are 500 kB; their arrays 1 GB.
+_MAX_HEADER_BYTES = 4 * 2**20
+_MAX_FILE_BYTES = 2 * 2**30
 
 
 def save_checkpoint(
@@ -84,12 +87,13 @@ def load_checkpoint(path: str | Path = "default", mano: ManoArrays | None = None
     try:
         config: Config = config_from_dict(header["config"])
         hand, is_folded = str(header["hand_fingerprint"]), bool(header["is_folded"])
-    except (KeyError, TypeError) as error:
-        line = f"{file}: expected a handmesh checkpoint, its header has no {error}; {NEXT_STEP}"
+    except (KeyError, TypeError, AttributeError) as error:
+        line = f"{file}: expected a handmesh checkpoint, its header has no {str(error)[:80]}; {NEXT_STEP}"
         raise HandMeshError(line) from error
     try:
         # Before anything is built of its numbers: anyone may have written them.
         check_ranges(config.model, "model.")
+        check_ranges(config.data, "data.")
     except HandMeshError as error:
         raise HandMeshError(f"{file}: {error}; {NEXT_STEP}") from error
     if mano is None:
@@ -109,7 +113,11 @@ def load_checkpoint(path: str | Path = "default", mano: ManoArrays | None = None
     except RuntimeError as error:
         line = " ".join(str(error).split())[:300]
         raise HandMeshError(f"{file}: its weights do not fit its own config ({line}); {NEXT_STEP}") from error
-    return net.eval(), header
+    for name, value in net.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise HandMeshError(f"{file}: expected finite weights, got NaN or infinity in {name}; {NEXT_STEP}")
+    # Settings that the file leaves out have their defaults from here on, for whoever reads the description.
+    return net.eval(), {**header, "config": config_to_dict(config)}
 
 
 def _own_hand(file: Path, name: str) -> ManoArrays:
@@ -125,6 +133,7 @@ def _own_hand(file: Path, name: str) -> ManoArrays:
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     try:
+        check_safetensors_header(file)
         with safe_open(file, framework="pt") as opened:
             text = (opened.metadata() or {}).get(HEADER)
             if text is None:
@@ -139,6 +148,22 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise HandMeshError(
             f"{file}: expected a whole checkpoint, got a damaged or foreign file ({line}); {NEXT_STEP}"
         ) from error
+
+
+def check_safetensors_header(file: Path) -> None:
+    """Look at the lengths a safetensors file begins with before its reader takes them for true.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: cut off, or with a header or a whole that no network of ours has.
+    """
+    size = file.stat().st_size
+    with open(file, "rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+    if size < 8 or length > size - 8:
+        raise ValueError("it is cut off")
+    if length > _MAX_HEADER_BYTES or size > _MAX_FILE_BYTES:
+        raise ValueError(f"a header of {length >> 10} kB in a file of {size >> 20} MB, larger than any network here")
 
 
 def _version() -> str:

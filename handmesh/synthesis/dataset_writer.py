@@ -22,9 +22,11 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
+from handmesh.data.freihand import RENDERED_PLAN
 from handmesh.data.freihand_writer import sample_entries, write_annotations, write_pictures
 from handmesh.errors import HandMeshError
-from handmesh.io.files import atomic_path
+from handmesh.io.cpu_count import available_cores
+from handmesh.io.files import atomic_path, user_path
 from handmesh.mano.arrays import load_mano
 from handmesh.synthesis.backgrounds.pool import Backgrounds
 from handmesh.synthesis.baseline_generators import KINDS
@@ -33,7 +35,7 @@ from handmesh.synthesis.generator import RECIPE, SampleGenerator
 CHUNK = 32
 #: Evaluation samples have numbers that no training sample reaches, so the two splits share no pose and no picture.
 FIRST_EVALUATION = 1 << 28
-_PARTS, _PLAN = ".parts", "synth.json"
+_PARTS, _PLAN = ".parts", RENDERED_PLAN
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -72,8 +74,8 @@ def write_dataset(
         raise HandMeshError(f"expected pictures to be one of {', '.join(KINDS)}, got {pictures!r}")
     if seed < 0 or (workers is not None and workers < 1):
         raise HandMeshError(f"expected a seed of 0 or more and at least one worker, got {seed} and {workers}")
-    root = Path(out).expanduser()
-    folder = None if backgrounds is None else str(Path(backgrounds).expanduser().resolve())
+    root = user_path(out)
+    folder = None if backgrounds is None else str(user_path(backgrounds).resolve())
     # Here as well as in the workers, whose errors arrive as a broken pool.
     behind = Backgrounds(seed, folder).fingerprint
     plan = Plan(train, evaluation, seed, size, load_mano(mano).fingerprint(), behind, pictures=pictures)
@@ -83,7 +85,7 @@ def write_dataset(
     done = train + evaluation - sum(_count(plan, split, first) for split, first in chunks)
     bar = tqdm(total=train + evaluation, initial=done, unit="sample", desc=root.name, disable=not progress)
     try:
-        _render((str(root), plan, mano, folder), chunks, workers or os.cpu_count() or 1, bar)
+        _render((str(root), plan, mano, folder), chunks, workers or available_cores(), bar)
         bar.set_postfix_str("writing annotations")
     finally:
         bar.close()

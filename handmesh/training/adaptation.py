@@ -19,6 +19,8 @@ from handmesh.config import Config, TrainConfig, config_from_dict, without_folde
 from handmesh.data.loading import HandDataset, make_loader
 from handmesh.errors import HandMeshError
 from handmesh.evaluation.real_photos import evaluate_real, in_teacher_terms, network_of
+from handmesh.io.cpu_count import available_cores
+from handmesh.io.files import user_path
 from handmesh.labeling.footage import LabelledFootage, gather_frames, label_frames
 from handmesh.labeling.landmark_correction import terms_of
 from handmesh.labeling.photo_sets import LabelledPhoto
@@ -103,7 +105,7 @@ def adapt(
     if minutes <= 0 or frames < 1 or seed < 0:
         raise HandMeshError(f"expected minutes above 0, frames of 1 or more and a seed of 0 or more, got {minutes:g}, "
                             f"{frames} and {seed}")  # fmt: skip
-    target = Path(output).expanduser()
+    target = user_path(output)
     if target.is_file() or (target / FILE_NAME).exists():
         raise HandMeshError(f"expected a new folder for the new weights, got {target}; name another with --output")
     arrays = load_mano(mano)
@@ -146,7 +148,7 @@ def fine_tuning(
     start: Config, work: Path, checkpoint: str, mano: str, minutes: float, backgrounds: str, seed: int
 ) -> Config:
     """The settings of the short run: the network and crops of the start, everything else small and careful."""
-    cores = os.cpu_count() or 1
+    cores = available_cores()
     footage = str(work / "footage")
     data = replace(
         start.data, source="mixture", root="", mixture={footage: FOOTAGE_SHARE, RENDERED: 1 - FOOTAGE_SHARE},

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from handmesh.errors import HandMeshError
 from handmesh.io.files import atomic_path
+from handmesh.models.checkpoint import check_safetensors_header
 
 HEADER = "handmesh_state"
 
@@ -79,10 +80,12 @@ def load_state(
     if not path.is_file():
         raise HandMeshError(f"expected a run to resume, got none: there is no {path}; start it with resume=false")
     try:
+        check_safetensors_header(path)
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})[HEADER])
+            progress, config = Progress(**header["progress"]), dict(header["config"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+    except (SafetensorError, OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise HandMeshError(
             f"{path}: expected a run's state, got a damaged or foreign file; start with resume=false"
         ) from error
@@ -98,12 +101,12 @@ def load_state(
             index, key = name.split(".", 1)
             state.setdefault(int(index), {})[key] = value
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise HandMeshError(
             f"{path}: expected the state of this config's network, got another's; "
             "resume with the config the run was started with, or give another output folder"
         ) from error
-    return Progress(**header["progress"]), header["config"]
+    return progress, config
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from handmesh.errors import HandMeshError
+from handmesh.io.cpu_count import available_cores
 
 ROOT = Path(__file__).resolve().parents[2]
 _THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -47,12 +48,12 @@ def train(settings: dict[str, Any], jobs: int, log: Path) -> None:
     words = [f"{key}={value}" for key, value in settings.items()]
     command = [sys.executable, "-m", "handmesh", "train", str(ROOT / "configs" / "smoke.yaml"), *words]
     # One thread a run: side by side they do more than one run on all cores.
-    call([*command, f"resume={str(is_begun).lower()}"], max((os.cpu_count() or 1) // jobs, 1), log)
+    call([*command, f"resume={str(is_begun).lower()}"], max((available_cores()) // jobs, 1), log)
 
 
 def synth(folder: Path, words: list[str]) -> Path:
     """Render a set with ``handmesh synth`` and pack it, unless that was done; returns its folder."""
-    cores = os.cpu_count() or 1
+    cores = available_cores()
     # A complete set returns at once, one that was begun otherwise is refused there.
     call([sys.executable, "-m", "handmesh", "synth", "--out", str(folder), *words], cores)
     if not (folder / "training.pack").is_file():

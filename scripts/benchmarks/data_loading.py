@@ -24,6 +24,7 @@ from handmesh.data.freihand_writer import FreiHandWriter
 from handmesh.data.loading import HandDataset, SampleSource, StepBatches, iterate, make_loader
 from handmesh.data.packed import PackedDataset, pack_path, pack_split
 from handmesh.errors import run_command
+from handmesh.io.cpu_count import available_cores
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.training.trainer import Trainer
 
@@ -38,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--backbone", default="fastvit_t8")
     parser.add_argument("--size", type=int, default=224, help="side of the crop in pixels (default 224)")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=int, default=available_cores())
     parser.add_argument("--steps", type=int, default=8, help="training steps measured, after 2 (default 8)")
     parser.add_argument("--batches", type=int, default=40, help="batches loaded, after the workers' first (default 40)")
     parser.add_argument("--precision", default="no", help="no, bf16 or fp16, on a GPU")

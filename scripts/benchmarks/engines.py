@@ -33,6 +33,7 @@ from handmesh.config import ModelConfig
 from handmesh.errors import CommandParser, HandMeshError, run_command
 from handmesh.inference.engines.base import Engine, choose_device
 from handmesh.inference.engines.cache import onnx_bytes, openvino_model
+from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import atomic_path
 from handmesh.mano.arrays import load_mano
 from handmesh.models.backbone import BACKBONES
@@ -107,7 +108,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=1, choices=(1, 2), help="crops a call (1)")
     parser.add_argument("--rounds", type=int, default=20, help="turns (20)")
     parser.add_argument("--calls", type=int, default=20, help="calls a turn, their median counts (20)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--device", default="cpu", help="of PyTorch and ONNX Runtime: cpu, cuda, mps (cpu)")
     parser.add_argument("--no-load", dest="load", action="store_false", help="leave load time and memory out")
     parser.add_argument("--repmixer", nargs="*", type=int, default=[], metavar="PX", help="sides for RepMixer's gain")

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from handmesh.config import ModelConfig
 from handmesh.errors import HandMeshError, run_command
+from handmesh.io.cpu_count import available_cores
 from handmesh.io.openvino_loader import load_openvino
 from handmesh.mano.arrays import load_mano
 from handmesh.models.hand_mesh_net import HandMeshNet
@@ -48,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--size", type=int, default=224, help="side of the crop in pixels (default 224)")
     parser.add_argument("--width", type=int, default=128, help="channels of the head (default 128)")
     parser.add_argument("--refinements", type=int, default=1, help="most refinements to measure (default 1)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--repeats", type=int, default=60)
     parser.add_argument("--engine", default="both", choices=("both", "torch", "openvino"))
     options = parser.parse_args(argv)

@@ -20,6 +20,7 @@ import numpy as np
 
 from handmesh.errors import run_command
 from handmesh.geometry.camera import project_points
+from handmesh.io.cpu_count import available_cores
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.mano.numpy_layer import pose_vertices
 from handmesh.rendering.overlay import draw_hands
@@ -150,7 +151,7 @@ def _rasterizer(mano: ManoArrays) -> None:
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.benchmarks.synthesis", description=__doc__)
     parser.add_argument("--samples", type=int, default=300, help="samples a process (default 300)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=int, default=available_cores())
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--backgrounds", help="a folder of photos and .hdr maps")
     parser.add_argument("--mano", default="open")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from handmesh.errors import CommandParser, HandMeshError, run_command
+from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import atomic_path
 from scripts.benchmarks._interleave import side_by_side, synth, train
 
@@ -69,7 +69,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=128, help="channels of the head's tokens")
     parser.add_argument("--stride", type=int, default=4, help="stride of the heatmaps")
     parser.add_argument("--backbone", default="fastvit_t8")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs side by side (default: all cores)")
+    parser.add_argument("--jobs", type=int, default=available_cores(), help="runs side by side (default: all cores)")
     parser.add_argument("--only", default="", help=f"rows, by commas: {', '.join(part for _, part, _ in PARTS)}")
     args = parser.parse_args()
     unknown = set(filter(None, args.only.split(","))) - {part for _, part, _ in PARTS}

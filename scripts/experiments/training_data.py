@@ -14,7 +14,6 @@ twice and the means are told. Stopped, the same command goes on.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -32,6 +31,7 @@ from handmesh.evaluation.real_photos import (
     summarize,
 )
 from handmesh.inference.engines.factory import make_engine
+from handmesh.io.cpu_count import available_cores
 from handmesh.labeling.landmark_correction import teacher_terms
 from handmesh.labeling.photo_sets import LabelledPhoto, teacher_photos
 from handmesh.models.checkpoint import load_checkpoint
@@ -179,7 +179,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--render-size", type=int, default=128, help="side of the rendered pictures")
     parser.add_argument("--backgrounds", default="", help="photos and .hdr maps for the factory's pictures")
     parser.add_argument("--seeds", default="0", help="of the networks, by commas: each kind is trained with each")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs side by side (default: all cores)")
+    parser.add_argument("--jobs", type=int, default=available_cores(), help="runs side by side (default: all cores)")
     parser.add_argument("--output", default="runs/compare_data")
     options = parser.parse_args(argv)
     unknown = set(_sets(options)) - set(KINDS)

@@ -11,21 +11,20 @@ import sys
 import numpy as np
 import pytest
 
-from handmesh.cli import evaluate as evaluate_command
+from handmesh.cli.main import evaluate as evaluate_command
+from handmesh.data import freihand
 from handmesh.data.freihand import FreiHandDataset
 from handmesh.data.freihand_writer import FreiHandWriter
 from handmesh.errors import HandMeshError
-from handmesh.evaluation import protocols
 from handmesh.evaluation.corruptions import CORRUPTIONS
-from handmesh.evaluation.protocols import PROTOCOLS, Predictions, evaluate, find_protocols, predict
+from handmesh.evaluation.protocols import PROTOCOLS, Predictions, evaluate, find_protocols, predict, protocols
 from handmesh.evaluation.published import PUBLISHED, format_table
 from handmesh.evaluation.report import format_results, result_dict, worst_sheet, write_scores_txt
 from handmesh.evaluation.robustness import format_robustness, measure_robustness
 from handmesh.evaluation.submission import read_predictions, write_predictions
 from handmesh.geometry.camera import project_points
-from handmesh.geometry.crop import CropTransform
+from handmesh.geometry.crop import CropSettings, CropTransform
 from handmesh.inference.engines.base import EngineOutput
-from handmesh.inference.predictor import CropSettings
 from handmesh.training.sources import First
 
 COUNT = 6
@@ -179,9 +178,22 @@ def test_result_and_table_hold_what_was_measured(dataset, fake_mano):
     for key in ("pa_mpjpe", "pa_mpvpe", "f5", "f15", "auc_joints", "auc_vertices", "samples", "reflected"):
         assert content[key] == content["protocols"]["box"][key]
     assert np.mean(list(content["joint_error_mm"].values())) == pytest.approx(content["pa_mpjpe"])
-    text = format_results([result], 2 * result.scores.pa_mpjpe, "handmesh", "fastvit_t8")
+    text = format_results([result], 2 * result.scores.pa_mpjpe, "handmesh", "fastvit_t8", with_published=True)
     assert "50% of that" in text and "> handmesh" in text and "joint box + own" in text
+    text = format_results([result], 2 * result.scores.pa_mpjpe, "handmesh", "fastvit_t8")
+    assert "no published result is comparable" in text and "simpleHand" not in text
     assert worst_sheet(result, found, dataset, count=20).shape == (2 * 224, 5 * 224, 3)
+
+
+def test_published_results_stand_beside_freihands_own_samples_alone(dataset, monkeypatch):
+    assert not dataset.is_official_evaluation
+    monkeypatch.setattr(freihand, "OFFICIAL_EVALUATION", len(dataset))
+    assert dataset.is_official_evaluation
+    monkeypatch.setattr(dataset, "image_shape", (256, 256, 3))
+    assert not dataset.is_official_evaluation
+    monkeypatch.setattr(dataset, "image_shape", (224, 224, 3))
+    (dataset.root / freihand.RENDERED_PLAN).write_text("{}")
+    assert not dataset.is_official_evaluation
 
 
 def test_published_rows_are_plausible_and_sorted():

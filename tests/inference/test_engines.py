@@ -148,12 +148,15 @@ def test_an_engine_that_fails_leaves_the_work_to_pytorch_and_says_so(
     assert name == "torch-half" or "no such operation" in lines[0]
 
 
-def test_an_engine_whose_numbers_are_none_is_not_used() -> None:
+def test_a_network_whose_numbers_are_none_is_not_used() -> None:
     net = TinyNet()
     net.layer.bias.data[:] = torch.nan
     lines: list[str] = []
-    make_engine(net, "openvino", "cpu", threads=1, report=lines.append)
+    with pytest.raises(HandMeshError, match="not finite.*another checkpoint"):
+        make_engine(net, "openvino", "cpu", threads=1, report=lines.append)
     assert len(lines) == 1 and "not finite" in lines[0]
+    with pytest.raises(HandMeshError, match="not finite"):
+        make_engine(net, "torch", "cpu")
 
 
 def test_pytorch_compiled_answers_the_same() -> None:
@@ -230,9 +233,16 @@ def test_the_cache_serves_the_same_network_only(tmp_path: Path, monkeypatch: pyt
         file.write_text("damaged")
     assert largest_difference(OpenVinoEngine(openvino(TinyNet(), True), 1)(pictures(1)), reference) < 1e-4
     assert len(conversions) == 3
+    # A file that can be read and is another, as a disk or a program may leave it.
+    for file in (tmp_path / "engines").glob("*.bin"):
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 64
+        file.write_bytes(content)
+    assert largest_difference(OpenVinoEngine(openvino(TinyNet(), True), 1)(pictures(1)), reference) < 1e-4
+    assert len(conversions) == 4
     monkeypatch.setattr(cache, "MAX_KEPT", 2)
     openvino(TinyNet(2), True)
-    assert len(list((tmp_path / "engines").iterdir())) == 2 * cache.MAX_KEPT
+    assert len(list((tmp_path / "engines").iterdir())) == 3 * cache.MAX_KEPT
     # Without being asked to, nothing is written: the hand model inside may be a licensed one.
     monkeypatch.setenv("HANDMESH_HOME", str(tmp_path / "other"))
     openvino(TinyNet(), False)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from handmesh.cli import main as cli
+from handmesh.cli.main import main as cli
 from handmesh.config import Config, ModelConfig
 from handmesh.errors import HandMeshError
 from handmesh.inference.engines.factory import make_engine
@@ -85,14 +85,14 @@ def test_an_exported_file_answers_as_the_checkpoint_and_serves_as_an_engine(
     assert names == (["hand.bin", "hand.xml"] if format_name == "openvino" else [result.file.name])
     net, _ = load_checkpoint(checkpoint, open_mano)
     expected = TorchEngine(net)(pictures(3))
-    engine = make_engine(net, str(result.file), "cpu", threads=1)
+    engine = make_engine(net, str(result.file), "cpu", threads=1, trust_engine_file=True)
     output = engine(pictures(3))
     assert np.linalg.norm(output.vertices - expected.vertices, axis=-1).max() < 1e-4
     assert max(float(np.abs(a - b).max()) for a, b in zip(output, expected, strict=True)) < 0.05
     # The file is not taken for a network of another hand or size.
     net.hand_fingerprint = "0" * 16
     with pytest.raises(HandMeshError, match="hand_fingerprint 0000"):
-        make_engine(net, str(result.file), "cpu")
+        make_engine(net, str(result.file), "cpu", trust_engine_file=True)
     if format_name == "onnx":
         check_the_example(result.file, tmp_path, Config().data.crop_padding)
 
@@ -250,6 +250,31 @@ def test_damaged_and_foreign_files_are_no_engines(checkpoint: Path, open_mano: M
             pytest.importorskip("onnxruntime")
         (tmp_path / name).write_text("not a network")
         with pytest.raises(HandMeshError, match="handmesh export"):
-            make_engine(net, str(tmp_path / name), "cpu")
+            make_engine(net, str(tmp_path / name), "cpu", trust_engine_file=True)
     with pytest.raises(HandMeshError, match="no such file"):
         make_engine(net, str(tmp_path / "absent.xml"), "cpu")
+
+
+class Witness(torch.nn.Module):
+    """A network that writes a file when it runs, as a stranger's may."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__()
+        self.file = file
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        torch.from_file(self.file, True, 16, dtype=torch.uint8).fill_(65)
+        return images
+
+
+def test_torchscript_is_not_run_unless_it_is_trusted(
+    checkpoint: Path, open_mano: ManoArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    witness = tmp_path / "witness"
+    torch.jit.save(torch.jit.script(Witness(str(witness))), str(tmp_path / "stranger.pt"))
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("loaded"))
+    net, _ = load_checkpoint(checkpoint, open_mano)
+    for name in ("stranger.pt", "absent.pt"):
+        with pytest.raises(HandMeshError, match=f"{name}.*--trust-engine-file"):
+            make_engine(net, str(tmp_path / name), "cpu")
+    assert not witness.exists()

@@ -13,11 +13,12 @@ from PIL import Image
 
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import DEFAULT_FOV_DEG, intrinsics_from_fov, project_points
-from handmesh.geometry.crop import CropTransform, box_around, mirror_pose, roll_of
+from handmesh.geometry.crop import CropSettings, CropTransform, box_around, mirror_pose, roll_of
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
 from handmesh.inference.engines.base import EngineOutput
 from handmesh.inference.placement import resize_hand
-from handmesh.inference.predictor import CropSettings, HandMeshPredictor, drop_duplicates
+from handmesh.inference.predictor import HandMeshPredictor, drop_duplicates
+from handmesh.inference.tracker import HandTracker
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
 from handmesh.mano.layer import ManoLayer
@@ -302,3 +303,27 @@ def test_a_measured_hand_is_seen_where_it_was_at_its_true_size(open_mano: ManoAr
     for hand in predictor(picture(), K=K, hand_length_m=0.21):
         assert hand.scale * predictor.model.length(hand.betas) == pytest.approx(0.21, rel=1e-5)
         assert resize_hand(hand, 0.21, predictor.model).scale == pytest.approx(hand.scale)
+
+
+@pytest.mark.parametrize("length_m", [0, -0.1, 18.5, float("nan"), float("inf"), 0.079])
+def test_a_length_that_no_hand_has_is_refused(fake_mano: ManoArrays, length_m: float) -> None:
+    predictor = HandMeshPredictor(None, fake_mano, CropSettings(), FakeDetector())  # type: ignore[arg-type]
+    with pytest.raises(HandMeshError, match="hand length between 0.08 and 0.26 metres"):
+        predictor(np.zeros((HEIGHT, WIDTH, 3), np.uint8), hand_length_m=length_m)
+    with pytest.raises(HandMeshError, match="hand length"):
+        HandTracker(predictor, hand_length_m=length_m)
+
+
+@pytest.mark.parametrize(
+    "box", [(10, 10, 10.4, 10.4), (10, 10, 100, 12), (1000, 0, 1100, 50), (-90, 0, -5, 50), (-1e9, -1e9, 1e9, 1e9)]
+)
+def test_a_box_with_nothing_to_see_in_it_is_refused(fake_mano: ManoArrays, box: tuple[float, ...]) -> None:
+    predictor = HandMeshPredictor(None, fake_mano, CropSettings(), FakeDetector())  # type: ignore[arg-type]
+    with pytest.raises(HandMeshError, match="boxes .* in a picture of 320 x 240"):
+        predictor(np.zeros((HEIGHT, WIDTH, 3), np.uint8), boxes=[np.array(box)])
+
+
+@pytest.mark.parametrize("padding", [0.0, -1.0, 99.0, float("nan")])
+def test_a_crop_that_shows_no_hand_is_no_setting(padding: float) -> None:
+    with pytest.raises(ValueError, match="padding 1 to 4"):
+        CropSettings(128, padding)

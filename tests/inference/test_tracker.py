@@ -10,10 +10,10 @@ import pytest
 from handmesh.detection.tiling import Window
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import intrinsics_from_fov, project_points
-from handmesh.geometry.crop import CropTransform, box_around, mirror_pose, roll_of
+from handmesh.geometry.crop import CropSettings, CropTransform, box_around, mirror_pose, roll_of
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
 from handmesh.inference.engines.base import EngineOutput
-from handmesh.inference.predictor import CropSettings, HandMeshPredictor
+from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.inference.tracker import HandTracker
 from handmesh.io.calibration import CameraCalibration
 from handmesh.io.sources import SourceFrame
@@ -296,12 +296,6 @@ def test_a_step_names_what_it_cannot_take(open_mano: ManoArrays) -> None:
     for image, time_s in ((IMAGE[:0], 0.0), (IMAGE.astype(float), 0.0), (None, 0.0), (IMAGE, np.nan), (IMAGE, np.inf)):
         with pytest.raises(HandMeshError, match="expected"):
             tracker.step(image, time_s)  # type: ignore[arg-type]
-    tracker.step(IMAGE, 1.0)
-    assert len(tracker.step(IMAGE, 1.0)) == 1
-    with pytest.raises(HandMeshError, match="reset"):
-        tracker.step(IMAGE, 0.5)
-    tracker.reset()
-    assert len(tracker.step(IMAGE, 0.5)) == 1
     for words in ({"max_hands": 0}, {"hand_length_m": 18.5}):
         with pytest.raises(HandMeshError, match="expected"):
             HandTracker(world, K=K, **words)
@@ -324,3 +318,20 @@ def test_frames_may_be_arrays_or_anything_with_an_image_and_a_time(open_mano: Ma
             assert list(tracker.run(source)) == []  # type: ignore[arg-type]
     with pytest.raises(HandMeshError, match="above 0"):
         list(tracker.run([IMAGE], fps=0))
+@pytest.mark.parametrize("max_hands", [0, -1])
+def test_following_no_hands_is_no_setting(fake_mano: ManoArrays, max_hands: int) -> None:
+    with pytest.raises(HandMeshError, match="max_hands of 1 or more"):
+        HandTracker(World(fake_mano, []), max_hands=max_hands)
+
+
+@pytest.mark.parametrize("timestamp_s", [float("nan"), float("inf"), -float("inf")])
+def test_a_time_that_is_none_is_refused(fake_mano: ManoArrays, timestamp_s: float) -> None:
+    with pytest.raises(HandMeshError, match="time in seconds"):
+        HandTracker(World(fake_mano, []), K=K).step(IMAGE, timestamp_s)
+
+
+def test_times_that_stand_still_or_fall_are_survived(fake_mano: ManoArrays) -> None:
+    tracker = HandTracker(World(fake_mano, [WorldHand(True, (0, 0, 0.6))]), K=K)
+    for timestamp_s in (0.0, 0.1, 0.1, 0.05, -5.0, 1e12, 0.2):
+        for hand in tracker.step(IMAGE, timestamp_s):
+            assert np.isfinite(hand.vertices).all() and np.isfinite(hand.keypoints_2d).all()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from handmesh.errors import HandMeshError
-from handmesh.io.camera_source import CameraSource
+from handmesh.io.camera_source import CameraSource, _read
 
 
 class FakeDevice:
@@ -125,3 +125,21 @@ def test_a_rate_that_is_none_is_not_believed(said: float, taken: float, monkeypa
     camera = CameraSource(0, opener=lambda _: FakeDevice())
     camera.close()
     assert camera.fps == taken
+
+
+def test_empty_pictures_that_are_called_good_are_losses() -> None:
+    for shape in ((0, 0, 3), (4, 0, 3), (4, 4, 2), (4,)):
+        assert _read(Saying(np.zeros(shape, np.uint8))) is None
+    assert _read(Saying(None)) is None and _read(Saying(np.zeros((4, 4, 3), np.float32))) is None
+    assert _read(Saying(np.full((4, 5), 7, np.uint8))).shape == (4, 5, 3)
+    assert _read(Saying(np.full((4, 5, 4), 7, np.uint8))).shape == (4, 5, 3)
+
+
+class Saying:
+    """A device that calls whatever it gives a picture."""
+
+    def __init__(self, picture: Any) -> None:
+        self.picture = picture
+
+    def read(self) -> tuple[bool, Any]:
+        return True, self.picture

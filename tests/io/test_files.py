@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from handmesh.errors import HandMeshError
-from handmesh.io.files import atomic_path, cache_dir, sha256_file
+from handmesh.io.files import atomic_path, cache_dir, sha256_file, user_path
 
 
 def test_the_final_name_appears_only_when_the_block_ends_well(tmp_path: Path) -> None:
@@ -49,3 +49,24 @@ def test_checksum_is_sha256_of_the_bytes(tmp_path: Path) -> None:
 def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HANDMESH_HOME", str(tmp_path))
     assert cache_dir() == tmp_path
+
+
+def test_without_a_home_folder_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As in a container that runs as a number without an entry.
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("HANDMESH_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", classmethod(lambda cls: (_ for _ in ()).throw(RuntimeError("no home"))))
+    with pytest.raises(HandMeshError, match="set HANDMESH_HOME"):
+        cache_dir()
+    monkeypatch.setenv("HANDMESH_HOME", str(tmp_path))
+    assert cache_dir() == tmp_path
+
+
+def test_paths_that_no_system_has_are_one_line(tmp_path: Path) -> None:
+    assert user_path(tmp_path) == tmp_path and user_path("~root").is_absolute()
+    with pytest.raises(HandMeshError, match="no home folder is known"):
+        user_path("~no-such-user-here/photos")
+    with pytest.raises(HandMeshError, match="zero byte"):
+        user_path("a\0b")
+    with pytest.raises(HandMeshError, match="zero byte"), atomic_path(tmp_path / "a\0b"):
+        pass

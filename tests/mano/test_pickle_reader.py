@@ -8,13 +8,14 @@ import os
 import pickle
 import resource
 import struct
+import time
 
 import numpy as np
 import pytest
 from scipy.sparse import csc_matrix
 
 from handmesh.errors import HandMeshError
-from handmesh.mano import pickle_reader
+from handmesh.mano import pickle_objects, pickle_reader
 from handmesh.mano.arrays import SHAPES, load_mano
 from handmesh.mano.pickle_reader import read_mano_pickle
 
@@ -175,11 +176,9 @@ def test_outside_references_and_states_of_names_are_refused(tmp_path):
     refused(tmp_path, b"\x80\x02U\x01aQ.", "outside the file")
     refused(tmp_path, b"Pid\n.", "outside the file")
     refused(tmp_path, b"\x80\x02\x82\x01.", "outside the file")
-    # Writing attributes onto what a name stands for: BUILD on the class itself.
-    before = dict(vars(pickle_reader._Stand))
-    for name in pickle_reader._ALLOWED:
-        refused(tmp_path, b"\x80\x02c%s\n%s\n}U\x05stateK\x01sb." % tuple(part.encode() for part in name), "expected")
-    assert dict(vars(pickle_reader._Stand)) == before
+    # Writing attributes onto what a name stands for: BUILD on the name itself.
+    for name in pickle_objects.NAMES:
+        refused(tmp_path, b"\x80\x02c%s\n%s\n}U\x05stateK\x01sb." % tuple(part.encode() for part in name), "no object")
 
 
 def test_every_cut_of_a_file_is_refused(fake_mano, tmp_path):
@@ -217,16 +216,64 @@ def read_good(tmp_path, data: bytes) -> dict:
 
 def test_memory_bombs_are_refused_before_they_go_off(tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    refused(tmp_path, b"\x80\x02}r\xff\xff\xff\x7f.", "far more parts")  # a memo of two thousand million entries
+    assert read_good(tmp_path, b"\x80\x02}r\xff\xff\xff\x7f.") == {}  # a memo of two thousand million entries
     refused(tmp_path, b"\x80\x04\x8e" + struct.pack("<Q", 2**40) + b"abc.", "no readable pickle")  # BINBYTES8
     refused(tmp_path, b"\x80\x02" + b"]" * 300_000 + b".", "far more parts")
-    refused(tmp_path, b"\x80\x02}" + b"\0" * pickle_reader.MAX_FILE_BYTES, "64 MB")
+    refused(tmp_path, b"\x80\x02}" + b"\0" * pickle_reader.MAX_FILE_BYTES, "16 MB")
+    text = b"X" + struct.pack("<I", 4_000_000) + b"a" * 4_000_000 + b"q\x02"
+    refused(tmp_path, b"\x80\x02}" + text + b"c_codecs\nencode\nh\x02U\x06latin1\x86R" * 200 + b".", "64 MB of arrays")
     sparse = Ch(None)
     sparse.__dict__.update(_shape=(10**6, 10**6), data=np.zeros(1), indices=np.zeros(1, int), indptr=np.zeros(2, int))
     data = python_2_bytes({"J_regressor": sparse}).replace(b"chumpy.ch\nCh", b"scipy.sparse.csc\ncsc_matrix")
     refused(tmp_path, data, "sparse matrix of shape")
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert grown < 500_000  # kB
+    assert grown < 300_000  # kB
+
+
+def seconds_to_refuse(tmp_path, data: bytes, word: str) -> float:
+    start = time.perf_counter()
+    refused(tmp_path, data, word)
+    return time.perf_counter() - start
+
+
+def test_games_of_the_stack_and_of_sharing_end_at_once(tmp_path):
+    # Tuples that hold one another twice: hashing the outermost takes 2 to the power of its depth.
+    nested = b")" + b"q\x00h\x00\x86" * 60
+    sets = b"\x80\x02}(" + b"N" * 8000 + b"lq\x00" + b"c__builtin__\nset\nh\x00\x85R" * 2000
+    # A selection out of itself twice, of that one twice, and so on.
+    zero = array_bytes(b"K\x01\x85", b"i8", b"U\x08" + b"\0" * 8)
+    array = zero[zero.index(b"cnumpy.core") : zero.rindex(b"s.")] + b"q\x00"
+    step = b"cchumpy.reordering\nSelect\n)\x81}(U\x01ah\x00U\x04idxsh\x00U\x0fpreferred_shapeK\x01\x85ubq\x00"
+    for data, word in (
+        (b"\x80\x02}" + b")" + b"2\x86" * 60 + b"Ns.", "DUP"),
+        (b"\x80\x02}" + nested + b"Ns.", "something else than names"),
+        (b"\x80\x04}(" + nested + b"\x91Ns.", "FROZENSET"),
+        (b"\x80\x02}K\x01K\x02s.", "something else than names"),
+        (b"\x80\x02}X" + struct.pack("<I", 999) + b"a" * 999 + b"Ns.", "something else than names"),
+        (b"\x80\x02)" + b"\x85" * 100_000 + b".", "far more parts"),
+        (sets + b"0.", "POP"),
+        (b"\x80\x02}(U\x01a" + array + (b"U\x01b" + step) * 40 + b"u.", "deeper than"),
+        (b"\x80\x02}U\x01acchumpy.ch\nCh\n)\x81q\x00}U\x01xh\x00sbs.", "deeper than"),
+        (b"\x80\x02}U\x01a\x8b" + struct.pack("<i", 90_000) + b"\x01" * 90_000 + b"s.", "64 bits"),
+    ):
+        assert seconds_to_refuse(tmp_path, data, word) < 10
+
+
+def test_sparse_matrices_share_one_budget(tmp_path):
+    sparse = Ch(None)
+    sparse.__dict__.update(_shape=(2000, 2000), data=np.zeros(0), indices=np.zeros(0, int), indptr=np.zeros(2001, int))
+    data = python_2_bytes({f"m{i}": sparse for i in range(3)})
+    refused(tmp_path, data.replace(b"chumpy.ch\nCh", b"scipy.sparse.csc\ncsc_matrix"), "64 MB of arrays")
+
+
+def test_ctrl_c_ends_the_reading(tmp_path, fake_mano, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pickle_reader._Machine, "_follow", interrupt)
+    (tmp_path / "a.pkl").write_bytes(python_2_bytes(mano_content(fake_mano)))
+    with pytest.raises(KeyboardInterrupt):
+        read_mano_pickle(tmp_path / "a.pkl")
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import pytest
 from scipy.spatial import cKDTree
 
 from handmesh.errors import HandMeshError
-from handmesh.geometry.crop import mirror_pose
+from handmesh.geometry.crop import CropSettings, mirror_pose
 from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np
 from handmesh.inference.placement import Estimate
-from handmesh.inference.predictor import CropSettings, HandMeshPredictor
+from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
 from handmesh.mano.numpy_layer import pose_vertices

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from handmesh.config import Config, ModelConfig, without_folders
@@ -103,4 +106,65 @@ def test_numbers_that_make_no_network_are_named_before_one_is_built(
 def test_a_header_that_describes_nothing_is_named(fake_mano: ManoArrays, tmp_path: Path, header: str) -> None:
     save_file({"x": torch.zeros(3)}, tmp_path / "a.safetensors", {"handmesh": header})
     with pytest.raises(HandMeshError, match="a.safetensors"):
+        load_checkpoint(tmp_path / "a.safetensors", fake_mano)
+
+
+def rewritten(path: Path, change: Any) -> Path:
+    """The checkpoint with its description and arrays changed."""
+    with safe_open(path, framework="pt") as opened:
+        description = json.loads(opened.metadata()["handmesh"])
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}
+    change(description, tensors)
+    save_file(tensors, path, {"handmesh": json.dumps(description)})
+    return path
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(
+    net: HandMeshNet, fake_mano: ManoArrays, tmp_path: Path, value: float
+) -> None:
+    save_checkpoint(tmp_path / "a.safetensors", net, CONFIG)
+
+    def change(_: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        name = next(name for name, tensor in tensors.items() if tensor.is_floating_point() and tensor.numel() > 3)
+        tensors[name].view(-1)[2] = value
+
+    with pytest.raises(HandMeshError, match="a.safetensors: expected finite weights"):
+        load_checkpoint(rewritten(tmp_path / "a.safetensors", change), fake_mano)
+
+
+@pytest.mark.parametrize("padding", [0, -1.5, 0.5, 1e9, float("nan"), float("inf"), "wide", None, [1.5], True])
+def test_a_crop_padding_that_shows_no_hand_is_refused(
+    net: HandMeshNet, fake_mano: ManoArrays, tmp_path: Path, padding: Any
+) -> None:
+    save_checkpoint(tmp_path / "a.safetensors", net, CONFIG)
+    path = rewritten(tmp_path / "a.safetensors", lambda d, _: d["config"]["data"].update(crop_padding=padding))
+    with pytest.raises(HandMeshError, match="crop_padding"):
+        load_checkpoint(path, fake_mano)
+
+
+def test_settings_that_a_file_leaves_out_have_their_defaults(
+    net: HandMeshNet, fake_mano: ManoArrays, tmp_path: Path
+) -> None:
+    save_checkpoint(tmp_path / "a.safetensors", net, CONFIG)
+    path = rewritten(tmp_path / "a.safetensors", lambda d, _: d["config"].pop("data"))
+    assert load_checkpoint(path, fake_mano)[1]["config"]["data"]["crop_padding"] == CONFIG.data.crop_padding
+
+
+@pytest.mark.parametrize("content", [[], 5, "text", {}, {"config": 5}, {"config": {"model": 5}}, {"config": []}])
+def test_descriptions_of_another_shape_are_one_line(
+    net: HandMeshNet, fake_mano: ManoArrays, tmp_path: Path, content: Any
+) -> None:
+    save_file({"a": torch.zeros(2)}, tmp_path / "a.safetensors", {"handmesh": json.dumps(content)})
+    with pytest.raises(HandMeshError, match="a.safetensors") as caught:
+        load_checkpoint(tmp_path / "a.safetensors", fake_mano)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("length", [2**40, 2**63, 5 * 2**20])
+def test_lengths_that_a_file_only_claims_are_refused(tmp_path: Path, fake_mano: ManoArrays, length: int) -> None:
+    with open(tmp_path / "a.safetensors", "wb") as file:
+        file.write(length.to_bytes(8, "little") + b"{}")
+        file.truncate(10 if length != 5 * 2**20 else 8 * 2**20)
+    with pytest.raises(HandMeshError, match="cut off|header of 5120 kB"):
         load_checkpoint(tmp_path / "a.safetensors", fake_mano)

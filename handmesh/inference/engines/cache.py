@@ -1,6 +1,7 @@
 """Networks as OpenVINO models and ONNX graphs, converted once and kept: that takes seconds, reading a tenth of one.
 
-Knows how a conversion is named so that no stale one is ever read. Does not run models.
+A conversion is named by all that decides it, so that no stale one is read, and kept with its checksum: one whose bytes
+are others is made anew.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import nn
 from handmesh.errors import HandMeshError
 from handmesh.inference.engines.base import EngineOutput
 from handmesh.inference.engines.fingerprint import conversion_fingerprint
+from handmesh.inference.engines.integrity import is_intact, record, record_of
 from handmesh.inference.engines.onnx_engine import INPUT, write_onnx
 from handmesh.io.files import atomic_path, cache_dir
 from handmesh.io.openvino_loader import load_openvino
@@ -37,7 +39,7 @@ def openvino_model(net: nn.Module, image_size: int, keep: bool) -> Any:
     if not keep:
         return _convert(net, image_size)
     file = openvino_file(net, image_size)
-    if file.is_file():
+    if is_intact(file):
         try:
             os.utime(file)
             return ov.Core().read_model(file)
@@ -47,7 +49,7 @@ def openvino_model(net: nn.Module, image_size: int, keep: bool) -> Any:
     model = _convert(net, image_size)
     try:
         _save(model, file)
-    except OSError:
+    except (OSError, HandMeshError):
         pass
     return model
 
@@ -60,7 +62,7 @@ def openvino_file(net: nn.Module, image_size: int) -> Path:
 def onnx_bytes(net: nn.Module, image_size: int, keep: bool) -> bytes:
     """The network as an ONNX graph: uint8 (B, S, S, 3) in, its fields by name out, batch free; kept as the other."""
     file = cache_dir() / "engines" / f"{_key(net, image_size)}.onnx"
-    if keep and file.is_file():
+    if keep and is_intact(file):
         try:
             os.utime(file)
             return file.read_bytes()
@@ -74,6 +76,7 @@ def onnx_bytes(net: nn.Module, image_size: int, keep: bool) -> bytes:
         try:
             with atomic_path(file) as temporary:
                 temporary.write_bytes(content)
+            record([file])
             _drop_old(file.parent, "*.onnx")
         except (OSError, HandMeshError):
             pass
@@ -103,14 +106,15 @@ def _save(model: Any, file: Path) -> None:
         ov.save_model(model, part, compress_to_fp16=False)
         os.replace(part.with_suffix(".bin"), file.with_suffix(".bin"))
         os.replace(part, file)
+    record([file, file.with_suffix(".bin")])
     _drop_old(file.parent, "*.xml")
 
 
 def _drop_old(folder: Path, pattern: str) -> None:
     kept = sorted(folder.glob(pattern), key=lambda each: each.stat().st_mtime, reverse=True)
     for old in kept[MAX_KEPT:]:
-        old.unlink(missing_ok=True)
-        old.with_suffix(".bin").unlink(missing_ok=True)
+        for gone in (record_of(old), old, old.with_suffix(".bin")):
+            gone.unlink(missing_ok=True)
 
 
 def _key(net: nn.Module, image_size: int) -> str:

@@ -26,6 +26,7 @@ def make_engine(
     *,
     threads: int = 0,
     keep: bool = False,
+    trust_engine_file: bool = False,
     report: Report = lambda line: print(line, file=sys.stderr),
 ) -> Engine:
     """An engine for a network with ``reparameterize()`` and ``config.image_size``. It has run once when it is returned.
@@ -36,16 +37,19 @@ def make_engine(
         threads: for OpenVINO and ONNX Runtime; 0 = their own choice.
         keep: keep the converted network in the cache folder for a faster start. The hand model is inside it, so this
             is for hands that may be copied.
+        trust_engine_file: run a TorchScript file: it is a program, and may do whatever its user may.
         report: where it is said, in one line, that an engine cannot run and PyTorch does instead.
 
     Raises:
-        HandMeshError: an unknown name or device, or a file that is not of this network.
+        HandMeshError: an unknown name or device, a file that is not of this network, a TorchScript file that is not
+            trusted, or weights whose output is not finite.
     """
     if name not in ENGINES and Path(name).suffix not in FILES:
         raise HandMeshError(
             f"expected an engine among {', '.join(ENGINES)}, or a file that handmesh export made "
             f"({', '.join(FILES)}), got {name!r}; choose one of them"
         )
+    refuse_programs(name, trust_engine_file)
     device = choose_device(device)
     folded: Any = net
     folded.reparameterize()
@@ -57,10 +61,22 @@ def make_engine(
         return _tried(_build(name, folded, device, threads, keep, report), folded)
     except Exception as error:  # engines let errors of every kind through
         if name == "torch" and device == "cpu":
-            raise
+            raise HandMeshError(
+                f"expected PyTorch to run the network on the CPU, got: {' '.join(str(error).split())[:160]}; "
+                "use another checkpoint"
+            ) from error
         reason = " ".join(str(error).split())[:160]
         report(f"{ENGINES[name]} cannot run the network ({reason}); using PyTorch on the CPU, which is slower")
-        return _build("torch", folded, "cpu", threads, keep, report)
+        return make_engine(net, "torch", "cpu", threads=threads, report=report)
+
+
+def refuse_programs(name: str, trust_engine_file: bool) -> None:
+    """HandMeshError for an engine file that is a program, unless it is trusted; nothing is loaded to know that."""
+    if Path(name).suffix == ".pt" and not trust_engine_file:
+        raise HandMeshError(
+            f"expected an engine file that cannot run programs (.onnx, .xml), got {name}: TorchScript may do whatever "
+            "you may; name it with --trust-engine-file (trust_engine_file=True) if you made it yourself"
+        )
 
 
 def _build(name: str, net: Any, device: str, threads: int, keep: bool, report: Report) -> Engine:

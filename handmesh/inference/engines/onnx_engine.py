@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from handmesh.errors import HandMeshError
 from handmesh.inference.engines.base import EngineOutput, cuda_after_fork
+from handmesh.io.cpu_count import engine_threads
 from handmesh.io.fork import never_release, renew_after_fork
 
 #: Understood by ONNX Runtime since 2024, by OpenVINO and by TensorRT.
@@ -73,7 +74,7 @@ def open_session(model: bytes | str, threads: int = 0, device: str = "cpu") -> A
             "expected onnxruntime, which is not installed; run pip install 'handmesh[export]'"
         ) from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or engine_threads()
     options.log_severity_level = 3
     wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
     there = [name for name in wanted if name in onnxruntime.get_available_providers()]

@@ -18,6 +18,7 @@ import numpy as np
 
 from handmesh.errors import HandMeshError
 from handmesh.inference.engines.fingerprint import conversion_fingerprint
+from handmesh.inference.engines.integrity import is_intact
 from handmesh.inference.engines.openvino_engine import OpenVinoEngine
 from handmesh.io.files import atomic_path, cache_dir
 from handmesh.io.openvino_loader import load_openvino
@@ -53,12 +54,14 @@ def start_quickly(
     try:
         known = json.loads(note.read_text(encoding="utf-8"))
         model, crop = note.with_name(known["model"]), known["crop"]
+        if not is_intact(model) or not (1 <= crop[0] <= 1024 and 1 <= crop[1] <= 4):
+            return None
         # The cache drops what was not used for long.
         os.utime(model)
         engine = OpenVinoEngine(load_openvino().Core().read_model(model), threads)
         engine(np.zeros((1, crop[0], crop[0], 3), np.uint8))
         return engine, (int(crop[0]), float(crop[1]), bool(crop[2]))
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError, IndexError):
+    except (OSError, RuntimeError, ValueError, TypeError, LookupError, RecursionError):
         # Not there, damaged, or not to be run: the long way makes it anew, or says why not.
         return None
 

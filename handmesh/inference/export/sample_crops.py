@@ -14,9 +14,10 @@ from torch import nn
 from handmesh.config import Config
 from handmesh.data.loading import HandDataset
 from handmesh.errors import HandMeshError
+from handmesh.geometry.crop import CropSettings
 from handmesh.inference.engines.base import EngineOutput
 from handmesh.inference.engines.pytorch_engine import TorchEngine
-from handmesh.inference.predictor import CropSettings, HandMeshPredictor
+from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.io.images import list_images, read_image
 from handmesh.mano.arrays import ManoArrays
 

@@ -15,13 +15,14 @@ import cv2
 import numpy as np
 
 from handmesh.errors import HandMeshError
+from handmesh.io.images import is_photo, read_image
+from handmesh.io.radiance import read_radiance
 from handmesh.synthesis.backgrounds.crowd import PersonPool, draw_distractor
 from handmesh.synthesis.backgrounds.rooms import draw_room
 from handmesh.synthesis.drawing import cloth, clutter, color_mix, gradient, mixture, noise_field
 
 TILE = 288
 _DRAWN = 192  # different drawn scenes
-_PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 _KEPT = 400  # scenes in memory: at most 100 MB drawn, or 140 MB of photos besides
 
 
@@ -78,7 +79,7 @@ class Backgrounds:
             if not root.is_dir():
                 raise HandMeshError(f"expected a folder of background photos at {root}, found none; name another")
             files = sorted(p for p in root.rglob("*") if p.is_file())
-            self.photos = [p for p in files if p.suffix.lower() in _PHOTO_SUFFIXES]
+            self.photos = [p for p in files if is_photo(p)]
             self.maps = [p for p in files if p.suffix.lower() == ".hdr"]
             if not self.photos and not self.maps:
                 raise HandMeshError(f"expected photos (jpg, png) or .hdr maps under {root}, found none; name another")
@@ -101,13 +102,11 @@ class Backgrounds:
         if number >= 0:
             return self._keep(number, draw_tile(np.random.default_rng([self.seed, 7, number])))
         path = self.photos[-1 - number]
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise HandMeshError(f"expected a readable photo at {path}, OpenCV cannot decode it; remove it")
+        picture: NDArray[Any] = read_image(path)
         scale = 360 / min(picture.shape[:2])
         if scale < 1:
             picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        return self._keep(number, np.ascontiguousarray(picture[:, :, ::-1]))
+        return self._keep(number, np.asarray(picture, np.uint8))
 
     def fill(self) -> None:
         """Make all drawn scenes and people now instead of when they are first asked for."""
@@ -121,11 +120,8 @@ class Backgrounds:
             return None
         number = int(rng.integers(len(self.maps)))
         if number not in self._environments:
-            picture = cv2.imread(str(self.maps[number]), cv2.IMREAD_UNCHANGED)
-            if picture is None or picture.ndim != 3:
-                raise HandMeshError(f"expected a Radiance .hdr map at {self.maps[number]}, cannot decode it; remove it")
-            small = cv2.resize(picture.astype(np.float32), (64, 32), interpolation=cv2.INTER_AREA)
-            self._environments[number] = np.ascontiguousarray(small[:, :, ::-1])
+            picture = read_radiance(self.maps[number])
+            self._environments[number] = cv2.resize(picture, (64, 32), interpolation=cv2.INTER_AREA)
         return self._environments[number]
 
     def sample(self, rng: np.random.Generator, size: int) -> np.ndarray:
