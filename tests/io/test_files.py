@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from handmesh import files
 from handmesh.errors import HandMeshError
 from handmesh.io.files import atomic_path, cache_dir, sha256_file
 
@@ -49,3 +52,36 @@ def test_checksum_is_sha256_of_the_bytes(tmp_path: Path) -> None:
 def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HANDMESH_HOME", str(tmp_path))
     assert cache_dir() == tmp_path
+
+
+_HELD = """
+import sys, time
+from handmesh.files import atomic_path
+with atomic_path(sys.argv[1]) as part:
+    part.write_bytes(b"half")
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    target = tmp_path / "clip.mp4"
+    (tmp_path / ".clip.mine.mp4").write_text("another program's")
+
+    def parts() -> list[str]:
+        return [name for name in os.listdir(tmp_path) if "handmesh-" in name]
+
+    with subprocess.Popen(
+        [sys.executable, "-c", _HELD, str(target)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"held\n"
+        files._cleared.clear()
+        with atomic_path(tmp_path / "other.json") as path:
+            path.write_text("{}")
+        assert len(parts()) == 1
+        process.kill()
+    assert len(parts()) == 1
+    files._cleared.clear()
+    with atomic_path(tmp_path / "other.json") as path:
+        path.write_text("{}")
+    assert sorted(os.listdir(tmp_path)) == [".clip.mine.mp4", "other.json"]
