@@ -35,6 +35,8 @@ PREFETCH = 3
 _RATE_PACKETS = 240
 #: Larger frames are refused, as larger photos are: a few kilobytes of a clip can say 16384 x 16384.
 MAX_PIXELS = 50_000_000
+#: Matrices from YUV to RGB that FFmpeg's scaler knows by the number that a frame has: BT.709, FCC, BT.601 twice, 240M.
+_MATRICES = (1, 4, 5, 6, 7)
 #: Marks in a file's header of codecs that not every FFmpeg can decode, and what people call them.
 _CODEC_MARKS = {
     b"av01": "AV1", b"V_AV1": "AV1", b"hvc1": "HEVC (H.265)", b"hev1": "HEVC (H.265)", b"V_MPEGH": "HEVC (H.265)",
@@ -185,7 +187,11 @@ def _as_shown(frame: VideoFrame, pixel_aspect: Fraction | None) -> NDArray[np.ui
     width = frame.width
     if pixel_aspect and Fraction(1, 4) <= pixel_aspect <= 4:
         width = max(1, round(width * pixel_aspect))
-    image: Any = frame.reformat(width=width, format="rgb24").to_ndarray()
+    # Said in full: not every version of PyAV takes what is left out from the frame.
+    image: Any = frame.reformat(
+        width=width, format="rgb24", src_colorspace=frame.colorspace if frame.colorspace in _MATRICES else None,
+        src_color_range=frame.color_range, dst_color_range=2,
+    ).to_ndarray()  # fmt: skip
     return apply_display_matrix(image, _display_matrix(frame))
 
 

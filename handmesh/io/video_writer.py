@@ -209,8 +209,9 @@ class ClipWriter:
             for picture, ticks in pictures:
                 frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
                 frame = frame.reformat(
-                    format=encoder.pixels, dst_colorspace=encoder.matrix, dst_color_range=1 + encoder.is_full_range
-                )
+                    format=encoder.pixels, dst_colorspace=encoder.matrix, src_color_range=2,
+                    dst_color_range=1 + encoder.is_full_range,
+                )  # fmt: skip
                 frame.pts, frame.time_base = ticks, self._time_base
                 container.mux(stream.encode(frame))
                 frames += 1
