@@ -106,9 +106,10 @@ class CameraSource:
                 f"expected a network camera at {without_password(self.address)}, got no picture from it; check the "
                 "address, its user and password, and that this machine reaches it"
             )
-        there = ", ".join(str(camera) for camera in list_cameras())
+        names = ", ".join(str(camera) for camera in list_cameras())
+        there = f"there are: {names}" if names else "none found"
         return (
-            f"expected a camera at index {self.address}, got none ({f'there are: {there}' if there else 'none found'}); "
+            f"expected a camera at index {self.address}, got none ({there}); "
             "plug one in, try another index, or name a clip or a folder of photos with --source"
         )
 

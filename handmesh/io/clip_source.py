@@ -23,7 +23,6 @@ from handmesh.io.frames import SourceFrame, plausible_fps
 from handmesh.io.prefetch import Ahead
 
 if TYPE_CHECKING:
-    import av
     from av.container import InputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream

@@ -78,7 +78,7 @@ def _device_number(path: Path) -> int:
     """The number of a camera's device file, also when it is named by a link as in /dev/v4l/by-id."""
     match = re.fullmatch(r"/dev/video(\d+)", os.path.realpath(path))
     if match is None:
-        raise HandMeshError(f"{_EXPECTED}, got {path}: a device, but no /dev/video*; see: handmesh webcam --list-cameras")
+        raise HandMeshError(f"{_EXPECTED}, got {path}: a device, but no camera; see: handmesh webcam --list-cameras")
     return int(match[1])
 
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -41,8 +41,8 @@ _H264 = _Encoder("libx264", {"preset": "superfast", "crf": "20"})
 _OPENH264 = _Encoder("libopenh264", {"b": "6M"})
 _VP9 = _Encoder("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "crf": "28", "b": "0", "row-mt": "1"})
 _MJPEG = _Encoder("mjpeg", {"qmin": "3", "qmax": "3"}, "yuvj420p", 5, True)
-#: For each kind of file the encoders that fit it, the best first; the first that this FFmpeg has is taken. All but AVI's
-#: play in browsers.
+#: For each kind of file the encoders that fit it, the best first; the first that this FFmpeg has is taken. All but
+#: AVI's play in browsers.
 _ENCODERS = {
     ".mp4": (_H264, _OPENH264, _VP9), ".mov": (_H264, _OPENH264), ".mkv": (_H264, _OPENH264, _VP9), ".webm": (_VP9,),
     ".avi": (_MJPEG,),

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from handmesh import files
 from handmesh.errors import HandMeshError
+from handmesh.io import files
 from handmesh.io.files import atomic_path, cache_dir, sha256_file
 
 
@@ -56,7 +56,7 @@ def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, t
 
 _HELD = """
 import sys, time
-from handmesh.files import atomic_path
+from handmesh.io.files import atomic_path
 with atomic_path(sys.argv[1]) as part:
     part.write_bytes(b"half")
     print("held", flush=True)

@@ -1,4 +1,4 @@
-"""Laws of sources: what a name means, every frame of a clip once and in order, photos by name, one error for bad input."""
+"""Laws of sources: what a name means, every frame of a clip once, photos by name, one clear error for bad input."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from handmesh.images import write_image
-from handmesh.video import CameraSource, ClipSource, ClipWriter, PhotoSource, open_source, sources
 
 from handmesh.errors import HandMeshError
+from handmesh.io import sources
+from handmesh.io.camera_source import CameraSource
+from handmesh.io.clip_source import ClipSource
+from handmesh.io.images import write_image
+from handmesh.io.sources import PhotoSource, open_source
+from handmesh.io.video_writer import ClipWriter
 
 
 def make_clip(path: Path, count: int = 20, size: tuple[int, int] = (64, 48)) -> Path:
