@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -77,6 +78,35 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.close(handle)
 
 
+@contextmanager
+def work_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary folder beside ``target``, for what is moved there when it is whole; removed at the end.
+
+    Folders above ``target`` are made. What a killed process left there is removed first.
+
+    Raises:
+        HandMeshError: the folder cannot be made or written.
+    """
+    target = Path(target)
+    handle = -1
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(target.parent)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.stem}.{_PART}", dir=target.parent))
+        if fcntl is not None:
+            handle = _hold(os.open(folder, os.O_RDONLY))
+    except OSError as error:
+        raise HandMeshError(
+            f"expected a folder to write to, got {target.parent}: {error.strerror or error}; name another"
+        ) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if handle >= 0:
+            os.close(handle)
+
+
 def _hold(handle: int) -> int:
     """Lock an open temporary file for as long as it stays open: it is then known to be in use. Returns -1 if closed."""
     if fcntl is None:
@@ -95,7 +125,7 @@ def _remove_abandoned(folder: Path) -> None:
     _cleared.add(folder)
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if _PART_NAME.search(entry.name) and entry.is_file(follow_symlinks=False):
+            if _PART_NAME.search(entry.name) and not entry.is_symlink():
                 with suppress(OSError):
                     _remove_if_abandoned(entry)
 
@@ -103,15 +133,22 @@ def _remove_abandoned(folder: Path) -> None:
 def _remove_if_abandoned(entry: os.DirEntry[str]) -> None:
     if fcntl is None:
         if time.time() - entry.stat().st_mtime > _ABANDONED_S:
-            os.unlink(entry.path)
+            _remove(entry)
         return
     handle = os.open(entry.path, os.O_RDONLY)
     try:
         # Raises where another process, also one in another container, still writes it.
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(entry.path)
+        _remove(entry)
     finally:
         os.close(handle)
+
+
+def _remove(entry: os.DirEntry[str]) -> None:
+    if entry.is_dir(follow_symlinks=False):
+        shutil.rmtree(entry.path)
+    else:
+        os.unlink(entry.path)
 
 
 def refuse_to_replace(sources: Iterable[Path], results: Iterable[Path]) -> None:
