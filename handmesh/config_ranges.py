@@ -31,6 +31,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "train.shares_every": (0, math.inf),
     "train.pictures": (0, math.inf),
     "train.max_minutes": (0, math.inf),
+    "train.min_steps": (0, math.inf),
     "seed": (0, math.inf),
 }
 #: The attention's heads share the width out evenly.

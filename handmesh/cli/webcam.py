@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.cli.main.progress import Progress
 from handmesh.cli.options import add_camera_options, camera_options
+from handmesh.cli.progress import Progress
 from handmesh.errors import CommandParser, HandMeshError
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.timing import LiveStats
