@@ -73,7 +73,8 @@ class ClipSource:
                 length = stream.duration * stream.time_base
             self.duration_s = max(0.0, float(length))
             declared = stream.frames
-            times = sorted({packet.pts for packet in islice(container.demux(stream), _RATE_PACKETS)} - {None})
+            stamps = {packet.pts for packet in islice(container.demux(stream), _RATE_PACKETS)}
+            times = sorted(stamp for stamp in stamps if stamp is not None)
             self.fps = plausible_fps(_rate(times, stream.time_base) or said)
         self.frame_count = declared or round(self.duration_s * self.fps)
         first = self._decode()
@@ -195,7 +196,7 @@ def _as_shown(frame: VideoFrame, pixel_aspect: Fraction | None) -> NDArray[np.ui
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, ...]:
-    data = frame.side_data.get("DISPLAYMATRIX")
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
     return struct.unpack("=9i", bytes(data)) if data is not None and len(bytes(data)) == 36 else ()
 
 

@@ -88,12 +88,7 @@ class PhotoSource:
     is_live, is_photos, fps = False, True, 0.0
 
     def __init__(self, files: list[Path], description: str) -> None:
-        self.files, self.description = files, description
-
-    @property
-    def frame_count(self) -> int:
-        """How many photos there are."""
-        return len(self.files)
+        self.files, self.description, self.frame_count = files, description, len(files)
 
     def __iter__(self) -> Iterator[SourceFrame]:
         readable = 0

@@ -238,7 +238,7 @@ class ClipWriter:
 
     def _add_stream(self, container: OutputContainer, encoder: _Encoder) -> VideoStream:
         rate = Fraction(self.fps).limit_denominator(1001)
-        stream: VideoStream = container.add_stream(encoder.name, rate=rate, options=dict(encoder.options))
+        stream = cast("VideoStream", container.add_stream(encoder.name, rate=rate, options=dict(encoder.options)))
         stream.width, stream.height = self._size
         stream.pix_fmt = encoder.pixels
         context = stream.codec_context

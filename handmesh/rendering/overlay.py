@@ -286,11 +286,11 @@ def _draw_meshes(
         planes = _light_planes(edges, boxes, np.concatenate(all_faces), np.concatenate(light))
         _blend(image, left, top, face_index, inverse_depth, edges, boxes, planes, tints, face_hand, alpha)
     if outline:
-        part = image[top:bottom, left:right]
+        covered = image[top:bottom, left:right]
         # Face -1 is no face; it reads the entry after the last hand's.
         owner = np.append(face_hand, len(hands))[face_index[1:-1, 1:-1]]
         for number, tint in enumerate(tints):
-            _draw_outline(part, owner == number, tint)
+            _draw_outline(covered, owner == number, tint)
 
 
 def _draw_outline(image: np.ndarray, is_hand: np.ndarray, tint: np.ndarray) -> None:
