@@ -266,8 +266,8 @@ def _annotate_photos(
         raise HandMeshError(f"expected --output to be a folder for photos, got {folder}; name a folder")
     names = result_names(source.files)
     refuse_to_replace(source.files, (folder / f"{name}.png" for name in names.values()))
-    with closing(tracker.run(source)) as frames, Progress("photos", source.frame_count) as progress:
-        for frame in frames:
+    with Progress("photos", source.frame_count) as progress:
+        for frame in tracker.run(source):
             if stop.is_requested:
                 break
             clock, ids = StageClock(), list(range(len(frame.hands)))
