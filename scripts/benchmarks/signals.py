@@ -55,15 +55,16 @@ class _Device:
 
 
 class _Tracker:
-    """Sees the same hand in every frame."""
+    """Sees the same hand in every frame; starts a timer at the first one."""
 
     smoothing = True
     predictor = SimpleNamespace(engine=SimpleNamespace(name="stand-in"))
 
-    def __init__(self, hand: Hand) -> None:
-        self.hand = hand
+    def __init__(self, hand: Hand, timer: threading.Timer) -> None:
+        self.hand, self.timer = hand, timer
 
     def run(self, source: Any) -> Iterator[Frame]:
+        self.timer.start()
         for item in source:
             yield Frame(item.timestamp_s, item.image, [self.hand], [0], {}, item.name, item.grabbed_s)
 
@@ -80,30 +81,27 @@ def make_hand() -> Hand:
     )  # fmt: skip
 
 
-def attempt(folder: Path, number: int, delay_s: float) -> str:
-    """One run that is told to end after ``delay_s``; "" where it did as it should, else what it did."""
+def attempt(folder: Path, hand: Hand, number: int, delay_s: float) -> str:
+    """One run that is told to end ``delay_s`` after it began; "" where it did as it should, else what it did."""
     timer = threading.Timer(delay_s, os.kill, (os.getpid(), number))
-    watch = threading.Timer(delay_s + PATIENCE_S, os._exit, (1,))
+    watch = threading.Timer(delay_s + PATIENCE_S, _give_up)
+    timer.daemon = watch.daemon = True
+    webcam._load = lambda options: _Tracker(hand, timer)  # type: ignore[assignment,return-value]
     clip, stats = folder / "a.mp4", folder / "a.json"
-    words = ["--source", "0", "--headless", "--output", str(clip), "--stats", str(stats), "--hud"]
-    start_s = time.perf_counter()
-    for each in (timer, watch):
-        each.daemon = True
-        each.start()
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            code = webcam.main(words)
-    except KeyboardInterrupt:
-        return ""  # before the first frame: nothing was begun
-    finally:
-        watch.cancel()
-        timer.join()
-    took_s = time.perf_counter() - start_s - delay_s
+    watch.start()
+    with contextlib.redirect_stderr(io.StringIO()):
+        code = webcam.main(["--source", "0", "--headless", "--output", str(clip), "--stats", str(stats), "--hud"])
+    watch.cancel()
     frames = len(list(open_source(clip))) if clip.exists() else 0
     counted = json.loads(stats.read_text())["frames"]
     if code != 130:
-        return f"exit code {code} after {took_s:.1f} s"
+        return f"exit code {code}"
     return "" if frames == counted else f"{frames} of {counted} frames in the clip"
+
+
+def _give_up() -> None:
+    print(f"a signal was lost: still running after {PATIENCE_S:g} s", flush=True)
+    os._exit(1)
 
 
 def main() -> None:
@@ -113,13 +111,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     chance, hand = random.Random(args.seed), make_hand()
-    webcam._load = lambda options: _Tracker(hand)  # type: ignore[assignment,return-value]
     webcam.open_source = lambda spec: CameraSource(0, opener=lambda _: _Device())  # type: ignore[assignment]
     faults = []
     with tempfile.TemporaryDirectory() as name:
         for index in range(args.tries):
             number = chance.choice((signal.SIGINT, signal.SIGTERM))
-            fault = attempt(Path(name), number, chance.uniform(0.05, 0.6))
+            fault = attempt(Path(name), hand, number, chance.uniform(0.0, 0.6))
             if fault:
                 faults.append(f"try {index}, {number.name}: {fault}")
             for file in Path(name).iterdir():
