@@ -22,7 +22,7 @@ _GRID, _TEXT = (62.0, 66.0, 72.0), (215.0, 215.0, 215.0)
 
 
 def draw_side_view(image: NDArray[np.uint8], hands: Sequence[Hand], colors: Sequence[Color] | None = None) -> None:
-    """Draw a panel into the lower right corner of image, in place: the hands seen from the camera's right.
+    """Draw a panel into the upper right corner of image, in place: the hands seen from the camera's right.
 
     The camera is off to the left; a line of the grid every 10 cm.
 
@@ -52,7 +52,7 @@ def draw_side_view(image: NDArray[np.uint8], hands: Sequence[Hand], colors: Sequ
     text = f"from the side, {centre[2] * 100:.0f} cm away" if points else "from the side: no hand"
     cv2.putText(panel, text, (round(14 * scale), side - round(14 * scale)), _FONT, scale, _TEXT, 1, cv2.LINE_AA)
     cv2.rectangle(panel, (0, 0), (side - 1, side - 1), _GRID, 1)
-    image[height - side :, width - side :] = panel
+    image[:side, width - side :] = panel
 
 
 def _draw_grid(panel: NDArray[np.uint8], centre: NDArray[np.float64], px_per_m: float) -> None:

@@ -147,9 +147,9 @@ def test_the_side_view_shows_depth_and_stays_in_its_corner(open_mano: ManoArrays
     draw_side_view(image, [near, far])
     changed = (image != 200).any(-1)
     v, u = np.nonzero(changed)
-    side = 480 - v.min()
-    assert u.min() == 640 - side and changed[-side:, -side:].mean() > 0.99
-    panel = image[-side:, -side:].astype(int)
+    side = v.max() + 1
+    assert u.min() == 640 - side and changed[:side, -side:].mean() > 0.99
+    panel = image[:side, -side:].astype(int)
     blue = (panel[..., 2] > panel[..., 0] + 40) & (panel[..., 2] > panel[..., 1] + 30)
     green = (panel[..., 1] > panel[..., 0] + 40) & (panel[..., 1] > panel[..., 2] + 40)
     # The camera is to the left: what is farther lies farther to the right, by 30 cm of the scale.
