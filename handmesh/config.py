@@ -160,6 +160,8 @@ class TrainConfig:
     log_every: int = 20
     #: Finish, schedule and all, within so many minutes, or after ``steps`` if that is sooner; 0 for no limit.
     max_minutes: float = 0.0
+    #: With max_minutes: so many steps are done however long they take, and the schedule is drawn out over them.
+    min_steps: int = 0
     #: Faster inner loops on a CPU (models/cpu_training.py); the same maths.
     accelerate_cpu: bool = True
     #: Write TensorBoard files when TensorBoard is installed.

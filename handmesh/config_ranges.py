@@ -33,6 +33,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "train.shares_every": (0, math.inf),
     "train.pictures": (0, math.inf),
     "train.max_minutes": (0, math.inf),
+    "train.min_steps": (0, math.inf),
     # Generators of random numbers take 64 bits, one of them for a sign.
     "seed": (0, 2**63 - 1),
 }

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from handmesh.errors import HandMeshError
+from handmesh.io.cameras import list_cameras
 from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import cache_dir
 from handmesh.io.system_libraries import install_line, missing_libraries
@@ -134,23 +135,22 @@ def _devices() -> list[Finding]:
     found = []
     if not sys.platform.startswith("linux"):
         found.append(Finding("display", "ok", f"{platform.system()} has its own"))
-        found.append(Finding("camera", "ok", "not looked at on this system; try: handmesh webcam"))
     else:
         display = os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")
         no_window = "not needed: without one the demo writes a video file; else set DISPLAY, or use ssh -X"
         found.append(
             Finding("display", "ok", display) if display else Finding("display", "optional", "no window", no_window)
         )
-        cameras = sorted(str(path) for path in Path("/dev").glob("video[0-9]*"))
-        unreadable = [path for path in cameras if not os.access(path, os.R_OK | os.W_OK)]
-        if unreadable:
-            fix = "sudo usermod -aG video $USER, then log in again"
-            found.append(Finding("camera", "optional", f"no permission for {', '.join(unreadable)}", fix))
-        elif cameras:
-            found.append(Finding("camera", "ok", ", ".join(cameras)))
-        else:
-            fix = "plug one in, or give a clip: handmesh webcam --source clip.mp4"
-            found.append(Finding("camera", "optional", "no /dev/video*", fix))
+    cameras = list_cameras()
+    forbidden = [camera.device for camera in cameras if not camera.is_permitted]
+    if forbidden:
+        fix = "sudo usermod -aG video $USER, then log in again"
+        found.append(Finding("camera", "optional", f"no permission for {', '.join(forbidden)}", fix))
+    elif cameras:
+        found.append(Finding("camera", "ok", ", ".join(map(str, cameras))))
+    else:
+        fix = "plug one in, or give a clip: handmesh webcam --source clip.mp4"
+        found.append(Finding("camera", "optional", "none found", fix))
     found.append(_accelerator())
     return found
 

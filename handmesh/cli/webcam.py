@@ -1,12 +1,8 @@
-"""The live page: a camera, a clip or photos in; a window, an annotated clip or annotated pictures out.
-
-Knows options, keys and where results go. Does not know how a hand is found (tracker.py) or drawn (rendering).
-"""
+"""``handmesh webcam`` and ``handmesh video``: a camera, a clip or photos in; a window, a clip or pictures out."""
 
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.cli.options import add_camera_options, add_model_options, camera_options, model_options
+from handmesh.cli.progress import Progress
 from handmesh.errors import CommandParser, HandMeshError
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.timing import LiveStats
@@ -25,19 +22,16 @@ from handmesh.io.files import refuse_to_replace
 from handmesh.io.images import write_image
 from handmesh.io.prefetch import Ahead
 from handmesh.io.sources import ClipSource, PhotoSource, Source, open_source
-from handmesh.io.video_writer import CLIP_SUFFIXES, ClipWriter
-from handmesh.rendering.hud import draw_hud
-from handmesh.rendering.overlay import draw_hands
+from handmesh.io.stop_signals import StopSignals
+from handmesh.io.video_writer import CLIP_SUFFIXES, MAX_STILL_S, ClipWriter
+from handmesh.rendering.live_view import LiveView
 from handmesh.rendering.result_files import result_names, write_record
 from handmesh.rendering.window import Window, why_no_window
 
 if TYPE_CHECKING:
     from handmesh.inference.tracker import Frame, HandTracker
 
-KEYS = "m mesh   j joints   f smoothing   space pause   s save   q quit"
 DEFAULT_FOLDER = Path("output")
-#: A camera's recording has at most so many frames a second; of more, most would be repeats.
-_RECORDING_FPS = 60.0
 #: A window whose source is silent for so long gets its keys another way, seconds.
 _SILENCE_S = 0.3
 
@@ -50,23 +44,22 @@ def video(argv: Sequence[str] | None = None) -> int:
 def main(argv: Sequence[str] | None = None, command: str = "webcam") -> int:
     """Parse the words, load the model, run until the source ends or the user does. Returns the exit code."""
     args = _parse(argv, command)
-    # Being told to end is like Ctrl-C: what was recorded so far is finished.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with closing(_open(args.source)) as source:
+    if command == "webcam" and args.list_cameras:
+        return _print_cameras()
+    with StopSignals() as stop, closing(_open(args.source)) as source:
         is_photos = isinstance(source, PhotoSource)
         has_window = not (args.headless or is_photos) and _can_open_window()
         clip = None if is_photos or (has_window and not args.output) else _clip_path(args.output, source)
         tracker = _load(args)
         stats = LiveStats(tracker.predictor.engine.name)
-        try:
+        view = LiveView(args.opacity, args.outline, args.mirror, args.hud, smoothing=tracker.smoothing)
+        with stop.deferred():
             if isinstance(source, PhotoSource):
-                _annotate_photos(tracker, source, Path(args.output or DEFAULT_FOLDER / "photos"), stats)
+                _annotate_photos(tracker, source, Path(args.output or DEFAULT_FOLDER / "photos"), view, stats, stop)
             else:
-                _run_live(tracker, source, clip, has_window, stats)
-            code = 0
-        except KeyboardInterrupt:
-            _say("stopped")
-            code = 130
+                _run_live(tracker, source, clip, has_window, view, stats, stop)
+    if stop.is_requested:
+        _say("stopped")
     if clip and clip.is_file():
         _say(f"wrote {clip}")
     summary = stats.summary()
@@ -76,7 +69,7 @@ def main(argv: Sequence[str] | None = None, command: str = "webcam") -> int:
     )
     if args.stats:
         stats.save(args.stats)
-    return code
+    return 130 if stop.is_requested else 0
 
 
 def _parse(argv: Sequence[str] | None, command: str) -> argparse.Namespace:
@@ -86,9 +79,13 @@ def _parse(argv: Sequence[str] | None, command: str) -> argparse.Namespace:
         parser.set_defaults(headless=True)
     else:
         parser = CommandParser(prog="handmesh webcam", description="Hand meshes live: from a camera, a clip or photos.")
-        parser.add_argument("--source", help="camera index, clip, photo or folder of photos; default: camera 0 if any")
+        parser.add_argument(
+            "--source", help="camera number or address (rtsp://...), clip, photo or folder; default: camera 0 if any"
+        )
+        parser.add_argument("--list-cameras", action="store_true", help="print this machine's cameras and end")
         parser.add_argument("--headless", action="store_true", help="no window, also where there is a display")
     parser.add_argument("--output", help="clip to write (.mp4), or folder; default: output/ where there is no window")
+    add_drawing_options(parser)
     parser.add_argument("--stats", metavar="FILE.json", help="write frames, fps and milliseconds by stage")
     add_camera_options(parser)
     add_model_options(parser)
@@ -97,8 +94,30 @@ def _parse(argv: Sequence[str] | None, command: str) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.max_hands < 1:
         raise HandMeshError(f"expected --max-hands of at least 1, got {args.max_hands}")
+    if not 0 <= args.opacity <= 1:
+        raise HandMeshError(f"expected --opacity between 0 (not seen) and 1 (solid), got {args.opacity:g}")
     args.view = camera_options(args)
     return args
+
+
+def add_drawing_options(parser: argparse.ArgumentParser) -> None:
+    """How hands are drawn, for every command that draws them on moving pictures."""
+    parser.add_argument("--opacity", type=float, default=0.85, metavar="A", help="of the meshes, 0 to 1 (default 0.85)")
+    parser.add_argument("--outline", action="store_true", help="a line around each hand")
+    parser.add_argument("--mirror", action="store_true", help="show and write everything as in a mirror")
+    parser.add_argument("--hud", action="store_true", help="labels and speed in files too, not in the window alone")
+
+
+def _print_cameras() -> int:
+    from handmesh.io.cameras import list_cameras
+
+    cameras = list_cameras()
+    for camera in cameras:
+        note = "" if camera.is_permitted else "  no permission: sudo usermod -aG video $USER, then log in again"
+        print(f"{camera.number:>3}  {camera.name}  {camera.device}{note}".rstrip())
+    if not cameras:
+        _say("no camera found; plug one in, or give a clip: handmesh webcam --source clip.mp4")
+    return 0
 
 
 def _open(spec: str | None) -> Source:
@@ -144,49 +163,35 @@ def _clip_path(output: str | None, source: Source) -> Path:
     return target / f"{Path(source.description).stem.replace(' ', '-')}-hands.mp4"
 
 
-class _Switches:
-    """What the keys change."""
-
-    def __init__(self, smoothing: bool) -> None:
-        self.mesh, self.joints, self.smoothing = True, False, smoothing
-        self.is_paused = self.is_over = self.wants_picture = False
-
-    def press(self, key: str) -> None:
-        """Take in a key; "" is none."""
-        self.mesh ^= key == "m"
-        self.joints ^= key == "j"
-        self.smoothing ^= key == "f"
-        self.is_paused ^= key in (" ", "p")
-        self.is_over |= key in ("q", "\x1b")
-        self.wants_picture = key == "s"
-
-
-def _run_live(tracker: HandTracker, source: Source, clip: Path | None, has_window: bool, stats: LiveStats) -> None:
+def _run_live(
+    tracker: HandTracker, source: Source, clip: Path | None, has_window: bool, view: LiveView, stats: LiveStats,
+    stop: StopSignals,
+) -> None:  # fmt: skip
     """Frames to the window, the clip, or both, until the source ends or the user does.
 
     Three things overlap: the source grabs or decodes, the tracker understands, and here it is drawn, shown, written.
     """
-    switches = _Switches(tracker.smoothing)
     with ExitStack() as stack:
-        fps = min(source.fps, _RECORDING_FPS) if source.is_live else source.fps
-        writer = stack.enter_context(ClipWriter(clip, fps or 30.0)) if clip else None
+        writer = stack.enter_context(_writer(clip, source)) if clip else None
         window = stack.enter_context(Window("handmesh")) if has_window else None
         frames = stack.enter_context(Ahead(tracker.run(source), 1, "tracker"))
         # Runs first: a tracker that waits for its source ends when the source does.
         stack.callback(source.close)
+        progress = stack.enter_context(Progress(source.description, source.frame_count, not window))
         if source.is_live and writer:
             _say(f"recording to {clip}; Ctrl-C ends it")
         start_s, size = time.perf_counter(), (0, 0)
-        for frame in _as_they_come(frames, window, switches):
+        for frame in _as_they_come(frames, window, view, stop):
             if size not in ((0, 0), frame.image.shape[1::-1]):
                 _say(f"{source.description} now gives {frame.image.shape[1]} x {frame.image.shape[0]} pixels")
             size, clock, key = frame.image.shape[1::-1], StageClock(), ""
             with clock("draw"):
-                picture = _annotate(frame, switches, stats, bool(window))
+                drawn = view.draw(frame.image, frame.hands, frame.ids)
+                is_annotated = window or view.hud_in_files
+                picture = _annotated(drawn, frame, view, stats, bool(window)) if is_annotated else drawn
             if writer:
                 with clock("write"):
-                    # A clip stays what it is frame for frame; of a camera, frames are missing that nobody took.
-                    left_out_s = writer.write(picture, frame.timestamp_s if source.is_live else None)
+                    left_out_s = writer.write(picture if view.hud_in_files else drawn, frame.timestamp_s)
                 if left_out_s:
                     _say(f"{left_out_s:.0f} s without a new picture are left out of {clip}")
             if window and source.is_live:
@@ -194,17 +199,27 @@ def _run_live(tracker: HandTracker, source: Source, clip: Path | None, has_windo
                     key = window.show(picture)
             # Counted when it is on the screen; a clip's frame then waits for its time, which is no latency.
             stats.add({**frame.stages_ms, **clock.stages_ms}, bool(frame.hands), *size, frame.grabbed_s)
+            progress.advance()
             if window:
                 if not source.is_live:
                     due_s = start_s + frame.timestamp_s - time.perf_counter()
                     key = window.show(picture, int(due_s * 1000))
-                _obey(key, window, frame, picture, switches, stats)
-                tracker.smoothing = switches.smoothing
+                _obey(key, window, frame, view, stats, stop)
+                tracker.smoothing = view.smoothing
+    if writer and writer.lost_sound:
+        _say(f"{clip} is silent: {writer.lost_sound}")
 
 
-def _as_they_come(frames: Ahead[Frame], window: Window | None, switches: _Switches) -> Iterator[Frame]:
+def _writer(clip: Path, source: Source) -> ClipWriter:
+    """Of a camera, long silences are left out; a clip's frames stay where they are, under its own sound."""
+    if isinstance(source, ClipSource):
+        return ClipWriter(clip, source.fps, sound_from=source.path)
+    return ClipWriter(clip, source.fps or 30.0, max_still_s=MAX_STILL_S)
+
+
+def _as_they_come(frames: Ahead[Frame], window: Window | None, view: LiveView, stop: StopSignals) -> Iterator[Frame]:
     """Frames until they end or the user does; the window stays alive while a source is silent."""
-    while not switches.is_over:
+    while not (view.is_over or stop.is_requested):
         try:
             frame = frames.get(_SILENCE_S)
         except StopIteration:
@@ -212,27 +227,25 @@ def _as_they_come(frames: Ahead[Frame], window: Window | None, switches: _Switch
         if frame is not None:
             yield frame
         elif window:
-            switches.press(window.poll())
+            view.press(window.poll())
 
 
-def _annotate(frame: Frame, switches: _Switches, stats: LiveStats, has_keys: bool) -> NDArray[np.uint8]:
-    picture = draw_hands(frame.image, frame.hands, mesh=switches.mesh, joints=switches.joints)
-    draw_hud(picture, stats.lines() if stats.frames else [], KEYS if has_keys else "")
-    return picture
+def _annotated(
+    drawn: NDArray[np.uint8], frame: Frame, view: LiveView, stats: LiveStats, has_keys: bool
+) -> NDArray[np.uint8]:
+    return view.annotate(drawn, frame.hands, frame.ids, stats.lines() if stats.frames else [], has_keys)
 
 
-def _obey(
-    key: str, window: Window, frame: Frame, picture: NDArray[np.uint8], switches: _Switches, stats: LiveStats
-) -> None:
+def _obey(key: str, window: Window, frame: Frame, view: LiveView, stats: LiveStats, stop: StopSignals) -> None:
     """Do what a key says, and stay with this frame while it says pause."""
-    switches.press(key)
+    view.press(key)
     while True:
-        if switches.wants_picture:
-            _save(picture, frame)
-        if not switches.is_paused or switches.is_over:
+        if view.wants_picture:
+            _save(view.draw(frame.image, frame.hands, frame.ids), frame)
+        if not view.is_paused or view.is_over or stop.is_requested:
             return
-        picture = _annotate(frame, switches, stats, True)
-        switches.press(window.show(picture, 40))
+        drawn = view.draw(frame.image, frame.hands, frame.ids)
+        view.press(window.show(_annotated(drawn, frame, view, stats, True), 40))
 
 
 def _save(picture: NDArray[np.uint8], frame: Frame) -> None:
@@ -243,22 +256,34 @@ def _save(picture: NDArray[np.uint8], frame: Frame) -> None:
     _say(f"saved {name}.png and {name}.json")
 
 
-def _annotate_photos(tracker: HandTracker, source: PhotoSource, folder: Path, stats: LiveStats) -> None:
+def _annotate_photos(
+    tracker: HandTracker, source: PhotoSource, folder: Path, view: LiveView, stats: LiveStats, stop: StopSignals
+) -> None:
     """A picture with its hands drawn on it for every photo."""
     if folder.suffix.lower() in CLIP_SUFFIXES or folder.is_file():
         raise HandMeshError(f"expected --output to be a folder for photos, got {folder}; name a folder")
     names = result_names(source.files)
     refuse_to_replace(source.files, (folder / f"{name}.png" for name in names.values()))
-    for frame in tracker.run(source):
-        clock = StageClock()
-        with clock("draw"):
-            picture = draw_hands(frame.image, frame.hands)
-        with clock("write"):
-            write_image(folder / f"{names[frame.name]}.png", picture)
-        stats.add({**frame.stages_ms, **clock.stages_ms}, bool(frame.hands), *frame.image.shape[1::-1])
-        _say(f"{frame.name}: {len(frame.hands)} hand{'s' if len(frame.hands) != 1 else ''}")
+    with Progress("photos", source.frame_count) as progress:
+        for frame in tracker.run(source):
+            if stop.is_requested:
+                break
+            clock, ids = StageClock(), list(range(len(frame.hands)))
+            with clock("draw"):
+                picture = view.draw(frame.image, frame.hands, ids)
+                if view.hud_in_files:
+                    picture = view.annotate(picture, frame.hands, ids)
+            with clock("write"):
+                write_image(folder / f"{names[frame.name]}.png", picture)
+            stats.add({**frame.stages_ms, **clock.stages_ms}, bool(frame.hands), *frame.image.shape[1::-1])
+            progress.advance()
+            _say(f"{frame.name}: {len(frame.hands)} hand{'s' if len(frame.hands) != 1 else ''}")
     _say(f"wrote {stats.frames} pictures to {folder}")
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    from tqdm import tqdm
+
+    # Above a bar of progress, not through it.
+    tqdm.write(line, file=sys.stderr)
+    sys.stderr.flush()

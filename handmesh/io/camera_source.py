@@ -1,10 +1,9 @@
-"""A camera whose newest frame wins: a thread grabs into a slot of one, so that nothing ever queues up.
-
-Knows OpenCV's capture devices and their failures. Does not know hands.
-"""
+"""A camera, local or of the network, whose newest frame wins: a thread grabs into a slot of one, nothing queues up."""
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import threading
 import time
@@ -15,16 +14,27 @@ import cv2
 import numpy as np
 
 from handmesh.errors import HandMeshError
+from handmesh.io.cameras import list_cameras
 from handmesh.io.frames import SourceFrame, plausible_fps
 
+#: Beginnings of the addresses that are network cameras.
+STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp")
+#: How long a network camera may take to answer, milliseconds.
+_ANSWER_MS = 10_000
 
-def open_capture(index: int) -> Any:
+
+def open_capture(address: int | str) -> Any:
     """OpenCV's device, asked for compressed pictures (more frames a second over USB) and the shortest buffer."""
+    # FFmpeg has lines of its own for an address that does not answer; it reads this when it is first used.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     level = cv2.utils.logging.getLogLevel()
     # Every backend that finds no device writes lines of its own; ours is the one that counts.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        capture = cv2.VideoCapture(index)
+        if isinstance(address, str):
+            limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _ANSWER_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _ANSWER_MS]
+            return cv2.VideoCapture(address, cv2.CAP_FFMPEG, limits)
+        capture = cv2.VideoCapture(address)
         capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         return capture
@@ -46,20 +56,21 @@ class CameraSource:
     A loss (a failed read, a read that blocks) is said once, and so is the return; frames go on with the same clock.
     """
 
-    is_live, is_photos = True, False
+    is_live, is_photos, frame_count = True, False, 0
 
     def __init__(
         self,
-        index: int = 0,
+        address: int | str = 0,
         *,
         patience_s: float = 10.0,
         loss_patience_s: float = 60.0,
-        opener: Callable[[int], Any] = open_capture,
+        opener: Callable[[Any], Any] = open_capture,
         report: Callable[[str], None] = _say,
     ) -> None:
         """Open the camera and wait for its first frame.
 
         Args:
+            address: a number (0 is the first camera), or the address of a network camera (rtsp://, http://, ...).
             patience_s: how long the first picture may take before that is an error.
             loss_patience_s: how long a camera that gave pictures may be gone (stopped, blocked, unplugged) before
                 iterating ends, which is said; what was recorded until then is whole.
@@ -69,7 +80,8 @@ class CameraSource:
         Raises:
             HandMeshError: no such camera, or it gives no picture.
         """
-        self.index, self.description = index, f"camera {index}"
+        self.address = address
+        self.description = f"camera {without_password(address) if isinstance(address, str) else address}"
         self._patience_s, self._loss_patience_s = patience_s, loss_patience_s
         self._opener, self._report = opener, report
         self._slot: SourceFrame | None = None
@@ -77,13 +89,10 @@ class CameraSource:
         self._ready = threading.Condition()
         self._stop = threading.Event()
         self._start_s = time.perf_counter()
-        capture = opener(index)
+        capture = opener(address)
         if not capture.isOpened():
             capture.release()
-            raise HandMeshError(
-                f"expected a camera at index {index}, got none; plug one in, try another index, "
-                "or name a clip or a folder of photos with --source"
-            )
+            raise HandMeshError(self._absence())
         self.fps = plausible_fps(capture.get(cv2.CAP_PROP_FPS))
         self._thread = threading.Thread(target=self._grab, args=(capture,), name=self.description, daemon=True)
         self._thread.start()
@@ -91,6 +100,19 @@ class CameraSource:
     def __iter__(self) -> Iterator[SourceFrame]:
         while (frame := self._take()) is not None:
             yield frame
+
+    def _absence(self) -> str:
+        if isinstance(self.address, str):
+            return (
+                f"expected a network camera at {without_password(self.address)}, got no picture from it; check the "
+                "address, its user and password, and that this machine reaches it"
+            )
+        names = ", ".join(str(camera) for camera in list_cameras())
+        there = f"there are: {names}" if names else "none found"
+        return (
+            f"expected a camera at index {self.address}, got none ({there}); "
+            "plug one in, try another index, or name a clip or a folder of photos with --source"
+        )
 
     def _take(self) -> SourceFrame | None:
         """The newest frame once there is one; None when the camera was closed or is gone for good."""
@@ -138,7 +160,7 @@ class CameraSource:
                 self._lose("stopped giving pictures; trying to open it again")
                 capture.release()
                 if not self._stop.wait(0.5):
-                    capture = self._opener(self.index)
+                    capture = self._opener(self.address)
                 continue
             image: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
             with self._ready:
@@ -148,6 +170,11 @@ class CameraSource:
                 self._slot = SourceFrame(grabbed_s - self._start_s, image, "", grabbed_s)
                 self._ready.notify()
         capture.release()
+
+
+def without_password(address: str) -> str:
+    """A network camera's address as it may be shown: without user and password."""
+    return re.sub(r"//[^/@]*@", "//", address)
 
 
 def _read(capture: Any) -> Any:

@@ -1,4 +1,4 @@
-"""One frame and what every source of frames offers. Knows no device and no file format."""
+"""One frame and what every source of frames offers."""
 
 from __future__ import annotations
 
@@ -40,8 +40,10 @@ class Source(Protocol):
     is_live: bool
     #: Photos: frames do not follow one another in time.
     is_photos: bool
-    #: Frames a second, as the device or the file says; 0 where it means nothing.
+    #: Frames a second; 0 where it means nothing.
     fps: float
+    #: How many frames there are to come in all; 0 where nobody knows.
+    frame_count: int
 
     def __iter__(self) -> Iterator[SourceFrame]: ...
 
@@ -90,4 +92,4 @@ class IterableSource:
 
 def plausible_fps(fps: float) -> float:
     """Frames a second as a device or a file says; 30 where that can be no rate."""
-    return float(fps) if 1 <= fps <= 1000 else 30.0
+    return float(fps) if 0.1 <= fps <= 1000 else 30.0

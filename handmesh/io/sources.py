@@ -1,49 +1,85 @@
-"""Clips and photos as frames, and the choice of a source by what the user named.
-
-Knows files and their decoding. Does not know hands; cameras are camera.py's.
-"""
+"""Photos as frames, and the choice of a source by what it is: a camera, a clip, a photo or a folder of photos."""
 
 from __future__ import annotations
 
 import os
+import re
+import stat
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import cv2
 
 from handmesh.errors import HandMeshError
-from handmesh.io.camera_source import CameraSource
-from handmesh.io.frames import Source, SourceFrame, plausible_fps
+from handmesh.io.camera_source import STREAM_SCHEMES, CameraSource
+from handmesh.io.clip_source import ClipSource
+from handmesh.io.frames import Source, SourceFrame
 from handmesh.io.images import is_photo, list_images, read_image
-from handmesh.io.prefetch import Ahead
 
-#: Frames decoded ahead of the one in work.
-PREFETCH = 3
+_EXPECTED = "expected a camera (0, /dev/video0, rtsp://...), a clip, a photo or a folder of photos"
 
 
 def open_source(spec: int | str | os.PathLike[str]) -> Source:
-    """The source a user means: a camera's index (0 or "0"), a clip, a photo, or a folder of photos.
+    """The source a user means, by what it is.
+
+    Args:
+        spec: a path that exists (clip, photo, folder of photos, camera device), else a camera's number (0 or "0") or
+            the address of a network camera (rtsp://, http://, ...). A folder called 2024 is a folder; the int 2024 is
+            always a camera.
+
+    Returns:
+        The source, open.
 
     Raises:
         HandMeshError: nothing there, no such camera, not a clip, no photos in the folder.
     """
-    name = os.fspath(spec) if not isinstance(spec, int) else str(spec)
-    if name.isdecimal():
-        return CameraSource(int(name))
-    path = Path(name)
-    if path.is_dir():
+    if isinstance(spec, int):
+        return CameraSource(spec)
+    name = os.fspath(spec)
+    path = Path(name).expanduser()
+    mode = _mode(path)
+    if mode is None:
+        return _open_address(name)
+    if stat.S_ISDIR(mode):
         return PhotoSource(list_images(path), str(path))
-    if not path.exists():
-        raise HandMeshError(
-            f"expected a camera index, a clip, a photo or a folder of photos, got {path}: no such file; check the path"
-        )
+    if stat.S_ISCHR(mode):
+        return CameraSource(_device_number(path))
+    if not stat.S_ISREG(mode):
+        raise HandMeshError(f"{_EXPECTED}, got {path}: it is no file; save what it gives to a file first")
     if is_photo(path):
         return PhotoSource([path], path.name)
     return ClipSource(path)
+
+
+def _mode(path: Path) -> int | None:
+    """What lies at a path, None for nothing."""
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):  # ValueError: a zero byte in the name
+        return None
+
+
+def _open_address(name: str) -> Source:
+    """A camera by its number or address; everything else is a file that is missing."""
+    if name.isdecimal() and len(name) <= 4:
+        return CameraSource(int(name))
+    scheme = re.match(r"([a-z][a-z0-9+.-]*)://", name, re.IGNORECASE)
+    if scheme and scheme[1].lower() in STREAM_SCHEMES:
+        return CameraSource(name)
+    if scheme:
+        schemes = ", ".join(f"{each}://" for each in STREAM_SCHEMES)
+        raise HandMeshError(f"{_EXPECTED}, got {name!r}; of addresses, {schemes} can be read")
+    if name.startswith("/dev/"):
+        raise HandMeshError(f"{_EXPECTED}, got {name!r}: no such device; see: handmesh webcam --list-cameras")
+    raise HandMeshError(f"{_EXPECTED}, got {name!r}: no such file; check the path")
+
+
+def _device_number(path: Path) -> int:
+    """The number of a camera's device file, also when it is named by a link as in /dev/v4l/by-id."""
+    match = re.fullmatch(r"/dev/video(\d+)", os.path.realpath(path))
+    if match is None:
+        raise HandMeshError(f"{_EXPECTED}, got {path}: a device, but no camera; see: handmesh webcam --list-cameras")
+    return int(match[1])
 
 
 class PhotoSource:
@@ -52,7 +88,7 @@ class PhotoSource:
     is_live, is_photos, fps = False, True, 0.0
 
     def __init__(self, files: list[Path], description: str) -> None:
-        self.files, self.description = files, description
+        self.files, self.description, self.frame_count = files, description, len(files)
 
     def __iter__(self) -> Iterator[SourceFrame]:
         readable = 0
@@ -73,66 +109,3 @@ class PhotoSource:
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-class ClipSource:
-    """A clip, every frame of it, decoded ahead in a thread so that decoding and inference overlap."""
-
-    is_live, is_photos = False, False
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Open the clip and read its rate and size (HandMeshError when it is not one)."""
-        self.path = Path(path)
-        self.description = self.path.name
-        capture = self._open()
-        self.fps = plausible_fps(capture.get(cv2.CAP_PROP_FPS))
-        is_readable, _ = capture.read()
-        capture.release()
-        if not is_readable:
-            raise self._error("no frame can be decoded")
-        self._readings: list[Ahead[SourceFrame]] = []
-
-    def __iter__(self) -> Iterator[SourceFrame]:
-        frames = Ahead(self._decode(), PREFETCH, "clip decoder")
-        self._readings.append(frames)
-        try:
-            for frame in frames:
-                # A clip's frame is in hand when it is asked for: how far ahead it was decoded says nothing of latency.
-                yield replace(frame, grabbed_s=time.perf_counter())
-        finally:
-            frames.close()
-            self._readings.remove(frames)
-
-    def close(self) -> None:
-        """End decoding threads of iterations that were left half-way."""
-        for frames in list(self._readings):
-            frames.close()
-
-    def _decode(self) -> Iterator[SourceFrame]:
-        capture = self._open()
-        previous_s = -1.0
-        while True:
-            is_read, picture = capture.read()
-            if not is_read:
-                break
-            timestamp_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            # Some containers report no times, or the same twice: then the rate has to do.
-            if not timestamp_s > previous_s:
-                timestamp_s = 0.0 if previous_s < 0 else previous_s + 1 / self.fps
-            previous_s = timestamp_s
-            image: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-            yield SourceFrame(timestamp_s, image)
-        capture.release()
-
-    def _open(self) -> cv2.VideoCapture:
-        # FFmpeg writes its own lines on a damaged file; the one that counts is the error below.
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-        capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
-        if not capture.isOpened():
-            raise self._error("it is no video that OpenCV can read")
-        return capture
-
-    def _error(self, reason: str) -> HandMeshError:
-        return HandMeshError(
-            f"expected a clip, got {self.path}: {reason}; convert it first (ffmpeg -i {self.path.name} out.mp4)"
-        )

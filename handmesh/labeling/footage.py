@@ -27,8 +27,9 @@ from handmesh.io.sources import ClipSource
 from handmesh.labeling.photo_sets import CUT_OUT_FOV_DEG, LabelledPhoto, list_unlabelled, with_border
 from handmesh.labeling.teacher import label_hand
 
-#: Frames of a clip nearer in time than this show the same picture.
-MIN_SPACING_S = 0.1
+#: Frames of a clip nearer in time than this show much the same picture: they are taken only where a clip is too short
+#: for the number asked for.
+SPACING_S = 0.1
 #: A clip is cut into BLOCKS, of which HELD_OUT_BLOCKS are held out: a fifth of it, at two places.
 BLOCKS = 10
 HELD_OUT_BLOCKS = (2, 7)
@@ -59,7 +60,7 @@ class LabelledFootage:
 
 
 def gather_frames(source: str | Path, folder: Path, most: int) -> list[Frame]:
-    """At most ``most`` frames, spread evenly over the footage.
+    """``most`` frames, spread evenly over the footage, or all where there are fewer.
 
     Args:
         source: a clip, or a folder of photos (and of folders of photos).
@@ -84,7 +85,9 @@ def gather_frames(source: str | Path, folder: Path, most: int) -> list[Frame]:
 def _clip_frames(clip: ClipSource, folder: Path, most: int) -> list[Frame]:
     """Frames of the clip as files. How long it is shows only at its end, so the spacing doubles on the way."""
     kept: list[tuple[float, Path]] = []
-    spacing_s, next_s = MIN_SPACING_S, 0.0
+    # Up to a third of the frames lie in the gaps beside the blocks that are held out.
+    spacing_s = min(SPACING_S, clip.duration_s / (1.5 * most)) if clip.duration_s > 0 else SPACING_S
+    next_s = 0.0
     for frame in clip:
         if frame.timestamp_s < next_s - 1e-3:
             continue
@@ -96,9 +99,9 @@ def _clip_frames(clip: ClipSource, folder: Path, most: int) -> list[Frame]:
                 gone.unlink()
             kept, spacing_s = kept[::2], 2 * spacing_s
         next_s = kept[-1][0] + spacing_s
-    kept = _thinned(kept, most)
     roles = split_times(np.array([time_s for time_s, _ in kept]))
-    return [Frame(path, "clip", role == "held out") for (_, path), role in zip(kept, roles) if role != "gap"]
+    frames = [Frame(path, "clip", role == "held out") for (_, path), role in zip(kept, roles) if role != "gap"]
+    return _thinned(frames, most)
 
 
 def split_times(times_s: NDArray[np.floating]) -> list[str]:

@@ -1,7 +1,6 @@
-"""Hands drawn over the picture they were found in: a shaded, see-through mesh and, if asked for, the skeleton.
+"""Hands drawn over the picture they were found in: a shaded, see-through mesh, its outline, the skeleton.
 
-Works on the part of the picture that the hand covers, nowhere else. Knows: Hand, pixels, tints.
-Does not know: where pictures come from, windows.
+Works on the part of the picture that the hand covers, nowhere else.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ import cv2
 import numpy as np
 from numba import njit
 
+from handmesh.rendering.colors import LEFT_COLORS, RIGHT_COLORS, Color, hand_colors
 from handmesh.rendering.rasterizer import NEAR_M, fill_faces, setup_edges, vertex_normals
 from handmesh.results import Hand
 from handmesh.skeleton import BONES, FINGERS
 
-#: RGB 0..255 of the mesh by side: a cool right hand, a warm left one, easy to tell apart also for the colour-blind.
-RIGHT_TINT = (120, 180, 250)
-LEFT_TINT = (250, 175, 105)
+#: RGB 0..255 of a single hand's mesh by side.
+RIGHT_TINT, LEFT_TINT = RIGHT_COLORS[0], LEFT_COLORS[0]
 #: RGB of the skeleton's fingers, thumb to little finger, and of the wrist.
 FINGER_COLORS = {
     "thumb": (235, 75, 75), "index": (250, 180, 40), "middle": (75, 200, 85), "ring": (60, 150, 250),
@@ -180,20 +179,46 @@ def _bounds(vertices: np.ndarray, K: np.ndarray) -> tuple[float, float, float, f
 
 
 def draw_hands(
-    image: np.ndarray, hands: Sequence[Hand], *, mesh: bool = True, joints: bool = False, alpha: float = 0.85
+    image: np.ndarray,
+    hands: Sequence[Hand],
+    *,
+    mesh: bool = True,
+    joints: bool = False,
+    alpha: float = 0.85,
+    outline: bool = False,
+    colors: Sequence[Color] | None = None,
 ) -> np.ndarray:
-    """A copy of image (H, W, 3) uint8 RGB with the hands drawn over it.
+    """Draw hands over the picture that they were found in.
 
-    mesh: the shaded surface, `alpha` opaque; right hands cool, left hands warm, nearer ones before farther ones.
-    joints: the skeleton in one colour a finger; joints of low confidence are drawn faintly.
+    Args:
+        image: (H, W, 3) uint8 RGB; it stays as it is.
+        hands: what is drawn, nearer ones before farther ones.
+        mesh: the shaded surface.
+        joints: the skeleton in one colour a finger; joints of low confidence are drawn faintly.
+        alpha: how opaque the surface is, 0..1.
+        outline: a line around each surface, opaque whatever alpha is.
+        colors: RGB 0..255 for each hand; default :func:`handmesh.rendering.colors.hand_colors`.
+
+    Returns:
+        A copy of image with the hands.
+
+    Raises:
+        ValueError: another kind of array, alpha outside 0..1, another number of colours.
     """
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected an image (H, W, 3) uint8, got {image.dtype} {image.shape}")
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"expected alpha between 0 and 1, got {alpha}")
+    colors = hand_colors(hands) if colors is None else colors
+    if len(colors) != len(hands):
+        raise ValueError(f"expected a colour for each of {len(hands)} hands, got {len(colors)}")
     image = image.copy()
-    if mesh:
+    if mesh or outline:
+        tints = {id(hand): color for hand, color in zip(hands, colors, strict=True)}
         for region, group in _groups(hands, image.shape[1], image.shape[0]):
-            _draw_meshes(image, region, group, alpha)
+            group_tints = np.array([tints[id(hand)] for hand in group], np.float32)
+            _draw_meshes(image, region, group, alpha if mesh else 0.0, group_tints, outline)
     if joints:
         for hand in sorted(hands, key=lambda h: -float(h.translation[2])):
             _draw_skeleton(image, hand)
@@ -229,7 +254,9 @@ def _groups(hands: Sequence[Hand], width: int, height: int) -> list[tuple[Region
     return groups
 
 
-def _draw_meshes(image: np.ndarray, region: Region, hands: list[Hand], alpha: float) -> None:
+def _draw_meshes(
+    image: np.ndarray, region: Region, hands: list[Hand], alpha: float, tints: np.ndarray, outline: bool
+) -> None:
     left, top, right, bottom = region
     if right <= left or bottom <= top:
         return
@@ -254,10 +281,28 @@ def _draw_meshes(image: np.ndarray, region: Region, hands: list[Hand], alpha: fl
         all_faces.append(faces + first_vertex)
         first_vertex += len(vertices)
         first_face += len(faces)
-    tints = np.array([RIGHT_TINT if hand.is_right else LEFT_TINT for hand in hands], np.float32)
     face_hand = np.repeat(np.arange(len(hands)), count)
-    planes = _light_planes(edges, boxes, np.concatenate(all_faces), np.concatenate(light))
-    _blend(image, left, top, face_index, inverse_depth, edges, boxes, planes, tints, face_hand, alpha)
+    if alpha > 0:
+        planes = _light_planes(edges, boxes, np.concatenate(all_faces), np.concatenate(light))
+        _blend(image, left, top, face_index, inverse_depth, edges, boxes, planes, tints, face_hand, alpha)
+    if outline:
+        covered = image[top:bottom, left:right]
+        # Face -1 is no face; it reads the entry after the last hand's.
+        owner = np.append(face_hand, len(hands))[face_index[1:-1, 1:-1]]
+        for number, tint in enumerate(tints):
+            _draw_outline(covered, owner == number, tint)
+
+
+def _draw_outline(image: np.ndarray, is_hand: np.ndarray, tint: np.ndarray) -> None:
+    """A line of the hand's colour along the edge of its visible surface, dark beside it, in place."""
+    contours, _ = cv2.findContours(is_hand.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    thickness = max(1, round(max(image.shape[:2]) / 240))
+    # Gaps of a few pixels between fingers need no ring of their own.
+    contours = [contour for contour in contours if len(contour) > 12 * thickness]
+    part = np.ascontiguousarray(image)
+    for width, color in ((thickness + 2, tuple(0.25 * float(c) for c in tint)), (thickness, tuple(map(float, tint)))):
+        cv2.drawContours(part, contours, -1, color, width, cv2.LINE_AA)
+    image[:] = part
 
 
 def _draw_skeleton(image: np.ndarray, hand: Hand) -> None:

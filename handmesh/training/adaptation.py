@@ -21,7 +21,7 @@ from handmesh.errors import HandMeshError
 from handmesh.evaluation.real_photos import evaluate_real, in_teacher_terms, network_of
 from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import user_path
-from handmesh.labeling.footage import LabelledFootage, gather_frames, label_frames
+from handmesh.labeling.footage import SPACING_S, LabelledFootage, gather_frames, label_frames
 from handmesh.labeling.landmark_correction import terms_of
 from handmesh.labeling.photo_sets import LabelledPhoto
 from handmesh.labeling.pseudo_labels import write_pseudo_labelled
@@ -33,6 +33,8 @@ from handmesh.training.sources import RENDERED, VALIDATION_SEED, First
 #: Fewer hands than these say nothing: to train on, and held out.
 MIN_TRAINING = 20
 MIN_HELD_OUT = 6
+#: Fewer steps change little for better or worse; on a slow machine they take longer than the minutes asked for.
+MIN_STEPS = 200
 #: Share of the samples that come from the footage; the rest is rendered, so that the network forgets nothing.
 FOOTAGE_SHARE = 0.5
 #: Of the rendered part, pictures without a hand and left hands: the footage has neither.
@@ -95,8 +97,9 @@ def adapt(
     Args:
         source: a clip, or a folder of photos. Nothing of it is kept but what the weights learnt.
         output: folder of the new checkpoint, written whole or not at all.
-        minutes: of training; labelling and fitting take about one more for 240 frames on two cores.
-        frames: at most so many frames are looked at, spread over the footage.
+        minutes: of training, at least MIN_STEPS steps; labelling and fitting take about one more for 240 frames on two
+            cores.
+        frames: so many frames are looked at, spread over the footage; all of them where there are fewer.
         backgrounds: photos and light maps behind the rendered hands; drawn ones when empty.
 
     Raises:
@@ -157,7 +160,8 @@ def fine_tuning(
     )  # fmt: skip
     # The clock ends the run; one validation then, by which nothing is chosen.
     train = TrainConfig(
-        steps=20_000, max_minutes=minutes, batch_size=32, learning_rate=1.5e-4, warmup_steps=500, ema=0.99,
+        steps=20_000, max_minutes=minutes, min_steps=MIN_STEPS, batch_size=32, learning_rate=1.5e-4,
+        warmup_steps=500, ema=0.99,
         weight_decay=0.0, start_from=checkpoint, validate_every=1_000_000, save_every=1_000_000, tensorboard=False,
         loss=start.train.loss,
     )  # fmt: skip
@@ -210,9 +214,17 @@ def _enough(footage: LabelledFootage, source: str | os.PathLike[str]) -> list[La
         raise HandMeshError(
             f"expected at least {MIN_TRAINING} hands to train on and {MIN_HELD_OUT} to hold out, got "
             f"{len(trusted) - held_out} and {held_out} that the teacher is sure of in {footage.frames} frames; "
-            "give a longer clip or more photos"
+            f"give a longer clip or more photos: {_needed(footage, len(trusted) - held_out, held_out)}"
         )
     return trusted
+
+
+def _needed(footage: LabelledFootage, training: int, held_out: int) -> str:
+    """How much footage of this kind it takes, from how many of its hands the teacher is sure of."""
+    most = max(MIN_TRAINING / max(training, 1), MIN_HELD_OUT / max(held_out, 1))
+    frames = max(MIN_TRAINING + MIN_HELD_OUT, round(1.2 * most * footage.frames))
+    seconds = max(10, round(frames * SPACING_S))
+    return f"about {frames} frames of this kind, {seconds} s of a clip, and --frames {frames}"
 
 
 class _Measure:

@@ -41,12 +41,22 @@ class Log:
         self.weights = train.loss
         self.board = _tensorboard(folder) if train.tensorboard else None
         self.wandb = _wandb(folder, config) if train.wandb else None
-        self.bar = tqdm(total=train.steps, initial=progress.step, unit="step", dynamic_ncols=True, mininterval=5.0)
+        self.is_in_minutes = train.max_minutes > 0
+        if self.is_in_minutes:
+            # A run that the clock ends is told in minutes; its number of steps is only a limit.
+            self.bar = tqdm(
+                total=train.max_minutes, initial=progress.elapsed_s / 60, dynamic_ncols=True, mininterval=5.0,
+                desc="training", bar_format="{l_bar}{bar}| {n:.1f} of {total:.1f} min{postfix}",
+            )  # fmt: skip
+        else:
+            self.bar = tqdm(total=train.steps, initial=progress.step, unit="step", dynamic_ncols=True, mininterval=5.0)
         self.last = (progress.step, time.monotonic())
 
     def step(self, terms: dict[str, Tensor], norm: float, rate: float, progress: Progress) -> None:
         """Count a step; every so many, write its losses (weighted) and the speed."""
-        self.bar.update()
+        self.bar.update(max(0.0, progress.elapsed_s / 60 - self.bar.n) if self.is_in_minutes else 1)
+        if self.is_in_minutes and self.bar.n > self.bar.total:
+            self.bar.total = self.bar.n  # least steps take longer than the minutes
         if progress.step % self.every and progress.step != 1:
             return
         now = time.monotonic()

@@ -149,7 +149,9 @@ class Trainer:
         train = self.config.train
         share = self.progress.step / train.steps
         if train.max_minutes > 0:
-            share = max(share, self.progress.elapsed_s / (60 * train.max_minutes))
+            of_time = self.progress.elapsed_s / (60 * train.max_minutes)
+            # Of a slow machine's minutes too few steps would come of the least that is worth it.
+            share = max(share, min(of_time, self.progress.step / train.min_steps) if train.min_steps else of_time)
         # In a parallel run the clocks differ; the first process's counts.
         return int(self._agreed(min(share, 1.0)) * train.steps + 1e-6)
 

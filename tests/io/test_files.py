@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from handmesh.errors import HandMeshError
+from handmesh.io import files
 from handmesh.io.files import atomic_path, cache_dir, sha256_file, user_path
 
 
@@ -70,3 +73,34 @@ def test_paths_that_no_system_has_are_one_line(tmp_path: Path) -> None:
         user_path("a\0b")
     with pytest.raises(HandMeshError, match="zero byte"), atomic_path(tmp_path / "a\0b"):
         pass
+_HELD = """
+import sys, time
+from handmesh.io.files import atomic_path
+with atomic_path(sys.argv[1]) as part:
+    part.write_bytes(b"half")
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    target = tmp_path / "clip.mp4"
+    (tmp_path / ".clip.mine.mp4").write_text("another program's")
+
+    def parts() -> list[str]:
+        return [name for name in os.listdir(tmp_path) if "handmesh-" in name]
+
+    with subprocess.Popen(
+        [sys.executable, "-c", _HELD, str(target)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"held\n"
+        files._cleared.clear()
+        with atomic_path(tmp_path / "other.json") as path:
+            path.write_text("{}")
+        assert len(parts()) == 1
+        process.kill()
+    assert len(parts()) == 1
+    files._cleared.clear()
+    with atomic_path(tmp_path / "other.json") as path:
+        path.write_text("{}")
+    assert sorted(os.listdir(tmp_path)) == [".clip.mine.mp4", "other.json"]

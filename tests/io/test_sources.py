@@ -1,19 +1,22 @@
-"""Laws of sources: every frame of a clip once and in order, photos by name, and one clear error for each bad input."""
+"""Laws of sources: what a name means, every frame of a clip once, photos by name, one clear error for bad input."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
+import os
+import stat
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from handmesh.errors import HandMeshError
+from handmesh.io import sources
+from handmesh.io.camera_source import CameraSource
+from handmesh.io.clip_source import ClipSource
 from handmesh.io.images import write_image
-from handmesh.io.sources import ClipSource, PhotoSource, open_source
+from handmesh.io.sources import PhotoSource, open_source
 from handmesh.io.video_writer import ClipWriter
 
 
@@ -90,105 +93,54 @@ def test_a_truncated_clip_is_an_error_not_a_hang(tmp_path: Path) -> None:
         list(open_source(tmp_path / "cut.mp4"))
 
 
-def test_a_clip_survives_ctrl_c_and_vanishes_on_errors(tmp_path: Path) -> None:
-    picture = np.zeros((48, 64, 3), np.uint8)
-    with pytest.raises(KeyboardInterrupt), ClipWriter(tmp_path / "stopped.mp4", 25) as writer:
-        for _ in range(5):
-            writer.write(picture)
-        raise KeyboardInterrupt
-    assert len(list(open_source(tmp_path / "stopped.mp4"))) == 5
-    with pytest.raises(ZeroDivisionError), ClipWriter(tmp_path / "failed.mp4", 25) as writer:
-        writer.write(picture)
-        raise ZeroDivisionError
-    with ClipWriter(tmp_path / "empty.mp4", 25):
-        pass
-    assert [file.name for file in tmp_path.iterdir()] == ["stopped.mp4"]
-    with pytest.raises(HandMeshError, match="mp4"):
-        ClipWriter(tmp_path / "a.txt", 25)
-    assert not threads_named("clip encoder")
+class Opened:
+    """Takes the place of a camera and says what was asked for."""
+
+    def __init__(self, address: Any) -> None:
+        self.address = address
 
 
-class FailingEncoder:
-    """OpenCV's writer, of which one method raises."""
-
-    method = ""
-
-    def __init__(self, *_: object) -> None:
-        self._do("open")
-
-    @staticmethod
-    def fourcc(*_: str) -> int:
-        return 0
-
-    def isOpened(self) -> bool:
-        return True
-
-    def write(self, _: object) -> None:
-        self._do("write")
-
-    def release(self) -> None:
-        self._do("release")
-
-    def _do(self, method: str) -> None:
-        if method == self.method:
-            raise RuntimeError("disk on fire")
+def test_what_exists_wins_over_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "CameraSource", Opened)
+    monkeypatch.chdir(tmp_path)
+    assert open_source("2024").address == open_source(2024).address == 2024  # type: ignore[attr-defined]
+    write_image(tmp_path / "2024" / "a.png", np.zeros((4, 6, 3), np.uint8))
+    make_clip(tmp_path / "a.mp4").rename(tmp_path / "1")
+    assert isinstance(open_source("2024"), PhotoSource) and isinstance(open_source("1"), ClipSource)
+    assert open_source(1).address == 1  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("method", ["open", "write", "release"])
-@pytest.mark.parametrize("count", [1, 100])
-def test_an_encoder_that_fails_is_an_error_not_a_hang(
-    method: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(FailingEncoder, "method", method)
-    monkeypatch.setattr("handmesh.io.video_writer.cv2.VideoWriter", FailingEncoder)
-    raised: list[BaseException] = []
-
-    def write_all() -> None:
-        try:
-            with ClipWriter(tmp_path / "a.mp4", 25) as writer:
-                for _ in range(count):
-                    writer.write(np.zeros((48, 64, 3), np.uint8))
-        except BaseException as error:
-            raised.append(error)
-
-    # A thread of its own: should it hang, the test fails and ends.
-    thread = threading.Thread(target=write_all, daemon=True)
-    thread.start()
-    thread.join(10)
-    assert not thread.is_alive() and isinstance(raised[0], HandMeshError) and "disk on fire" in str(raised[0])
-    assert not list(tmp_path.iterdir()) and not threads_named("clip encoder")
+@pytest.mark.parametrize("address", ["rtsp://user:word@host/stream", "http://host:8080/video", "RTSP://host/1"])
+def test_addresses_are_network_cameras(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "CameraSource", Opened)
+    assert open_source(address).address == address  # type: ignore[attr-defined]
 
 
-def test_frames_of_other_sizes_are_fitted(tmp_path: Path) -> None:
-    with ClipWriter(tmp_path / "a.mp4", 25) as writer:
-        for shape in ((49, 65), (98, 130), (20, 20)):
-            writer.write(np.full((*shape, 3), 128, np.uint8))
-    assert [frame.image.shape for frame in open_source(tmp_path / "a.mp4")] == [(48, 64, 3)] * 3
+def test_a_device_file_is_its_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "CameraSource", Opened)
+    monkeypatch.setattr(sources, "_mode", lambda path: stat.S_IFCHR)
+    assert open_source("/dev/video3").address == 3  # type: ignore[attr-defined]
+    monkeypatch.setattr(os.path, "realpath", lambda path: "/dev/video5")
+    assert open_source("/dev/v4l/by-id/webcam").address == 5  # type: ignore[attr-defined]
+    monkeypatch.setattr(os.path, "realpath", lambda path: "/dev/null")
+    with pytest.raises(HandMeshError, match="--list-cameras"):
+        open_source("/dev/null")
 
 
-_INTERRUPTED = """
-import random, signal, sys
-import numpy as np
-from handmesh.io.video_writer import ClipWriter
-
-signal.signal(signal.SIGALRM, signal.default_int_handler)
-picture, chance = np.zeros((16, 16, 3), np.uint8), random.Random(0)
-for _ in range(1500):
-    try:
-        with ClipWriter(sys.argv[1], 25.0) as writer:
-            writer.write(picture)
-            signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-4, 2e-3))
-            while True:
-                writer._put(picture)
-    except KeyboardInterrupt:
-        pass
-print("ended")
-"""
+@pytest.mark.parametrize("name", ["/dev/video97", "ftp://host/a.mp4", "no\0name", "x" * 5000, "99999999999", ""])
+def test_names_of_nothing_are_one_error(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HandMeshError, match="expected"):
+        open_source(name)
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer's signal")
-def test_ctrl_c_at_any_moment_ends_a_clip(tmp_path: Path) -> None:
-    """queue.Queue is left locked by one in some hundred of these."""
-    command = [sys.executable, "-c", _INTERRUPTED, str(tmp_path / "clip.avi")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=Path(__file__).parents[2])
-    assert done.stdout == "ended\n", done.stderr
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(HandMeshError, match="it is no file"):
+        open_source(tmp_path / "pipe.mp4")
+
+
+def test_a_network_cameras_password_is_never_shown() -> None:
+    with pytest.raises(HandMeshError) as raised:
+        CameraSource("rtsp://me:secret@127.0.0.1:9/x")
+    assert "rtsp://127.0.0.1:9/x" in str(raised.value) and "secret" not in str(raised.value)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from handmesh.rendering import window
-from handmesh.rendering.hud import draw_hud
+from handmesh.rendering.hud import KeyHint, draw_hud
 
 
 @pytest.mark.parametrize("shape", [(480, 640), (1080, 1920), (60, 80), (8, 8)])
 def test_text_is_seen_on_black_and_on_white(shape: tuple[int, int]) -> None:
     for level in (0, 255):
         image = np.full((*shape, 3), level, np.uint8)
-        draw_hud(image, ["60 fps", "network 5.0 ms"], "q quit")
+        draw_hud(image, ["60 fps", "network 5.0 ms"], [KeyHint("m", "mesh", True), KeyHint("q", "quit")])
         if min(shape) >= 60:
             top, bottom = image[: shape[0] // 3], image[-shape[0] // 4 :]
             assert all(int(part.max()) - int(part.min()) > 100 for part in (top, bottom))

@@ -64,6 +64,7 @@ def run(
     monkeypatch.setattr(adaptation, "_label", lambda *_: footage)
     monkeypatch.setattr(adaptation, "is_better", lambda *_: better)
     monkeypatch.setattr(adaptation, "RENDERED_SAMPLES", 8)
+    monkeypatch.setattr(adaptation, "MIN_STEPS", 3)
     # A hand drawn from any side is fitted less well than one held to a webcam.
     monkeypatch.setattr("handmesh.labeling.pseudo_labels.MAX_ERROR_MM", 40.0)
     monkeypatch.setattr("handmesh.labeling.pseudo_labels.MAX_ERROR_2D", 1.0)
@@ -141,3 +142,17 @@ def test_too_little_footage_is_said_before_any_work(
         monkeypatch.undo()
         adapt(tmp_path / "absent.mp4", tmp_path / "adapted", start)
     assert not (tmp_path / "adapted").exists()
+
+
+@pytest.mark.parametrize(("training", "held_out"), [(10, 6), (30, 2), (0, 0)])
+def test_how_much_footage_it_takes_is_said(training: int, held_out: int) -> None:
+    hands = [LabelledPhoto(Path("a"), "clip", i >= training, np.zeros((21, 2)), np.zeros((21, 3)), True)
+             for i in range(training + held_out)]  # fmt: skip
+    footage = LabelledFootage(hands or [replace_trust(LabelledPhoto(
+        Path("a"), "clip", False, np.zeros((21, 2)), np.zeros((21, 3)), True))], 50, 40)  # fmt: skip
+    with pytest.raises(HandMeshError, match=r"about \d+ frames of this kind, \d+ s of a clip, and --frames \d+"):
+        adaptation._enough(footage, "clip.mp4")
+
+
+def replace_trust(hand: LabelledPhoto) -> LabelledPhoto:
+    return replace(hand, disagreement=9.0)

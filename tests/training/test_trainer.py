@@ -78,6 +78,15 @@ def test_a_clock_ends_a_run_with_its_checkpoints(config: Config) -> None:
         assert load_checkpoint(Path(config.output) / name)[1]["step"] == trainer.progress.step
 
 
+def test_a_clock_that_is_too_fast_leaves_the_least_steps(config: Config) -> None:
+    train = dataclasses.replace(
+        config.train, steps=10_000, max_minutes=1e-6, min_steps=3, validate_every=10_000, save_every=10_000
+    )
+    trainer = Trainer(dataclasses.replace(config, train=train))
+    trainer.run()
+    assert trainer.progress.step == 3
+
+
 def test_a_run_starts_from_weights_learned_with_another_hand(config: Config, open_mano: ManoArrays) -> None:
     torch.manual_seed(7)
     other = dataclasses.replace(config, mano="open")

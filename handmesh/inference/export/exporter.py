@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from handmesh.errors import HandMeshError
 from handmesh.inference.export.formats import FORMATS, Format, Graph, Run, openvino_graph, save_openvino
 from handmesh.inference.export.quantization import quantize
 from handmesh.inference.export.sample_crops import photo_crops, rendered_crops
+from handmesh.io.files import work_folder
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.models.checkpoint import load_checkpoint
 from handmesh.models.hand_mesh_net import HandMeshNet, HandMeshOutput
@@ -97,7 +98,8 @@ def export_checkpoint(
     config: Config = config_from_dict(header["config"])
     is_open = arrays.fingerprint() == load_mano("open").fingerprint()
     contains_hand = is_open if with_hand is None else with_hand
-    _expect_writable(target.parent)
+    with work_folder(target):
+        pass  # A folder that cannot be written is said before the work begins.
     report(f"making {TRIED} pictures to try it on")
     own = photo_crops(pictures, net, arrays, config) if pictures else None
     tried = rendered_crops(arrays, config, TRIED) if own is None else own[:TRIED]
@@ -105,15 +107,18 @@ def export_checkpoint(
     net.reparameterize()
     description = describe(net, arrays, config, contains_hand, "int8" if int8 else "float32")
     graph = _graph(net, contains_hand, description)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new-") as folder:
-        part = Path(folder) / target.name
+    with work_folder(target) as folder:
+        part = folder / target.name
         report(f"converting for {kind.runtime}")
         if int8:
             crops = own if own is not None else rendered_crops(arrays, config, calibration, varied=True)
             constants = [value.numpy() for value in graph.constants.values()]
-            save_openvino(quantize(openvino_graph(graph), crops[:calibration], constants), graph, part)
+            quantized = quantize(openvino_graph(graph), crops[:calibration], constants)
+            with _writing(target):
+                save_openvino(quantized, graph, part)
         else:
-            kind.write(graph, part)
+            with _writing(target):
+                kind.write(graph, part)
         bound = bound_mm if bound_mm is not None else INT8_BOUND_MM if int8 else FLOAT_BOUND_MM
         result = _tried(kind, graph, part, net, tried, expected)
         if result is not None and not result[1 if int8 else 0] <= bound:
@@ -122,8 +127,8 @@ def export_checkpoint(
                 f"{result[0]:.3f} mm at most and {result[1]:.3f} mm on average in {kind.runtime}; no file was left: "
                 "try another format, or allow more with --bound"
             )
-        size = sum(each.stat().st_size for each in Path(folder).rglob("*") if each.is_file())
-        _move_in(Path(folder), target)
+        size = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
+        _move_in(folder, target)
     largest, mean, after_ms = result or (None, None, None)
     return Exported(target, kind.runtime, contains_hand, size / 1e6, bound, largest, mean, after_ms, before_ms)
 
@@ -138,14 +143,17 @@ def _named(output: Path, suffix: str) -> Path:
     return output.with_name(output.name + suffix)
 
 
-def _expect_writable(folder: Path) -> None:
-    """The folder of the output is made, and tried before the work begins."""
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """A converter that cannot write as one line: most say so in a RuntimeError of their own."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryDirectory(dir=folder, prefix=".new-").cleanup()
-    except OSError as error:
+        yield
+    except (OSError, RuntimeError) as error:
+        free_mb = shutil.disk_usage(target.parent).free / 1e6
+        reason = " ".join(str(error).split())[:200]
         raise HandMeshError(
-            f"expected a folder to write to, got {folder}: {error.strerror or error}; name another with --output"
+            f"expected to write {target}, got: {reason} ({free_mb:.0f} MB free there); free some space or name "
+            "another place with --output"
         ) from error
 
 

@@ -6,6 +6,7 @@ Does not know what the outputs mean, or how far they may be from the original's.
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import warnings
@@ -113,8 +114,10 @@ def _write_torchscript(graph: Graph, file: Path) -> None:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(graph.module.eval(), graph.examples(), check_trace=False)
-        # str(): the archive's writer takes no path object.
-        torch.jit.save(traced, str(file), _extra_files={TORCHSCRIPT_ENTRY: json.dumps(graph.description)})
+        # Into memory first: on a full disk the archive's own writer ends the whole process.
+        archive = io.BytesIO()
+        torch.jit.save(traced, archive, _extra_files={TORCHSCRIPT_ENTRY: json.dumps(graph.description)})
+        file.write_bytes(archive.getbuffer())
 
 
 def _read_torchscript(graph: Graph, file: Path) -> Run:

@@ -102,7 +102,7 @@ class Backgrounds:
         if number >= 0:
             return self._keep(number, draw_tile(np.random.default_rng([self.seed, 7, number])))
         path = self.photos[-1 - number]
-        picture: NDArray[Any] = read_image(path)
+        picture: np.ndarray = read_image(path)
         scale = 360 / min(picture.shape[:2])
         if scale < 1:
             picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
