@@ -108,7 +108,7 @@ def _photo_tab(
                 value=DEFAULT_FOV_DEG,
                 step=1,
                 label="Camera's field of view, degrees",
-                info="Over the picture's longer side; 60 suits most. It moves hands nearer or farther, not their shape.",
+                info="Over the picture's longer side; 60 suits most. It changes how far away a hand is, not its shape.",
                 elem_id="fov",
             )
         with gr.Column(scale=7, elem_id="photo-output"):

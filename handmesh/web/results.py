@@ -131,7 +131,8 @@ def empty_html() -> str:
  4-1 3 3-2 22 5-12 4 1 1 4-8 24-4 9z"/><path d="m20 38 8-6 9 1 8 3 5-1M28 32l-6 14 15-13 8 13 0-10M22 46l10 4 13-4M22
  46v12M32 50l-10 8M32 50l12 8M45 46l-1 12"/></svg>
 <h2>The result will come here</h2>
-<p>Your photo with a mesh over every hand, the meshes in 3D to turn around, and files to keep: picture, GLB and JSON.</p>
+<p>Your photo with a mesh over every hand, the meshes in 3D to turn around, and files to keep: picture, GLB,
+JSON.</p>
 </div>"""
 
 

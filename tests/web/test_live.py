@@ -74,7 +74,7 @@ def half_red(width: int = 160, height: int = 120) -> np.ndarray:
     return image
 
 
-def test_a_frame_comes_back_with_its_meshes_and_is_not_mirrored(sessions: LiveSessions, made: list[FakeTracker]) -> None:
+def test_a_frame_comes_back_with_meshes_and_is_not_mirrored(sessions: LiveSessions, made: list[FakeTracker]) -> None:
     done = sessions.step("a", jpeg(half_red()), 60.0)
     seen = made[0].images[0]
     assert seen.shape == (120, 160, 3) and abs(seen.astype(int) - half_red()).mean() < 3

@@ -87,7 +87,7 @@ def photo(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def recover(served: Served) -> Recover:
-    """A photo and a field of view to the page through gradio's own client; what the page shows and offers comes back."""
+    """A photo and a field of view to the page through gradio's own client; its answer comes back."""
     from gradio_client import Client, handle_file
 
     client = Client(served.url, verbose=False, analytics_enabled=False, httpx_kwargs={"timeout": 120})
