@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from handmesh.errors import HandMeshError
 from handmesh.rendering.overlay import draw_hands
 from handmesh.results import Hand
-from handmesh.web.results import describe_hand
+from handmesh.web.results import describe_hands
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -45,7 +45,7 @@ class Tracker(Protocol):
 
 
 class LiveResult(NamedTuple):
-    """What a visitor gets for a frame: the picture, and one entry a hand as of describe_hand."""
+    """What a visitor gets for a frame: the picture, and one entry a hand as of describe_hands."""
 
     jpeg: bytes
     hands: list[dict[str, Any]]
@@ -106,7 +106,7 @@ class LiveSessions:
         finally:
             session.lock.release()
         picture = draw_hands(image, hands, joints=has_joints)
-        return LiveResult(_encode_jpeg(picture), [describe_hand(hand) for hand in hands], milliseconds)
+        return LiveResult(_encode_jpeg(picture), describe_hands(hands), milliseconds)
 
     def stop(self, name: str) -> None:
         """Forget a session; unknown ones too."""

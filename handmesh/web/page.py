@@ -87,6 +87,7 @@ def _photo_tab(
         with gr.Column(scale=5, elem_id="photo-input"):
             photo = gr.Image(
                 type="filepath",
+                image_mode=None,  # with a mode, gradio would decode the file itself
                 sources=["upload", "webcam", "clipboard"],
                 label="Photo",
                 show_label=False,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from handmesh.geometry.camera import DEFAULT_FOV_DEG
 from handmesh.io.images import write_image
 from handmesh.rendering.overlay import LEFT_TINT, RIGHT_TINT, draw_hands
-from handmesh.rendering.result_files import side_of, write_glb, write_record
+from handmesh.rendering.result_files import write_glb, write_record
 from handmesh.results import Hand
 
 #: An image and a field of view in degrees in, hands out.
@@ -113,14 +113,18 @@ def _shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def describe_hand(hand: Hand) -> dict[str, Any]:
-    """What a person is told of a hand: side, colour in the picture, score, distance."""
-    return {
-        "side": side_of(hand),
-        "color": "#{:02x}{:02x}{:02x}".format(*(RIGHT_TINT if hand.is_right else LEFT_TINT)),
-        "score": round(float(hand.score), 3),
-        "distance_m": round(float(np.linalg.norm(hand.joints.mean(axis=0))), 3),
-    }
+def describe_hands(hands: Sequence[Hand]) -> list[dict[str, Any]]:
+    """What a person is told of each hand: side, colour in the picture as #rrggbb, score, distance."""
+    colors = [RIGHT_TINT if hand.is_right else LEFT_TINT for hand in hands]  # draw_hands' own
+    return [
+        {
+            "side": "right" if hand.is_right else "left",
+            "color": "#{:02x}{:02x}{:02x}".format(*color),
+            "score": round(float(hand.score), 3),
+            "distance_m": round(float(np.linalg.norm(hand.joints.mean(axis=0))), 3),
+        }
+        for hand, color in zip(hands, colors, strict=True)
+    ]
 
 
 def empty_html() -> str:
@@ -148,7 +152,7 @@ def result_html(result: PhotoResult) -> str:
         return """<div class="hm-message" role="status"><h2>No hand was found</h2>
 <p>A hand that fills a good part of the picture, well lit and not cut off, works best. Try another photo, or move the
 camera nearer.</p></div>"""
-    words = [describe_hand(hand) for hand in result.hands]
+    words = describe_hands(result.hands)
     count = f"{len(words)} hand{'s' if len(words) > 1 else ''} found"
     sides = " and ".join(f"a {word['side']} hand" for word in words)
     entries = "".join(_entry(word) for word in words)

@@ -161,12 +161,18 @@ def main() -> None:
     def visit(number: int, port: int) -> None:
         for turn in range(args.photos):
             start_s = time.monotonic()
-            came = Visitor(port).recover(f"hand-{number}-{turn}.jpg", photos[(number + turn) % len(photos)])
+            try:
+                came = Visitor(port).recover(f"hand-{number}-{turn}.jpg", photos[(number + turn) % len(photos)])
+            except (OSError, http.client.HTTPException) as error:
+                came = type(error).__name__
             waits_s.append(time.monotonic() - start_s)
             outcomes[came] += 1
 
     def attack(name: str, act: Callable[[], str]) -> None:
-        said[name] = act()
+        try:
+            said[name] = act()
+        except (OSError, http.client.HTTPException) as error:
+            said[name] = f"the connection was closed ({type(error).__name__})"
 
     with tempfile.TemporaryDirectory() as name, served(Path(name)) as (port, pid):
         before_mb = memory_mb(pid)

@@ -98,7 +98,7 @@ class Browser:
     def _call(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.base + path, data, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=300) as answer:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=600) as answer:
             return json.loads(answer.read())["value"]
 
     def open(self, url: str) -> None:
@@ -110,7 +110,7 @@ class Browser:
     def click(self, selector: str) -> None:
         self.run(f"document.querySelector({json.dumps(selector)}).click()")
 
-    def wait_for(self, script: str, seconds: float = 300.0) -> Any:
+    def wait_for(self, script: str, seconds: float = 600.0) -> Any:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if value := self.run(script):

@@ -158,11 +158,12 @@ def test_a_typed_field_of_view_is_used_and_clamped(page: Any) -> None:
 
 
 def test_the_photo_camera_does_not_mirror(page: Any, camera_picture: np.ndarray) -> None:
-    page.click("#photo button[aria-label='Remove Image'], #photo button[aria-label='Clear']")
-    page.wait_for("return document.querySelector('#photo [data-testid=image] img, #photo img') === null")
+    remove = "[...document.querySelectorAll('#photo button')].find((b) => /remove|clear/i.test(b.ariaLabel || b.title))"
+    page.run(f"{remove}.click()")
+    page.wait_for(f"return document.querySelector('.hm-empty') && !{remove}")
     page.click("#photo button[aria-label='Capture from camera']")
-    page.wait_for("return document.querySelector('#photo [title=\'grant webcam access\'], #photo video') !== null")
-    page.run("document.querySelector(\"#photo [title='grant webcam access']\")?.click()")
+    page.wait_for("return document.querySelector('#photo [title=\'grant webcam access\'] button') !== null")
+    page.click("#photo [title='grant webcam access'] button")
     page.wait_for("return document.querySelector('#photo video')?.videoWidth > 0")
     time.sleep(2)
     page.run("document.querySelector(\"#photo button[aria-label='capture photo']\").click()")
