@@ -32,6 +32,7 @@ FLOORS = (
     ("labeling",),
     ("evaluation",),
     ("training",),
+    ("web",),
     ("cli",),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

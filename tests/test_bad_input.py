@@ -79,9 +79,11 @@ def free_port() -> int:
 
 
 def rendered_photo(folder: Path) -> Path:
-    from handmesh.cli.web_app import make_examples
+    from handmesh.io.images import read_image, write_image
+    from handmesh.web.page import EXAMPLES
 
-    return make_examples(folder, [1.0])[0]
+    write_image(folder / "rendered-hand.png", read_image(EXAMPLES[0].path))
+    return folder / "rendered-hand.png"
 
 
 def copy_half(source: Path, target: Path) -> Path:
