@@ -55,6 +55,7 @@ class LabelledPhoto:
         is_right: right hand in the picture as it is; None where the set does not say.
         disagreement: of the teacher's looks (detection/teacher.py), as a share of the hand; 0 for annotations.
         fov_deg: what the photo is taken to span over its longer side.
+        has_depth: whether the joints' depths may be trained on; else only the keypoints are.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class LabelledPhoto:
     is_right: bool | None
     disagreement: float = 0.0
     fov_deg: float = CUT_OUT_FOV_DEG
+    has_depth: bool = True
 
     @property
     def is_trusted(self) -> bool:
