@@ -11,7 +11,7 @@ import numpy as np
 from handmesh.data.freihand import read_picture
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import intrinsics_from_fov
-from handmesh.images import IMAGE_SUFFIXES
+from handmesh.io.images import IMAGE_SUFFIXES
 from handmesh.skeleton import NUM_JOINTS, NUM_VERTICES
 
 #: Sides of the squares that are cut out, as shares of the picture's shorter side.

@@ -1,0 +1,1 @@
+"""From pictures to hands: what runs behind the network."""

@@ -18,6 +18,7 @@ from handmesh.detection import HandDetector
 from handmesh.geometry.camera import DEFAULT_FOV_DEG, intrinsics_from_fov
 from handmesh.geometry.crop import CropTransform, box_around, roll_of
 from handmesh.inference.engines.warm_start import may_start_quickly, remember, start_quickly
+from handmesh.inference.keypoint_alignment import KeypointAligner
 from handmesh.inference.placement import Estimate, lift_hand, resize_hand
 from handmesh.inference.stage_clock import StageClock
 from handmesh.mano.arrays import ManoArrays, load_mano
@@ -51,10 +52,16 @@ class HandMeshPredictor:
         crop: CropSettings,
         detector: HandDetector | None = None,
         presence_threshold: float = 0.5,
+        align: bool = True,
     ) -> None:
-        """Compose a predictor; :meth:`from_pretrained` is the usual way."""
+        """Compose a predictor; :meth:`from_pretrained` is the usual way.
+
+        align: move each mesh onto the network's keypoints (inference/keypoint_alignment.py); False leaves it as the
+        network has it. It may be changed at any time.
+        """
         self.engine, self.crop, self.presence_threshold = engine, crop, presence_threshold
         self.model = HandModel(mano)
+        self.align, self._aligner = align, KeypointAligner(mano)
         self.detector = detector or HandDetector()
 
     @classmethod
@@ -181,7 +188,8 @@ class HandMeshPredictor:
         with clock("network"):
             output = self.engine(pictures)
         with clock("place"):
-            found = iter([lift_hand(output, index, crop, self.model) for index, crop in enumerate(crops)])
+            aligner = self._aligner if self.align else None
+            found = iter([lift_hand(output, index, crop, self.model, aligner) for index, crop in enumerate(crops)])
             return [
                 next(found) if place.is_right is not None else _likelier(next(found), next(found)) for place in places
             ]

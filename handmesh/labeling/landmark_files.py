@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from handmesh.detection.landmark_model import combine_heads
 from handmesh.errors import HandMeshError
 from handmesh.labeling.held_out import HeldOut, read_held_out
-from handmesh.real_photos import LabelledPhoto
+from handmesh.labeling.photo_sets import LabelledPhoto
 from handmesh.skeleton import NUM_JOINTS
 
 LABELS = "labels.jsonl"

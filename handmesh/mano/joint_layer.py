@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.layer import ManoLayer
-from handmesh.mano.numpy_lbs import joint_regressor_21
+from handmesh.mano.numpy_layer import joint_regressor_21
 from handmesh.skeleton import NUM_JOINTS
 
 #: A bone that moves less than this share of a joint's vertices has no part in it.

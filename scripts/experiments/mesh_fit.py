@@ -11,7 +11,7 @@ Of photos of held-out makers (folders with labels.jsonl: handmesh/labeling/landm
   fingers                 per cent of hands with a finger (thumb left out) that is straight by the label and not by the
                           mesh, or the other way round; fingers that are neither in the label do not count
 The same of the rendered evaluation split of SYNTH against its truth, crops as in training (upright, padded).
-The placement is the predictor's own (handmesh/lifting.py).
+The placement is the predictor's own (handmesh/inference/placement.py), with the mesh aligned to the keypoints unless --no-align.
 """
 
 from __future__ import annotations
@@ -100,15 +100,15 @@ def compare(
 
 def photo_rows(engine: Any, model: Any, photos: Any, size: int, padding: float, perspective: bool) -> list[Row]:
     """Figures of every photo, its crop made from the label."""
-    from handmesh.images import read_image
-    from handmesh.lifting import lift_hand
-    from handmesh.real_evaluation import crop_for
+    from handmesh.io.images import read_image
+    from handmesh.inference.placement import lift_hand
+    from handmesh.evaluation.real_photos import crop_for
 
     rows = []
     for photo in photos:
         image = read_image(photo.path)
         crop = crop_for(photo, image.shape[1], image.shape[0], size, padding, perspective)
-        hand = lift_hand(engine(crop.apply_image(image)[None]), 0, crop, model).hand
+        hand = lift_hand(engine(crop.apply_image(image)[None]), 0, crop, *model).hand
         known = np.isfinite(photo.keypoints_2d).all(-1)
         if not known.all():
             rows.append(_partly(photo, hand, crop, known))
@@ -136,7 +136,7 @@ def _partly(photo: Any, hand: Any, crop: CropTransform, known: NDArray[np.bool_]
 
 def rendered_rows(engine: Any, model: Any, dataset: Any, size: int, padding: float, perspective: bool) -> list[Row]:
     """Figures of every sample of a set in FreiHAND's layout."""
-    from handmesh.lifting import lift_hand
+    from handmesh.inference.placement import lift_hand
 
     rows = []
     for index in range(len(dataset)):
@@ -147,7 +147,7 @@ def rendered_rows(engine: Any, model: Any, dataset: Any, size: int, padding: flo
         crop = CropTransform.from_box(
             box_around(pixels, padding, roll), sample["K"], size, roll, perspective=perspective
         )  # fmt: skip
-        hand = lift_hand(engine(crop.apply_image(sample["image"])[None]), 0, crop, model).hand
+        hand = lift_hand(engine(crop.apply_image(sample["image"])[None]), 0, crop, *model).hand
         rows.append(compare("rendered", hand, crop, pixels, joints, crop.apply_points_2d(pixels)))
     return rows
 
@@ -192,23 +192,25 @@ def main() -> None:
     parser.add_argument("--data", metavar="ROOT", help="rendered set in FreiHAND's layout")
     parser.add_argument("--all-makers", action="store_true", help="also those that are trained on")
     parser.add_argument("--padding", type=float, help="side of the crop over the hand's box; default: the checkpoint's")
+    parser.add_argument("--no-align", action="store_true", help="the mesh as the network has it")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     from handmesh.data.packed import open_split
-    from handmesh.evaluation_report import write_json
-    from handmesh.hand_model import HandModel
+    from handmesh.evaluation.report import write_json
+    from handmesh.mano.hand_model import HandModel
+    from handmesh.inference.keypoint_alignment import KeypointAligner
     from handmesh.labeling.landmark_files import read_landmark_photos
     from handmesh.mano.arrays import load_mano
     from handmesh.models.checkpoint import load_checkpoint
-    from handmesh.pseudo_labels import correct
-    from handmesh.real_photos import annotated_photos, readable
-    from handmesh.runtime import make_engine
+    from handmesh.labeling.pseudo_labels import correct
+    from handmesh.labeling.photo_sets import annotated_photos, readable
+    from handmesh.inference.engines.factory import make_engine
 
     mano = load_mano("open")
     net, header = load_checkpoint(args.checkpoint, mano)
     data = header["config"]["data"]
     settings = net.config.image_size, args.padding or float(data["crop_padding"]), bool(data["perspective"])
-    engine, model = make_engine(net), HandModel(mano)
+    engine, model = make_engine(net), (HandModel(mano), None if args.no_align else KeypointAligner(mano))
     tables: dict[str, Any] = {"checkpoint": str(args.checkpoint)}
     if args.photos:
         photos = [photo for photo in read_landmark_photos(args.photos) if photo.is_held_out or args.all_makers]

@@ -9,9 +9,9 @@ import pytest
 
 from handmesh.config import AugmentConfig
 from handmesh.data.negatives import NegativePictures
-from handmesh.data.transforms import random_crop
+from handmesh.data.crops import random_crop
 from handmesh.errors import HandMeshError
-from handmesh.images import write_image
+from handmesh.io.images import write_image
 
 
 @pytest.fixture()
