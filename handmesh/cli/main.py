@@ -11,7 +11,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from handmesh._version import __version__
 from handmesh.cli.options import add_camera_options, camera_options
@@ -180,48 +180,27 @@ def _add_label(commands: argparse._SubParsersAction[CommandParser]) -> None:
     command.add_argument("--copies", type=int, default=0, metavar="N", help="of each hand on other backgrounds")
     command.add_argument("--backgrounds", metavar="DIR", help="photos for those, besides drawn scenes")
     command.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
-    command.add_argument("--held-out", metavar="YAML", help="with landmarks: makers never trained on (default: ours)")
-    command.add_argument("--agree", metavar="C", help="with landmarks: leave out photos whose side this network doubts")
+    command.add_argument("--held-out", metavar="YAML", help="with labels.jsonl: makers never trained on")
+    command.add_argument("--agree", metavar="C", help="with labels.jsonl: leave out what this network sees otherwise")
     command.set_defaults(run=_label)
 
 
 def _label(args: argparse.Namespace) -> None:
-    from handmesh.labeling.landmark_files import landmark_folders
-    from handmesh.labeling.photo_sets import teacher_photos
+    from handmesh.labeling.agreement import photos_of
     from handmesh.labeling.pseudo_labels import write_pseudo_labelled
     from handmesh.mano.arrays import load_mano
 
     if args.copies < 0:
         raise HandMeshError(f"expected --copies of 0 or more, got {args.copies}")
-    # Photos that come with landmarks need no model to be run; what one view of a model doubts nobody knows, so their
-    # depth may be dropped and their places kept.
-    has_landmarks = bool(landmark_folders(args.photos))
-    photos = _photos_with_landmarks(args) if has_landmarks else teacher_photos(args.photos)
-    kept = write_pseudo_labelled(
-        photos, args.out, load_mano(args.mano), True, args.backgrounds, args.copies, keep_flat=has_landmarks
-    )
+    photos, is_flat = photos_of(args.photos, args.held_out, args.agree)
+    mano = load_mano(args.mano)
+    kept = write_pseudo_labelled(photos, args.out, mano, True, args.backgrounds, args.copies, is_flat)
     none = "" if kept.evaluation else " (no folder held any out: to train, give data.val_root=FOLDER)"
     print(
-        f"{args.out}: {kept.training} training samples ({kept.flat} labelled in the picture alone), {kept.copies} copies of them on other backgrounds, "
-        f"{kept.evaluation} evaluation samples{none}; left out: "
-        f"{kept.untrusted} that the teacher doubts, {kept.unfitted} that no hand fits"
+        f"{args.out}: {kept.training} training samples ({kept.flat} labelled in the picture alone), "
+        f"{kept.copies} copies of them on other backgrounds, {kept.evaluation} evaluation samples{none}; "
+        f"left out: {kept.untrusted} that the teacher doubts, {kept.unfitted} that no hand fits"
     )
-
-
-def _photos_with_landmarks(args: argparse.Namespace) -> list[Any]:
-    from handmesh.labeling.held_out import read_held_out
-    from handmesh.labeling.landmark_files import read_landmark_photos
-
-    photos = read_landmark_photos(args.photos, read_held_out(args.held_out) if args.held_out else None)
-    if not args.agree:
-        return photos
-    from handmesh.labeling.agreement import agreed
-    from handmesh.models.checkpoint import load_checkpoint
-    from handmesh.inference.engines.factory import make_engine
-
-    net, header = load_checkpoint(args.agree)
-    padding = float(header["config"]["data"]["crop_padding"])
-    return agreed(make_engine(net), photos, net.config.image_size, padding)
 
 
 def _add_train(commands: argparse._SubParsersAction[CommandParser]) -> None:

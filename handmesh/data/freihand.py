@@ -206,8 +206,8 @@ class FreiHandDataset:
 
         image (H, W, 3) uint8 RGB; K (3, 3); joints (21, 3), vertices (778, 3) m, camera frame; global_orient
         (3, 3), hand_pose (15, 3, 3) absolute matrices, betas (10,), all only meaningful when has_mano; has_3d:
-        whether joints and vertices are labels (else only the joints' places in the picture are); scale m; mask (H, W) bool or None; is_right, presence, visibility (21,), index. Raises HandMeshError naming
-        a bad image.
+        whether joints and vertices are labels (else only the joints' places in the picture are); scale m; mask (H, W)
+        bool or None; is_right, presence, visibility (21,), index. Raises HandMeshError naming a bad image.
         """
         labels = self.labels(index)
         path = image_path(self.root, self.split, self.file_index(index))

@@ -22,8 +22,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np
-from handmesh.mano.joint_limits import joint_axes
 from handmesh.mano.arrays import ManoArrays
+from handmesh.mano.joint_limits import joint_axes
 from handmesh.mano.numpy_layer import joint_regressor_21
 from handmesh.skeleton import FINGERTIP_VERTICES, MANO_PARENTS
 

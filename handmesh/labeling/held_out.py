@@ -53,5 +53,7 @@ def read_held_out(path: str | Path = DEFAULT) -> HeldOut:
         elif isinstance(value, list) and value and all(isinstance(word, str) and word for word in value):
             sources[str(maker)] = tuple(value)
         else:
-            raise HandMeshError(f"{path}: expected all, or a list of beginnings of file names, at {maker}; got {value!r}")
+            raise HandMeshError(
+                f"{path}: expected all, or a list of beginnings of file names, at {maker}; got {value!r}"
+            )
     return HeldOut(frozenset(makers), sources)

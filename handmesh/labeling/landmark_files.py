@@ -43,7 +43,8 @@ def read_landmark_photos(root: str | Path, held_out: HeldOut | None = None) -> l
         held_out: which makers (folders) are never trained on; by default the project's own list.
 
     Returns:
-        Photos with 2D and 3D labels, ``has_depth`` False where the depth is known to be wrong; sides as pictures show them.
+        Photos with 2D and 3D labels, ``has_depth`` False where the depth is known to be wrong; the sides are those that
+        the pictures show.
 
     Raises:
         HandMeshError: no such folder, or a line that is not as described above.
@@ -58,7 +59,8 @@ def read_landmark_photos(root: str | Path, held_out: HeldOut | None = None) -> l
                     photos.append(_photo(folder, entry, held_out))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise HandMeshError(
-                    f"{folder / LABELS}, line {number}: expected one picture's landmarks, got {error!r}; restore the file"
+                    f"{folder / LABELS}, line {number}: expected one picture's landmarks, got {error!r}; "
+                    "restore the file"
                 ) from None
     if not photos:
         raise HandMeshError(f"expected pictures with landmarks ({LABELS}) in {root} or its folders, got none")

@@ -149,7 +149,7 @@ def make_sample(arrays: ManoArrays, photo: LabelledPhoto, fits: FittedHands, ind
 
 
 def flat_sample(arrays: ManoArrays, photo: LabelledPhoto) -> dict[str, Any]:
-    """A sample that is labelled in the picture alone: ``has_3d`` False, joints on their keypoints' rays at one depth."""
+    """A sample labelled in the picture alone: ``has_3d`` False, joints on their keypoints' rays at one depth."""
     image, crop = _cut_out(photo)
     pixels = crop.apply_points_2d(photo.keypoints_2d)
     rays = np.concatenate([pixels, np.ones((len(pixels), 1))], axis=1) @ np.linalg.inv(crop.K_crop).T

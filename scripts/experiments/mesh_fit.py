@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does the mesh lie on the hand? The figures by which the shipped weights are steered, of one checkpoint.
 
-scripts/experiments/mesh_fit.py --checkpoint default --photos GATHERED --data SYNTH [--annotated REAL] [--json OUT]
+scripts/experiments/mesh_fit.py --checkpoint default --photos GATHERED --teacher REAL --annotated REAL --data SYNTH
 
 Of photos of held-out makers (folders with labels.jsonl: handmesh/labeling/landmark_files.py), maker by maker:
   2D keypoints, 2D mesh   mean distance of the network's keypoints, and of the placed mesh's joints, to the labels, in
@@ -10,8 +10,9 @@ Of photos of held-out makers (folders with labels.jsonl: handmesh/labeling/landm
   mesh px, tips px        mesh joints to the network's own keypoints, in pixels of a crop of 256; fingertips alone
   fingers                 per cent of hands with a finger (thumb left out) that is straight by the label and not by the
                           mesh, or the other way round; fingers that are neither in the label do not count
-The same of the rendered evaluation split of SYNTH against its truth, crops as in training (upright, padded).
-The placement is the predictor's own (handmesh/inference/placement.py), with the mesh aligned to the keypoints unless --no-align.
+The same of the held-out photos of REAL by the teacher's labels (sign-digits and webcam-crops), of its annotated ones,
+and of the rendered evaluation split of SYNTH against its truth; crops as in training (upright, padded). The placement
+is the predictor's own (handmesh/inference/placement.py): the mesh is aligned to the keypoints, unless --no-align.
 """
 
 from __future__ import annotations
@@ -100,9 +101,9 @@ def compare(
 
 def photo_rows(engine: Any, model: Any, photos: Any, size: int, padding: float, perspective: bool) -> list[Row]:
     """Figures of every photo, its crop made from the label."""
-    from handmesh.io.images import read_image
+    from handmesh.labeling.photo_sets import crop_for
     from handmesh.inference.placement import lift_hand
-    from handmesh.evaluation.real_photos import crop_for
+    from handmesh.io.images import read_image
 
     rows = []
     for photo in photos:
@@ -114,7 +115,8 @@ def photo_rows(engine: Any, model: Any, photos: Any, size: int, padding: float, 
             rows.append(_partly(photo, hand, crop, known))
             continue
         joints = photo.joints if photo.has_depth else None
-        rows.append(compare(photo.group, hand, crop, photo.keypoints_2d, joints, crop.apply_points_2d(photo.keypoints_2d)))
+        label_px = crop.apply_points_2d(photo.keypoints_2d)
+        rows.append(compare(photo.group, hand, crop, photo.keypoints_2d, joints, label_px))
     return rows
 
 
@@ -160,16 +162,16 @@ def summarize(rows: list[Row]) -> dict[str, dict[str, float]]:
     table = {}
     for group in sorted({row.group for row in rows}):
         part = [row for row in rows if row.group == group]
-        values = {name: float(np.nanmean([getattr(row, name) for row in part])) for name in NAMES[:-1] if not all(
-            np.isnan(getattr(row, name)) for row in part)}  # fmt: skip
+        columns = {name: np.array([getattr(row, name) for row in part]) for name in NAMES[:-1]}
+        values = {name: float(np.nanmean(column)) for name, column in columns.items() if np.isfinite(column).any()}
         labelled = [row for row in part if np.isfinite(row.pa_mm)]
-        values["wrong_fingers"] = 100 * float(np.mean([row.has_wrong_finger for row in labelled])) if labelled else np.nan
+        wrong = [row.has_wrong_finger for row in labelled]
+        values["wrong_fingers"] = 100 * float(np.mean(wrong)) if wrong else np.nan
         table[group] = {"hands": len(part), **values}
     if len(table) > 1:
         names = [name for name in NAMES if all(name in values for values in table.values())]
-        table["mean of groups"] = {
-            "hands": len(rows), **{name: float(np.nanmean([values[name] for values in table.values()])) for name in names}
-        }  # fmt: skip
+        means = {name: float(np.nanmean([values[name] for values in table.values()])) for name in names}
+        table["mean of groups"] = {"hands": len(rows), **means}
     return table
 
 
@@ -188,6 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", default="default")
     parser.add_argument("--photos", metavar="DIR", help="folders with labels.jsonl")
+    parser.add_argument("--teacher", metavar="DIR", help="folder with sign-digits/ and webcam-crops/ in it")
     parser.add_argument("--annotated", metavar="DIR", help="folder with annotated/ in it")
     parser.add_argument("--data", metavar="ROOT", help="rendered set in FreiHAND's layout")
     parser.add_argument("--all-makers", action="store_true", help="also those that are trained on")
@@ -197,14 +200,14 @@ def main() -> None:
     args = parser.parse_args()
     from handmesh.data.packed import open_split
     from handmesh.evaluation.report import write_json
-    from handmesh.mano.hand_model import HandModel
+    from handmesh.inference.engines.factory import make_engine
     from handmesh.inference.keypoint_alignment import KeypointAligner
     from handmesh.labeling.landmark_files import read_landmark_photos
-    from handmesh.mano.arrays import load_mano
-    from handmesh.models.checkpoint import load_checkpoint
+    from handmesh.labeling.photo_sets import annotated_photos, readable, teacher_photos
     from handmesh.labeling.pseudo_labels import correct
-    from handmesh.labeling.photo_sets import annotated_photos, readable
-    from handmesh.inference.engines.factory import make_engine
+    from handmesh.mano.arrays import load_mano
+    from handmesh.mano.hand_model import HandModel
+    from handmesh.models.checkpoint import load_checkpoint
 
     mano = load_mano("open")
     net, header = load_checkpoint(args.checkpoint, mano)
@@ -215,8 +218,12 @@ def main() -> None:
     if args.photos:
         photos = [photo for photo in read_landmark_photos(args.photos) if photo.is_held_out or args.all_makers]
         tables["held-out makers"] = summarize(photo_rows(engine, model, correct(photos, mano), *settings))
+    if args.teacher:
+        photos = [photo for photo in teacher_photos(args.teacher) if photo.is_held_out and photo.is_trusted]
+        tables["teacher's labels"] = summarize(photo_rows(engine, model, correct(photos, mano), *settings))
     if args.annotated:
-        tables["annotated"] = summarize(photo_rows(engine, model, readable(annotated_photos(args.annotated)), *settings))
+        annotated = readable(annotated_photos(args.annotated))
+        tables["annotated"] = summarize(photo_rows(engine, model, annotated, *settings))
     if args.data:
         tables["rendered"] = summarize(rendered_rows(engine, model, open_split(args.data, "evaluation"), *settings))
     for name, table in tables.items():

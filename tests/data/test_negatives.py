@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from handmesh.config import AugmentConfig
-from handmesh.data.negatives import NegativePictures
 from handmesh.data.crops import random_crop
+from handmesh.data.negatives import NegativePictures
 from handmesh.errors import HandMeshError
 from handmesh.io.images import write_image
 

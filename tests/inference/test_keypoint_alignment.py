@@ -49,8 +49,8 @@ def test_the_jacobian_is_that_of_finite_differences(aligner: KeypointAligner) ->
         change = np.zeros(found.shape[2])
         change[column] = step
         ends = [
-            aligner.joints(turned(rotations, sign * change[:NUM_ANGLES], aligner._axes), betas + sign * change[NUM_ANGLES:])
-            for sign in (1, -1)
+            aligner.joints(turned(rotations, way[:NUM_ANGLES], aligner._axes), betas + way[NUM_ANGLES:])
+            for way in (change, -change)
         ]
         # A turn also changes the surface's pose corrections, by a twentieth of the joint's way at most.
         loose = 4e-3 if 3 <= column < NUM_ANGLES else 1e-6
