@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 
@@ -42,6 +43,17 @@ def test_dictionary_survives_json_and_keeps_the_numbers() -> None:
     )
     for key in ("vertices", "joints", "keypoints_2d", "betas", "translation", "K", "box_xyxy"):
         np.testing.assert_allclose(values[key], getattr(hand, key), atol=1e-6)
+
+
+def test_a_hand_of_doubtful_joints_is_said_to_fit_less() -> None:
+    hand = tetrahedron_hand()
+    scores = [replace(hand, confidence=np.full(21, confidence)).fit_score for confidence in (0.0, 0.2, 0.6, 0.95, 1.0)]
+    assert 0 < scores[0] < 0.01 and scores[-1] > 0.9 and scores == sorted(scores)
+    # One lost joint of 21 is a doubt and not a verdict.
+    one_lost = np.full(21, 0.97)
+    one_lost[8] = 0.05
+    assert scores[1] < replace(hand, confidence=one_lost).fit_score < scores[-1]
+    assert hand.to_dict()["fit_score"] == round(hand.fit_score, 6)
 
 
 def test_mesh_for_viewers_keeps_volume_and_outward_faces() -> None:

@@ -193,13 +193,11 @@ def _label(args: argparse.Namespace) -> None:
     if args.copies < 0:
         raise HandMeshError(f"expected --copies of 0 or more, got {args.copies}")
     photos, is_flat = photos_of(args.photos, args.held_out, args.agree)
-    mano = load_mano(args.mano)
-    kept = write_pseudo_labelled(photos, args.out, mano, True, args.backgrounds, args.copies, is_flat)
+    kept = write_pseudo_labelled(photos, args.out, load_mano(args.mano), True, args.backgrounds, args.copies, is_flat)
     none = "" if kept.evaluation else " (no folder held any out: to train, give data.val_root=FOLDER)"
     print(
-        f"{args.out}: {kept.training} training samples ({kept.flat} labelled in the picture alone), "
-        f"{kept.copies} copies of them on other backgrounds, {kept.evaluation} evaluation samples{none}; "
-        f"left out: {kept.untrusted} that the teacher doubts, {kept.unfitted} that no hand fits"
+        f"{args.out}: {kept.training} training samples ({kept.flat} in 2D alone), {kept.copies} copies, "
+        f"{kept.evaluation} evaluation samples{none}; left out: {kept.untrusted} doubted, {kept.unfitted} unfitted"
     )
 
 

@@ -18,6 +18,7 @@ is the predictor's own (handmesh/inference/placement.py): the mesh is aligned to
 from __future__ import annotations
 
 import argparse
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ Array = NDArray[np.float64]
 #: Tip to knuckle over the finger's bones: at least the first is straight, at most the second is bent.
 STRAIGHT, BENT = 0.9, 0.7
 PICTURE_PX = 256
+#: A mesh fits where its joints lie within so many per cent of the box's side, on average.
+FITS = 5.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Row:
     tips_px: float
     keypoints_px: float
     has_wrong_finger: bool
-    presence: float
+    fit_score: float
 
 
 def straightness(joints: Array) -> Array:
@@ -95,15 +98,15 @@ def compare(
     return Row(
         group, off(np.asarray(hand.keypoints_2d, np.float64)), off(projected), pa, float(apart.mean()),
         float(apart[list(FINGERTIPS)].mean()), zoom * float(np.linalg.norm(own - label_px, axis=-1).mean()), wrong,
-        float(hand.score),
+        hand.fit_score,
     )  # fmt: skip
 
 
 def photo_rows(engine: Any, model: Any, photos: Any, size: int, padding: float, perspective: bool) -> list[Row]:
     """Figures of every photo, its crop made from the label."""
-    from handmesh.labeling.photo_sets import crop_for
     from handmesh.inference.placement import lift_hand
     from handmesh.io.images import read_image
+    from handmesh.labeling.photo_sets import crop_for
 
     rows = []
     for photo in photos:
@@ -132,7 +135,7 @@ def _partly(photo: Any, hand: Any, crop: CropTransform, known: NDArray[np.bool_]
     apart = zoom * np.linalg.norm(crop.apply_points_2d(projected) - crop.apply_points_2d(hand.keypoints_2d), axis=-1)
     return Row(
         photo.group, off(np.asarray(hand.keypoints_2d, np.float64)), off(projected), np.nan, float(apart.mean()),
-        float(apart[list(FINGERTIPS)].mean()), np.nan, False, float(hand.score),
+        float(apart[list(FINGERTIPS)].mean()), np.nan, False, hand.fit_score,
     )  # fmt: skip
 
 
@@ -172,6 +175,18 @@ def summarize(rows: list[Row]) -> dict[str, dict[str, float]]:
         names = [name for name in NAMES if all(name in values for values in table.values())]
         means = {name: float(np.nanmean([values[name] for values in table.values()])) for name in names}
         table["mean of groups"] = {"hands": len(rows), **means}
+    return table
+
+
+def reliability(rows: list[Row]) -> list[dict[str, float]]:
+    """Of hands by ``fit_score``: how many, the mean score, and the share whose mesh is within 5 % of the box."""
+    table = []
+    edges = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
+    for low, high in itertools.pairwise(edges):
+        part = [row for row in rows if low <= row.fit_score < high or (high == 1.0 == row.fit_score)]
+        if part:
+            scores, fits = [row.fit_score for row in part], [row.mesh < FITS for row in part]
+            table.append({"hands": len(part), "fit_score": float(np.mean(scores)), "fits": float(np.mean(fits))})
     return table
 
 
@@ -217,7 +232,11 @@ def main() -> None:
     tables: dict[str, Any] = {"checkpoint": str(args.checkpoint)}
     if args.photos:
         photos = [photo for photo in read_landmark_photos(args.photos) if photo.is_held_out or args.all_makers]
-        tables["held-out makers"] = summarize(photo_rows(engine, model, correct(photos, mano), *settings))
+        rows = photo_rows(engine, model, correct(photos, mano), *settings)
+        tables["held-out makers"] = summarize(rows)
+        tables["reliability"] = reliability(rows)
+        for entry in tables["reliability"]:
+            print("{hands:5.0f} hands of fit_score {fit_score:.2f}: {fits:.2f} fit".format(**entry))
     if args.teacher:
         photos = [photo for photo in teacher_photos(args.teacher) if photo.is_held_out and photo.is_trusted]
         tables["teacher's labels"] = summarize(photo_rows(engine, model, correct(photos, mano), *settings))

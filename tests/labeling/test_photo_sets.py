@@ -18,6 +18,7 @@ from handmesh.labeling.photo_sets import (
     HELD_OUT_SETS,
     LabelledPhoto,
     annotated_photos,
+    crop_for,
     list_unlabelled,
     readable,
     teacher_photos,
