@@ -21,8 +21,8 @@ from handmesh.models.checkpoint import load_checkpoint
 def options(tmp_path: Path, **changed: object) -> argparse.Namespace:
     values = {
         "pictures": [str(tmp_path / "pictures")], "weights": str(tmp_path / "lite0.pth"), "out": str(tmp_path / "out"),
-        "start": None, "minutes": 5.0, "steps": 6, "save_minutes": 5.0, "size": 32, "batch": 4, "rate": 2e-3,
-        "backbone": "fastvit_t8", "plain": True, "seed": 0,
+        "start": None, "minutes": 5.0, "steps": 6, "save_minutes": 5.0, "size": 64, "batch": 4, "rate": 2e-3,
+        "backbone": "fastvit_t8", "plain": False, "seed": 0,
     }  # fmt: skip
     return argparse.Namespace(**{**values, **changed})
 

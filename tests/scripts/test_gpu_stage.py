@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """
 model: {head: pooled, image_size: 64, width: 32}
 data: {source: mixture, mixture: {data/tiny: 1.0}, val_root: data/tiny, workers: 0}
-train: {batch_size: 2, steps: 1, validate_every: 1, pictures: 0, tensorboard: false, accelerate_cpu: false}
+train: {batch_size: 2, steps: 1, validate_every: 1, pictures: 0, tensorboard: false}
 """
 
 
