@@ -76,7 +76,8 @@ class DataConfig:
     #: "freihand" (a folder in FreiHAND's layout), "synthetic" (rendered as it goes, nothing on disk) or "mixture".
     source: str = "freihand"
     root: str = ""
-    #: Folders of a mixture and their weights; the folder "synthetic" is the renderer.
+    #: Folders of a mixture and their weights; the folder "synthetic" is the renderer, "negatives:FOLDER" a folder of
+    #: pictures without hands.
     mixture: dict[str, float] = field(default_factory=dict)
     #: Folder of the validation set; the evaluation split of ``root`` (of the mixture's first folder) when empty.
     val_root: str = ""

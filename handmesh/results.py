@@ -50,6 +50,10 @@ class Detection:
     keypoints_2d: FloatArray | None = None
 
 
+#: Of :attr:`Hand.fit_score` (scripts/experiments/mesh_fit.py prints how well it holds).
+_FIT_OFFSET, _FIT_SLOPE = 3.0, 7.0
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Hand:
     """One hand as a MANO mesh in the camera's frame (OpenCV: x right, y down, z forward), metres.
@@ -70,7 +74,7 @@ class Hand:
         joints: (21, 3) metres, order of :data:`handmesh.skeleton.JOINT_NAMES`.
         keypoints_2d: (21, 2) pixels of the full image; the centre of the first pixel is (0, 0).
         is_right: right or left hand.
-        score: 0..1, that there is a hand.
+        score: 0..1, that there is a hand; ``fit_score`` says whether the mesh fits it.
         faces: (1538, 3) vertex indices, outward for this hand (already flipped for a left one).
         global_orient: (3, 3) rotation of the wrist.
         hand_pose: (15, 3, 3) rotations of the finger joints relative to their parents, MANO order, mean included.
@@ -117,6 +121,17 @@ class Hand:
         """(21, 2) pixels of the full image: the mesh's ``joints`` projected by ``K``."""
         return project_points(self.joints, self.K).astype(np.float32)
 
+    @property
+    def fit_score(self) -> float:
+        """0..1, the probability that the hand's points lie within 5 % of its box of the true ones, on average.
+
+        A logistic function of the mean of -ln(confidence) over the joints, measured with the shipped weights on photos
+        of makers that they were not trained on (docs/evaluation.md). ``score`` says that there is a hand; this, that
+        the mesh fits it.
+        """
+        unsure = -np.log(np.clip(np.asarray(self.confidence, np.float64), 1e-3, 1.0)).mean()
+        return float(1 / (1 + np.exp(_FIT_SLOPE * unsure - _FIT_OFFSET)))
+
     def to_trimesh(self, color: tuple[int, int, int] | None = None) -> trimesh.Trimesh:
         """The mesh for files and 3D viewers: metres, y up and z towards the viewer (glTF's axes).
 
@@ -157,6 +172,7 @@ class Hand:
             "side": self.side,
             "is_right": bool(self.is_right),
             "score": float(self.score),
+            "fit_score": round(self.fit_score, 6),
             "box_xyxy": _plain(self.box_xyxy),
             "joint_names": list(JOINT_NAMES),
             "keypoints_2d": _plain(self.keypoints_2d),

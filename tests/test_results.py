@@ -88,6 +88,15 @@ def test_hands_compare_pickle_and_print_in_one_line() -> None:
 def test_the_meshs_joints_in_the_picture() -> None:
     hand = replace(tetrahedron_hand(), joints=np.tile([0.1, -0.2, 2.0], (21, 1)), K=np.diag([100.0, 100, 1]))
     np.testing.assert_allclose(hand.joints_2d, np.tile([5, -10], (21, 1)), atol=1e-6)
+def test_a_hand_of_doubtful_joints_is_said_to_fit_less() -> None:
+    hand = tetrahedron_hand()
+    scores = [replace(hand, confidence=np.full(21, confidence)).fit_score for confidence in (0.0, 0.2, 0.6, 0.95, 1.0)]
+    assert 0 < scores[0] < 0.01 and scores[-1] > 0.9 and scores == sorted(scores)
+    # One lost joint of 21 is a doubt and not a verdict.
+    one_lost = np.full(21, 0.97)
+    one_lost[8] = 0.05
+    assert scores[1] < replace(hand, confidence=one_lost).fit_score < scores[-1]
+    assert hand.to_dict()["fit_score"] == round(hand.fit_score, 6)
 
 
 def test_mesh_for_viewers_keeps_volume_and_outward_faces() -> None:

@@ -133,24 +133,24 @@ def _add_label(commands: argparse._SubParsersAction[CommandParser]) -> None:
     command.add_argument("--copies", type=int, default=0, metavar="N", help="of each hand on other backgrounds")
     command.add_argument("--backgrounds", metavar="DIR", help="photos for those, besides drawn scenes")
     command.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
+    command.add_argument("--held-out", metavar="YAML", help="with labels.jsonl: makers never trained on")
+    command.add_argument("--agree", metavar="C", help="with labels.jsonl: leave out what this network sees otherwise")
     command.set_defaults(run=_label)
 
 
 def _label(args: argparse.Namespace) -> None:
-    from handmesh.labeling.photo_sets import teacher_photos
+    from handmesh.labeling.agreement import photos_of
     from handmesh.labeling.pseudo_labels import write_pseudo_labelled
     from handmesh.mano.arrays import load_mano
 
     if args.copies < 0:
         raise HandMeshError(f"expected --copies of 0 or more, got {args.copies}")
-    kept = write_pseudo_labelled(
-        teacher_photos(args.photos), args.out, load_mano(args.mano), True, args.backgrounds, args.copies
-    )
+    photos, is_flat = photos_of(args.photos, args.held_out, args.agree)
+    kept = write_pseudo_labelled(photos, args.out, load_mano(args.mano), True, args.backgrounds, args.copies, is_flat)
     none = "" if kept.evaluation else " (no folder held any out: to train, give data.val_root=FOLDER)"
     print(
-        f"{args.out}: {kept.training} training samples, {kept.copies} copies of them on other backgrounds, "
-        f"{kept.evaluation} evaluation samples{none}; left out: "
-        f"{kept.untrusted} that the teacher doubts, {kept.unfitted} that no hand fits"
+        f"{args.out}: {kept.training} training samples ({kept.flat} in 2D alone), {kept.copies} copies, "
+        f"{kept.evaluation} evaluation samples{none}; left out: {kept.untrusted} doubted, {kept.unfitted} unfitted"
     )
 
 

@@ -129,7 +129,7 @@ class Predictions:
 
     def matrix(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
         """K (3, 3) for pictures of this size."""
-        from handmesh.inference.predictor import camera_matrix
+        from handmesh.inference.arguments import camera_matrix
 
         calibration = self._view.calibration
         K = None if calibration is None else calibration.matrix(image.shape[1], image.shape[0])

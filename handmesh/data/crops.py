@@ -47,7 +47,7 @@ def crop_sample(
 
     image (S, S, 3) uint8 RGB; K_crop (3, 3); joints (21, 3), vertices (778, 3) m; keypoints_2d (21, 2) crop
     pixels; global_orient (3, 3), hand_pose (15, 3, 3), betas (10,), meaningful when has_mano; visibility
-    (21,); has_mano, presence, is_right (as shown in the crop) float32 0 or 1; index int64.
+    (21,); has_mano, has_3d, presence, is_right (as shown in the crop) float32 0 or 1; index int64.
     with_image: cut the picture out too; else the whole picture stands under image.
     """
     present = bool(sample["presence"])
@@ -64,6 +64,7 @@ def crop_sample(
         "betas": sample["betas"],
         "visibility": sample["visibility"],
         "has_mano": sample["has_mano"],
+        "has_3d": present and sample.get("has_3d", True),
         "presence": present,
         "is_right": bool(sample["is_right"]) != crop.is_mirrored,
     }

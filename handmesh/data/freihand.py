@@ -47,7 +47,8 @@ class Annotations:
     """What the JSON files of one split say about its n unique hands.
 
     K (n, 3, 3) pixels; scale (n,) m; joints (n, 21, 3), vertices (n, 778, 3) float32 m, camera frame; mano
-    (n, 61) or None.
+    (n, 61) or None; has_3d (n,) bool: what is only labelled in the picture has False, its joints stand at any depth
+    on the rays of their keypoints and its vertices mean nothing; None where all are labelled in space (FreiHAND).
     """
 
     K: np.ndarray
@@ -55,6 +56,7 @@ class Annotations:
     joints: np.ndarray
     vertices: np.ndarray
     mano: np.ndarray | None
+    has_3d: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.K)
@@ -86,7 +88,18 @@ def load_annotations(root: str | Path, split: str) -> Annotations:
         joints=arrays["xyz"].astype(np.float32),
         vertices=arrays["verts"].astype(np.float32),
         mano=arrays.get("mano"),
+        has_3d=_read_has_3d(root / f"{split}_has_3d.json", len(arrays["K"])),
     )
+
+
+def _read_has_3d(path: Path, count: int) -> np.ndarray | None:
+    """The side file of sets that hold hands labelled in the picture alone; FreiHAND has none."""
+    if not path.is_file():
+        return None
+    flags = read_json_array(path, ())
+    if len(flags) != count:
+        raise HandMeshError(f"expected {count} entries in {path}, as many as in the other files, got {len(flags)}")
+    return flags > 0.5
 
 
 def read_picture(path: Path, grey: bool = False) -> np.ndarray:
@@ -182,7 +195,8 @@ class FreiHandDataset:
         if not 0 <= index < len(self):
             raise IndexError(f"expected an index in 0..{len(self) - 1}, got {index}")
         hand, notes = index % self.unique, self.annotations
-        has_mano = self._mano is not None
+        has_3d = notes.has_3d is None or bool(notes.has_3d[hand])
+        has_mano = self._mano is not None and has_3d
         identity = np.eye(3, dtype=np.float32)
         mano = {
             "global_orient": identity,
@@ -197,6 +211,7 @@ class FreiHandDataset:
             "vertices": notes.vertices[hand],
             **mano,
             "has_mano": has_mano,
+            "has_3d": has_3d,
             "scale": float(notes.scale[hand]),
             "is_right": True,
             "presence": True,
@@ -208,9 +223,9 @@ class FreiHandDataset:
         """One image and its labels, before cropping.
 
         image (H, W, 3) uint8 RGB; K (3, 3); joints (21, 3), vertices (778, 3) m, camera frame; global_orient
-        (3, 3), hand_pose (15, 3, 3) absolute matrices, betas (10,), all only meaningful when has_mano; scale
-        m; mask (H, W) bool or None; is_right, presence, visibility (21,), index. Raises HandMeshError naming
-        a bad image.
+        (3, 3), hand_pose (15, 3, 3) absolute matrices, betas (10,), all only meaningful when has_mano; has_3d:
+        whether joints and vertices are labels (else only the joints' places in the picture are); scale m; mask (H, W)
+        bool or None; is_right, presence, visibility (21,), index. Raises HandMeshError naming a bad image.
         """
         labels = self.labels(index)
         path = image_path(self.root, self.split, self.file_index(index))

@@ -53,6 +53,7 @@ class FreiHandWriter:
                 "choose another folder or delete that one"
             )
         self._entries: list[Entries] = []
+        self._has_3d: list[int] = []
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -65,11 +66,15 @@ class FreiHandWriter:
         entries = sample_entries(sample, self._mean)
         write_pictures(self.root, self.split, len(self), sample)
         self._entries.append(entries)
+        self._has_3d.append(int(sample.get("has_3d", True)))
         return len(self) - 1
 
     def close(self) -> None:
         """Write the JSON files; the split is complete from here on. Without a sample there is no split: no files."""
         if self._entries:
+            if not all(self._has_3d):
+                with atomic_path(self.root / f"{self.split}_has_3d.json") as part:
+                    part.write_text(json.dumps(self._has_3d), encoding="utf-8")
             write_annotations(self.root, self.split, self._entries)
 
     def __enter__(self) -> FreiHandWriter:

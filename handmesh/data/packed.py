@@ -26,7 +26,7 @@ from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import atomic_path, user_path
 
 _MAGIC = b"HMPACK1\n"
-_LABELS = ("K", "scale", "joints", "vertices", "mano")
+_LABELS = ("K", "scale", "joints", "vertices", "mano", "has_3d")
 _BLOCK = 64  # images decoded ahead, and the unit of checksums
 
 
@@ -178,5 +178,5 @@ def _decoded(dataset: FreiHandDataset, with_bar: bool) -> Iterator[np.ndarray]:
 
 def _annotation_bytes(root: Path, split: str) -> dict[str, int]:
     """Sizes of the annotation files that are there: a cheap sign that they are those that were packed."""
-    paths = {key: root / f"{split}_{key}.json" for key in REQUIRED[split]}
+    paths = {key: root / f"{split}_{key}.json" for key in (*REQUIRED[split], "has_3d")}
     return {key: path.stat().st_size for key, path in paths.items() if path.is_file()}

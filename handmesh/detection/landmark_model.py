@@ -75,16 +75,28 @@ class LandmarkModel:
         points, space = (results[k].reshape(21, 3).astype(np.float64) for k in (0, 3))
         right = float(results[2].ravel()[0])
         return Landmarks(
-            crop.invert_points_2d(points[:, :2] - 0.5), crop.invert_points_3d(_in_space(points, space)),
+            crop.invert_points_2d(points[:, :2] - 0.5),
+            crop.invert_points_3d(combine_heads(points[:, :2], points[:, 2] / _DEPTH_UNIT, space)),
             float(results[1].ravel()[0]), 1.0 - right if mirror else right,
         )  # fmt: skip
 
 
-def _in_space(points: NDArray[np.float64], space: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(21, 3) metres about their middle, from the points of the picture (21, 3) crop pixels and those in space (21, 3).
+def combine_heads(
+    points: NDArray[np.float64], depths: NDArray[np.float64], world: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The joints of :class:`Landmarks` from the outputs of both heads.
 
-    Seen from so far away that rays are parallel, as both heads see the hand."""
-    points, space = points - points.mean(0), space - space.mean(0)
-    metres = np.linalg.norm(space[:, :2]) / max(float(np.linalg.norm(points[:, :2])), 1e-9)
-    depth = _SPACE_SHARE * space[:, 2] + _PICTURE_SHARE * metres * points[:, 2] / _DEPTH_UNIT
-    return np.concatenate([metres * points[:, :2], depth[:, None]], axis=1)
+    Seen from so far away that rays are parallel, as both heads see the hand.
+
+    Args:
+        points: (21, 2) pixels of any picture.
+        depths: (21,) of the head in the picture, in the same pixels (as MediaPipe gives its ``z``).
+        world: (21, 3) of the head in space, metres.
+
+    Returns:
+        (21, 3) metres about their middle, camera axes.
+    """
+    points, depths, world = points - points.mean(0), depths - depths.mean(), world - world.mean(0)
+    metres = np.linalg.norm(world[:, :2]) / max(float(np.linalg.norm(points)), 1e-9)
+    depth = _SPACE_SHARE * world[:, 2] + _PICTURE_SHARE * metres * depths
+    return np.concatenate([metres * points, depth[:, None]], axis=1)

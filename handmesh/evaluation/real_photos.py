@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 
 from handmesh.evaluation.metrics import auc
 from handmesh.geometry.alignment import point_errors, similarity_align
-from handmesh.geometry.camera import intrinsics_from_fov
-from handmesh.geometry.crop import CropTransform, box_around, roll_of
 from handmesh.io.images import read_image
 from handmesh.labeling.landmark_correction import TeacherTerms
-from handmesh.labeling.photo_sets import LabelledPhoto
+from handmesh.labeling.photo_sets import LabelledPhoto, crop_for
 from handmesh.results import Hand
 
 if TYPE_CHECKING:
@@ -96,23 +94,6 @@ def in_teacher_terms(results: Sequence[RealResult], terms: TeacherTerms | None) 
         )
         for one in results
     ]  # fmt: skip
-
-
-def crop_for(
-    photo: LabelledPhoto, width: int, height: int, size: int, padding: float, perspective: bool = True
-) -> CropTransform:
-    """The upright crop around a label's keypoints, mirrored for a left hand."""
-    known = photo.keypoints_2d[np.isfinite(photo.keypoints_2d).all(-1)]
-    both = np.isfinite(photo.keypoints_2d[[0, 9]]).all()
-    roll = roll_of(photo.keypoints_2d) if both else 0.0
-    return CropTransform.from_box(
-        box_around(known, padding, roll),
-        intrinsics_from_fov(width, height),
-        size,
-        roll,
-        mirror=photo.is_right is False,
-        perspective=perspective,
-    )
 
 
 def evaluate_real(

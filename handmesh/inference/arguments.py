@@ -1,4 +1,4 @@
-"""What callers of the predictor say besides the picture: boxes and sides, checked and in one form.
+"""What callers of the predictor say besides the picture: boxes, sides and the camera, checked and in one form.
 
 Every function raises HandMeshError for what it cannot take.
 """
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.errors import HandMeshError
+from handmesh.geometry.camera import DEFAULT_FOV_DEG, intrinsics_from_fov
 from handmesh.results import Detection
 
 FloatArray = NDArray[np.floating[Any]]
@@ -76,6 +77,23 @@ def box_places(
     return [
         Detection(box, None if side is None else bool(side), 1.0) for box, side in zip(array, is_right, strict=True)
     ]
+
+
+def camera_matrix(
+    image: NDArray[np.uint8], K: FloatArray | None = None, fov_deg: float | None = None
+) -> NDArray[np.float64]:
+    """K (3, 3): the one given, or one of that field of view over the longer side, or of DEFAULT_FOV_DEG."""
+    if K is None:
+        fov_deg = DEFAULT_FOV_DEG if fov_deg is None else fov_deg
+        if not 0 < fov_deg < 180:
+            raise HandMeshError(
+                f"expected fov_deg, the field of view over the longer side, between 0 and 180 degrees, got {fov_deg}"
+            )
+        return intrinsics_from_fov(image.shape[1], image.shape[0], fov_deg)
+    matrix = as_numbers(K)
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
+        raise HandMeshError(f"expected K as a (3, 3) matrix with positive focal lengths in pixels, got {K!r}")
+    return matrix
 
 
 def as_numbers(values: Any) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ import numpy as np
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import fit_translation, weak_perspective_to_translation
 from handmesh.geometry.crop import CropTransform, box_around, mirror_pose
+from handmesh.inference.keypoint_alignment import KeypointAligner
 from handmesh.mano.hand_model import HandModel
 from handmesh.results import Hand
 from handmesh.skeleton import HAND_LENGTH_RANGE_M, ROOT_JOINT
@@ -33,8 +34,17 @@ class Estimate(NamedTuple):
     right: float
 
 
-def lift_hand(output: EngineOutput, index: int, crop: CropTransform, model: HandModel) -> Estimate:
-    """Row ``index`` of the network's answer, from the crop's frame into the camera's."""
+def lift_hand(
+    output: EngineOutput, index: int, crop: CropTransform, model: HandModel, aligner: KeypointAligner | None = None
+) -> Estimate:
+    """Row ``index`` of the network's answer, from the crop's frame into the camera's.
+
+    Args:
+        crop: what the network saw. model: the hand model.
+        aligner: moves the mesh onto the network's own keypoints first; None leaves it as the network has it.
+    """
+    if aligner is not None:
+        output, index = align_row(output, index, crop, model, aligner), 0
     is_right = not crop.is_mirrored
     K = np.asarray(crop.K, np.float64)
     joints = crop.invert_points_3d(output.joints[index])
@@ -81,6 +91,23 @@ def check_hand_length(length_m: float | None) -> None:
             f"expected a hand length between {low} and {high} metres, got {length_m:g}; measure from the crease "
             "of the wrist to the tip of the middle finger"
         )
+def align_row(
+    output: EngineOutput, index: int, crop: CropTransform, model: HandModel, aligner: KeypointAligner
+) -> EngineOutput:
+    """Row ``index`` of the network's answer as an answer of one row, its mesh moved onto its keypoints."""
+    row = type(output)(*(part[index : index + 1] for part in output))
+    K = np.asarray(crop.K_crop, np.float64)
+    keypoints, confidence = row.keypoints_2d[0], row.confidence[0].astype(np.float64)
+    start = fit_translation(row.joints[0], keypoints, K, np.maximum(confidence, 0.01))
+    if not np.isfinite(start).all() or row.joints[0, :, 2].min() + start[2] < DEPTH_RANGE_M[0]:
+        return row
+    rotations, betas, _ = aligner(row.rotations[0], row.betas[0], keypoints, confidence, K, start, crop.size)
+    # The crop shows every hand as a right one.
+    vertices, joints = model.pose(True, rotations[0], rotations[1:], betas)
+    return row._replace(
+        vertices=vertices[None], joints=joints[None], rotations=rotations[None].astype(np.float32),
+        betas=betas[None].astype(np.float32),
+    )  # fmt: skip
 
 
 def resize_hand(hand: Hand, length_m: float | None, model: HandModel) -> Hand:

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.detection import HandDetector
-from handmesh.errors import HandMeshError
-from handmesh.geometry.camera import DEFAULT_FOV_DEG, intrinsics_from_fov
 from handmesh.geometry.crop import CropSettings, CropTransform, box_around, roll_of
-from handmesh.inference.arguments import as_numbers, box_places, for_each, one_side
+from handmesh.inference.arguments import box_places, camera_matrix, for_each, one_side
+from handmesh.inference.duplicates import drop_duplicates
 from handmesh.inference.engines.warm_start import may_start_quickly, remember, start_quickly
+from handmesh.inference.keypoint_alignment import KeypointAligner
 from handmesh.inference.placement import Estimate, check_hand_length, lift_hand, resize_hand
 from handmesh.inference.stage_clock import StageClock
 from handmesh.io.fork import is_forked
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from handmesh.inference.engines.base import Engine
 
 FloatArray = NDArray[np.floating[Any]]
-#: A hand whose 21 points lie on average this near to a better hand's, in sides of its box, is the same hand.
-DUPLICATE_DISTANCE = 0.2
 
 
 class HandMeshPredictor:
@@ -54,6 +52,7 @@ class HandMeshPredictor:
         detector: HandDetector | None = None,
         presence_threshold: float = 0.5,
         transfer: HandModelTransfer | None = None,
+        align: bool = True,
     ) -> None:
         """Compose a predictor; :meth:`from_pretrained` is the usual way.
 
@@ -64,9 +63,11 @@ class HandMeshPredictor:
             detector: None for a :class:`HandDetector`.
             presence_threshold: the network's probability from which a place shows a hand.
             transfer: to the hand model of the results, where that is another one.
+            align: move each mesh onto the network's keypoints (keypoint_alignment.py); it may be changed at any time.
         """
         self.engine, self.crop, self.presence_threshold = engine, crop, presence_threshold
         self.model = HandModel(mano)
+        self.align, self._aligner = align, KeypointAligner(mano)
         self.detector = detector or HandDetector()
         self.transfer = transfer
         self._origin: dict[str, Any] | None = None
@@ -282,7 +283,8 @@ class HandMeshPredictor:
         with clock("network"):
             output = self.engine(pictures)
         with clock("place"):
-            found = iter([lift_hand(output, index, crop, self.model) for index, crop in enumerate(crops)])
+            aligner = self._aligner if self.align else None
+            found = iter([lift_hand(output, index, crop, self.model, aligner) for index, crop in enumerate(crops)])
             return [
                 next(found) if place.is_right is not None else _likelier(next(found), next(found)) for place in places
             ]
@@ -295,42 +297,10 @@ class HandMeshPredictor:
         )  # fmt: skip
 
 
-def camera_matrix(
-    image: NDArray[np.uint8], K: FloatArray | None = None, fov_deg: float | None = None
-) -> NDArray[np.float64]:
-    """K (3, 3): the one given, or one of that field of view over the longer side, or of DEFAULT_FOV_DEG."""
-    if K is None:
-        fov_deg = DEFAULT_FOV_DEG if fov_deg is None else fov_deg
-        if not 0 < fov_deg < 180:
-            raise HandMeshError(
-                f"expected fov_deg, the field of view over the longer side, between 0 and 180 degrees, got {fov_deg}"
-            )
-        return intrinsics_from_fov(image.shape[1], image.shape[0], fov_deg)
-    matrix = as_numbers(K)
-    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
-        raise HandMeshError(f"expected K as a (3, 3) matrix with positive focal lengths in pixels, got {K!r}")
-    return matrix
-
-
 def place_of(hand: Hand) -> Detection:
     """Where to crop to see this hand again: the square around its points, turned upright."""
     roll = roll_of(hand.keypoints_2d)
     return Detection(box_around(hand.keypoints_2d, rotation_deg=roll), hand.is_right, hand.score, roll)
-
-
-def drop_duplicates(hands: list[Hand], distance: float = DUPLICATE_DISTANCE) -> list[Hand]:
-    """Leave out hands whose points lie on those of one earlier in the list."""
-    kept: list[Hand] = []
-    for hand in hands:
-        if not any(points_apart(hand, other) < distance for other in kept):
-            kept.append(hand)
-    return kept
-
-
-def points_apart(hand: Hand, other: Hand) -> float:
-    """Mean distance of corresponding points of two hands, in sides of the larger box."""
-    side = max(hand.box_xyxy[2] - hand.box_xyxy[0], other.box_xyxy[2] - other.box_xyxy[0], 1.0)
-    return float(np.linalg.norm(hand.keypoints_2d - other.keypoints_2d, axis=-1).mean() / side)
 
 
 def _likelier(right: Estimate, left: Estimate) -> Estimate:

@@ -17,15 +17,11 @@ from numpy.typing import NDArray
 from handmesh.detection.tiling import Window, search_rounds
 from handmesh.errors import HandMeshError
 from handmesh.geometry.crop import box_around, roll_of
+from handmesh.inference.arguments import camera_matrix
+from handmesh.inference.duplicates import DUPLICATE_DISTANCE, points_apart
 from handmesh.inference.hand_filter import HandSteadier
 from handmesh.inference.placement import Estimate, check_hand_length
-from handmesh.inference.predictor import (
-    DUPLICATE_DISTANCE,
-    FloatArray,
-    HandMeshPredictor,
-    camera_matrix,
-    points_apart,
-)
+from handmesh.inference.predictor import FloatArray, HandMeshPredictor
 from handmesh.inference.stage_clock import StageClock
 from handmesh.io.calibration import CameraCalibration
 from handmesh.io.frames import IterableSource

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from handmesh.errors import HandMeshError
+from handmesh.geometry.camera import intrinsics_from_fov
+from handmesh.geometry.crop import CropTransform, box_around, roll_of
 from handmesh.io.files import atomic_path, cache_dir
 from handmesh.io.images import is_photo, read_image
 from handmesh.io.npz import read_npz
@@ -58,6 +60,7 @@ class LabelledPhoto:
         is_right: right hand in the picture as it is; None where the set does not say.
         disagreement: of the teacher's looks (detection/teacher.py), as a share of the hand; 0 for annotations.
         fov_deg: what the photo is taken to span over its longer side.
+        has_depth: whether the joints' depths may be trained on; else only the keypoints are.
     """
 
     path: Path
@@ -68,6 +71,7 @@ class LabelledPhoto:
     is_right: bool | None
     disagreement: float = 0.0
     fov_deg: float = CUT_OUT_FOV_DEG
+    has_depth: bool = True
 
     @property
     def is_trusted(self) -> bool:
@@ -174,6 +178,23 @@ def with_border(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
     a picture, and the teacher is better with a blurred wall than with black beyond the edge."""
     pad = max(image.shape[:2]) // 4
     return np.pad(image, ((pad, pad), (pad, pad), (0, 0)), mode="edge"), pad
+
+
+def crop_for(
+    photo: LabelledPhoto, width: int, height: int, size: int, padding: float, perspective: bool = True
+) -> CropTransform:
+    """The upright crop around a label's keypoints, mirrored for a left hand."""
+    known = photo.keypoints_2d[np.isfinite(photo.keypoints_2d).all(-1)]
+    both = np.isfinite(photo.keypoints_2d[[0, 9]]).all()
+    roll = roll_of(photo.keypoints_2d) if both else 0.0
+    return CropTransform.from_box(
+        box_around(known, padding, roll),
+        intrinsics_from_fov(width, height),
+        size,
+        roll,
+        mirror=photo.is_right is False,
+        perspective=perspective,
+    )
 
 
 def annotated_photos(root: str | Path) -> list[LabelledPhoto]:

@@ -39,23 +39,27 @@ PICTURE_PADDING = 2.0
 #: Fits further than this from the teacher are left out.
 MAX_ERROR_MM = 9.0
 MAX_ERROR_2D = 0.04
+#: Where the joints of a sample stand that is labelled in the picture alone.
+FLAT_DEPTH_M = 0.5
 _CHUNK = 256
 
 
 @dataclass(frozen=True)
 class Kept:
-    """How many photos became samples, how many more are copies, and how many were left out and why."""
+    """How many photos became samples, how many more are copies, how many of the training samples are labelled in the
+    picture alone, and how many were left out and why."""
 
     training: int
     evaluation: int
     untrusted: int
     unfitted: int
     copies: int = 0
+    flat: int = 0
 
 
 def write_pseudo_labelled(
     photos: Sequence[LabelledPhoto], out: str | os.PathLike[str], arrays: ManoArrays, progress: bool = True,
-    backgrounds: str | os.PathLike[str] | None = None, copies: int = 0,
+    backgrounds: str | os.PathLike[str] | None = None, copies: int = 0, keep_flat: bool = False,
 ) -> Kept:
     """Fit every trusted photo and write the good fits to the folder ``out`` in FreiHAND's layout.
 
@@ -63,6 +67,8 @@ def write_pseudo_labelled(
         photos: with 2D and 3D labels and a known side, as :func:`teacher_photos` gives them.
         backgrounds: a folder of photos for the copies' scenes, besides drawn ones.
         copies: of each training photo whose hand can be cut out, on other backgrounds.
+        keep_flat: keep training photos that some hand fits in the picture though not in space, or whose depth is
+            known to be wrong (``has_depth``), with labels in the picture alone.
 
     Raises:
         HandMeshError: no photo is left or fits, no such folder of backgrounds, or ``out`` holds a data set already.
@@ -72,7 +78,7 @@ def write_pseudo_labelled(
     if not trusted:
         raise HandMeshError("expected photos with trusted labels, got none; look at the photos that were given")
     counts = {False: 0, True: 0}
-    copied = 0
+    copied = flat = 0
     mean, scenes, rng = arrays.hands_mean, Backgrounds(0, backgrounds), np.random.default_rng(0)
     folder = Path(out)
     with FreiHandWriter(folder, "training", mean) as training, FreiHandWriter(folder, "evaluation", mean) as evaluation:
@@ -81,7 +87,12 @@ def write_pseudo_labelled(
             chunk = trusted[start : start + _CHUNK]
             fits = _fit(arrays, chunk)
             for i, photo in enumerate(chunk):
-                if fits.error_mm[i] > MAX_ERROR_MM or fits.error_2d[i] > MAX_ERROR_2D:
+                if fits.error_2d[i] > MAX_ERROR_2D:
+                    continue
+                if fits.error_mm[i] > MAX_ERROR_MM or not photo.has_depth:
+                    if keep_flat and not photo.is_held_out:
+                        training.add(flat_sample(arrays, photo))
+                        flat += 1
                     continue
                 sample = make_sample(arrays, photo, fits, i)
                 writers[photo.is_held_out].add(sample)
@@ -89,13 +100,14 @@ def write_pseudo_labelled(
                 for copy in on_backgrounds(sample, arrays, scenes, 0 if photo.is_held_out else copies, rng):
                     training.add(copy)
                     copied += 1
-    written = counts[False] + counts[True]
+    written = counts[False] + counts[True] + flat
     if not written:
         raise HandMeshError(
             f"expected photos that the hand model fits, got none of {len(trusted)} with trusted labels; "
             "give photos in which hands are larger and sharper"
         )
-    return Kept(counts[False], counts[True], len(photos) - len(trusted), len(trusted) - written, copied)
+    counts[False] += flat
+    return Kept(counts[False], counts[True], len(photos) - len(trusted), len(trusted) - written, copied, flat)
 
 
 def correct(photos: Sequence[LabelledPhoto], arrays: ManoArrays) -> list[LabelledPhoto]:
@@ -120,15 +132,11 @@ def make_sample(arrays: ManoArrays, photo: LabelledPhoto, fits: FittedHands, ind
     The picture is a plain square cut-out round the hand, mirrored for a left hand; the camera's field of view is
     assumed (the photo's fov_deg), and the hand stands where its joints meet the teacher's points.
     """
-    image = read_image(photo.path)
-    height, width = image.shape[:2]
-    K = intrinsics_from_fov(width, height, photo.fov_deg)
-    box = box_around(photo.keypoints_2d, PICTURE_PADDING)
-    crop = CropTransform.from_box(box, K, PICTURE_SIZE, mirror=not photo.is_right, perspective=False)
+    image, crop = _cut_out(photo)
     vertices, joints = pose_vertices(arrays, fits.global_orient[index], fits.hand_pose[index], fits.betas[index])
     translation = fit_translation(joints, crop.apply_points_2d(photo.keypoints_2d), crop.K_crop)
     return {
-        "image": crop.apply_image(image, border=cv2.BORDER_REPLICATE),
+        "image": image,
         "K": crop.K_crop,
         "joints": joints + translation,
         "vertices": vertices + translation,
@@ -138,6 +146,36 @@ def make_sample(arrays: ManoArrays, photo: LabelledPhoto, fits: FittedHands, ind
         "is_right": True,
         "presence": True,
     }
+
+
+def flat_sample(arrays: ManoArrays, photo: LabelledPhoto) -> dict[str, Any]:
+    """A sample labelled in the picture alone: ``has_3d`` False, joints on their keypoints' rays at one depth."""
+    image, crop = _cut_out(photo)
+    pixels = crop.apply_points_2d(photo.keypoints_2d)
+    rays = np.concatenate([pixels, np.ones((len(pixels), 1))], axis=1) @ np.linalg.inv(crop.K_crop).T
+    joints = FLAT_DEPTH_M * rays
+    return {
+        "image": image,
+        "K": crop.K_crop,
+        "joints": joints,
+        "vertices": np.tile(joints.mean(0), (len(arrays.v_template), 1)),
+        "global_orient": np.eye(3),
+        "hand_pose": np.tile(np.eye(3), (15, 1, 1)),
+        "betas": np.zeros(10),
+        "is_right": True,
+        "presence": True,
+        "has_3d": False,
+    }
+
+
+def _cut_out(photo: LabelledPhoto) -> tuple[NDArray[np.uint8], CropTransform]:
+    """The stored picture (PICTURE_SIZE, PICTURE_SIZE, 3) of a photo, shown as a right hand, and how it was cropped."""
+    image = read_image(photo.path)
+    height, width = image.shape[:2]
+    K = intrinsics_from_fov(width, height, photo.fov_deg)
+    box = box_around(photo.keypoints_2d, PICTURE_PADDING)
+    crop = CropTransform.from_box(box, K, PICTURE_SIZE, mirror=not photo.is_right, perspective=False)
+    return crop.apply_image(image, border=cv2.BORDER_REPLICATE), crop
 
 
 def _fit(arrays: ManoArrays, photos: Sequence[LabelledPhoto]) -> FittedHands:

@@ -16,8 +16,8 @@ from torch import Tensor
 from handmesh.geometry.alignment import similarity_align
 from handmesh.geometry.rotation import axis_angle_to_matrix, matrix_to_rotation_6d, rotation_6d_to_matrix
 from handmesh.mano.arrays import ManoArrays
+from handmesh.mano.joint_layer import JointLayer
 from handmesh.mano.joint_limits import joint_axes, pose_limits
-from handmesh.mano.layer import ManoLayer
 from handmesh.skeleton import FINGERTIP_VERTICES, ROOT_JOINT
 
 #: The palm: joints that hardly move against one another, for a first orientation.
@@ -59,7 +59,7 @@ def fit_hands(
         keypoints_2d: (B, 21, 2) pixels of any picture; scale and shift are solved in closed form (weak perspective).
         steps: iterations; 250 take about 40 seconds for 500 hands on two cores.
     """
-    layer = ManoLayer(arrays)
+    layer = JointLayer(arrays)
     target = torch.as_tensor(np.asarray(joints), dtype=torch.float32)
     target = target - target[:, ROOT_JOINT : ROOT_JOINT + 1]
     pixels = torch.as_tensor(np.asarray(keypoints_2d), dtype=torch.float32)
@@ -72,7 +72,7 @@ def fit_hands(
     for _ in range(steps):
         optimizer.zero_grad(set_to_none=True)
         orient, hand_pose = pose.rotations()
-        _, found = layer(orient, hand_pose, pose.betas)
+        found = layer(orient, hand_pose, pose.betas)
         residual_3d, residual_2d = _residuals(found, target, pixels)
         # Sums over the batch, so that one hand's fit does not depend on the others'.
         loss = (_WEIGHT_3D * residual_3d.mean(-1) + _WEIGHT_2D * residual_2d.mean(-1)).sum()
@@ -82,7 +82,7 @@ def fit_hands(
         schedule.step()
     with torch.no_grad():
         orient, hand_pose = pose.rotations()
-        _, found = layer(orient, hand_pose, pose.betas)
+        found = layer(orient, hand_pose, pose.betas)
         _, residual_2d = _residuals(found, target, pixels)
     aligned, _ = similarity_align(found.numpy(), target.numpy(), allow_reflection=False)
     error_mm = 1000 * np.linalg.norm(aligned - target.numpy(), axis=-1).mean(-1)
@@ -132,10 +132,10 @@ def _residuals(found: Tensor, target: Tensor, pixels: Tensor) -> tuple[Tensor, T
     return residual_3d, residual_2d
 
 
-def _first_orientation(layer: ManoLayer, target: Tensor) -> Tensor:
+def _first_orientation(layer: JointLayer, target: Tensor) -> Tensor:
     """(B, 3, 3) that lays the resting palm onto the target's palm (Kabsch)."""
     eye = torch.eye(3)
-    _, rest = layer(eye[None], eye.expand(1, 15, 3, 3), torch.zeros(1, 10))
+    rest = layer(eye[None], eye.expand(1, 15, 3, 3), torch.zeros(1, 10))
     source = (rest[:, _PALM] - rest[:, _PALM].mean(1, keepdim=True)).expand(len(target), -1, -1)
     goal = target[:, _PALM] - target[:, _PALM].mean(1, keepdim=True)
     u, _, vt = torch.linalg.svd(goal.transpose(1, 2) @ source)

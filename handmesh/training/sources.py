@@ -6,6 +6,7 @@ from typing import Any
 
 from handmesh.config import Config
 from handmesh.data.loading import MixtureSource, SampleSource
+from handmesh.data.negatives import NegativePictures
 from handmesh.data.packed import open_split
 from handmesh.errors import HandMeshError
 from handmesh.mano.arrays import ManoArrays
@@ -15,6 +16,8 @@ VALIDATION_SEED = 1_000_003
 SOURCES = ("freihand", "synthetic", "mixture")
 #: In a mixture, the name of the renderer among the folders.
 RENDERED = "synthetic"
+#: And the beginning of the name of a folder of pictures without hands: "negatives:FOLDER".
+NEGATIVES = "negatives:"
 
 
 def make_sources(config: Config, mano: ManoArrays) -> tuple[SampleSource, SampleSource]:
@@ -54,6 +57,8 @@ def _mixture(config: Config, mano: ManoArrays) -> SampleSource:
     sources = [
         _rendered(config, mano, config.seed, data.negatives, data.left_hands)
         if name == RENDERED
+        else NegativePictures(name.removeprefix(NEGATIVES), config.seed)
+        if name.startswith(NEGATIVES)
         else _folder(name, "training", mano)
         for name in data.mixture
     ]
@@ -63,7 +68,7 @@ def _mixture(config: Config, mano: ManoArrays) -> SampleSource:
 def _first_folder(config: Config) -> str:
     if config.data.source == "freihand":
         return config.data.root
-    folders = [name for name in config.data.mixture if name != RENDERED]
+    folders = [name for name in config.data.mixture if name != RENDERED and not name.startswith(NEGATIVES)]
     return folders[0] if config.data.source == "mixture" and folders else ""
 
 

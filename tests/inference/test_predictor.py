@@ -15,9 +15,10 @@ from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import DEFAULT_FOV_DEG, intrinsics_from_fov, project_points
 from handmesh.geometry.crop import CropSettings, CropTransform, box_around, mirror_pose, roll_of
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
+from handmesh.inference.duplicates import drop_duplicates
 from handmesh.inference.engines.base import EngineOutput
 from handmesh.inference.placement import resize_hand
-from handmesh.inference.predictor import HandMeshPredictor, drop_duplicates
+from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.inference.tracker import HandTracker
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from handmesh.errors import HandMeshError
-from handmesh.evaluation.real_photos import crop_for, evaluate_real, format_rows, in_teacher_terms, summarize
+from handmesh.evaluation.real_photos import evaluate_real, format_rows, in_teacher_terms, summarize
 from handmesh.io.images import write_image
 from handmesh.labeling import photo_sets
 from handmesh.labeling.landmark_correction import teacher_terms
@@ -18,6 +18,7 @@ from handmesh.labeling.photo_sets import (
     HELD_OUT_SETS,
     LabelledPhoto,
     annotated_photos,
+    crop_for,
     list_unlabelled,
     readable,
     teacher_photos,

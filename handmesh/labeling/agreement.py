@@ -1,0 +1,82 @@
+"""The labelled photos of a folder, and a second opinion: those whose side a network sees otherwise are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from handmesh.io.images import read_image
+from handmesh.labeling.held_out import read_held_out
+from handmesh.labeling.landmark_files import landmark_folders, read_landmark_photos
+from handmesh.labeling.photo_sets import LabelledPhoto, crop_for, teacher_photos
+
+if TYPE_CHECKING:
+    from handmesh.inference.engines.base import Engine
+
+#: A hand whose other side's points lie nearer to the label by this share of its box has the wrong side.
+MARGIN = 0.02
+
+
+def photos_of(
+    root: str | Path, held_out: str | Path | None = None, checkpoint: str | Path | None = None
+) -> tuple[list[LabelledPhoto], bool]:
+    """The labelled photos of a folder, and whether their labels came with them.
+
+    Photos that come with landmarks (labels.jsonl) need no model to be run, but are one view's output, whose depth may
+    be dropped where a hand does not fit it. Others are labelled by the teacher.
+
+    Args:
+        root: a folder of photos, or of folders of photos.
+        held_out: with landmarks, a YAML file of makers that are never trained on; the project's own when None.
+        checkpoint: with landmarks, a network whose side each photo must have (:func:`agreed`).
+
+    Raises:
+        HandMeshError: no photo, a damaged label file, or a model that cannot be had.
+    """
+    if not landmark_folders(root):
+        return teacher_photos(root), False
+    photos = read_landmark_photos(root, read_held_out(held_out) if held_out else None)
+    if checkpoint is not None:
+        from handmesh.inference.engines.factory import make_engine
+        from handmesh.models.checkpoint import load_checkpoint
+
+        net, header = load_checkpoint(checkpoint)
+        padding = float(header["config"]["data"]["crop_padding"])
+        photos = agreed(make_engine(net), photos, net.config.image_size, padding)
+    return photos, True
+
+
+def agreed(
+    engine: Engine, photos: Sequence[LabelledPhoto], size: int, padding: float, progress: bool = True
+) -> list[LabelledPhoto]:
+    """The photos whose side a network agrees on.
+
+    It sees each hand as the label shows it, and mirrored: the label's own side must be called a right hand (as which
+    every crop shows its hand), and its keypoints may not lie farther from the label's than the other side's.
+
+    Args:
+        engine: runs the network. photos: with known side and all 21 keypoints.
+        size, padding: of the network's crops, in pixels and over the hand's box.
+    """
+    kept = []
+    for photo in tqdm(photos, desc="comparing sides", disable=not progress):
+        image = read_image(photo.path)
+        crop = crop_for(photo, image.shape[1], image.shape[0], size, padding)
+        picture = crop.apply_image(image)
+        output = engine(np.stack([picture, picture[:, ::-1]]))
+        label = crop.apply_points_2d(photo.keypoints_2d)
+        mirrored = output.keypoints_2d[1] * [-1, 1] + [size - 1, 0]
+        own, other = (_apart(points, label) for points in (output.keypoints_2d[0], mirrored))
+        if output.is_right[0] > 0.5 and other >= own - MARGIN:
+            kept.append(photo)
+    return kept
+
+
+def _apart(points: NDArray[np.floating], label: NDArray[np.floating]) -> float:
+    """Mean distance over the label's box."""
+    return float(np.linalg.norm(points - label, axis=-1).mean() / np.ptp(label, axis=0).max())

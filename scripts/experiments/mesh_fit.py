@@ -1,0 +1,256 @@
+#!/usr/bin/env python3
+"""Does the mesh lie on the hand? The figures by which the shipped weights are steered, of one checkpoint.
+
+scripts/experiments/mesh_fit.py --checkpoint default --photos GATHERED --teacher REAL --annotated REAL --data SYNTH
+
+Of photos of held-out makers (folders with labels.jsonl: handmesh/labeling/landmark_files.py), maker by maker:
+  2D keypoints, 2D mesh   mean distance of the network's keypoints, and of the placed mesh's joints, to the labels, in
+                          per cent of the side of the label's box (labels corrected to the hand model's joints)
+  PA                      mm to the label's points in space, proper rotations
+  mesh px, tips px        mesh joints to the network's own keypoints, in pixels of a crop of 256; fingertips alone
+  fingers                 per cent of hands with a finger (thumb left out) that is straight by the label and not by the
+                          mesh, or the other way round; fingers that are neither in the label do not count
+The same of the held-out photos of REAL by the teacher's labels (sign-digits and webcam-crops), of its annotated ones,
+and of the rendered evaluation split of SYNTH against its truth; crops as in training (upright, padded). The placement
+is the predictor's own (handmesh/inference/placement.py): the mesh is aligned to the keypoints, unless --no-align.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handmesh.errors import run_door
+from handmesh.geometry.alignment import similarity_align
+from handmesh.geometry.camera import project_points
+from handmesh.geometry.crop import CropTransform, box_around, roll_of
+from handmesh.skeleton import FINGERS, FINGERTIPS
+
+Array = NDArray[np.float64]
+#: Tip to knuckle over the finger's bones: at least the first is straight, at most the second is bent.
+STRAIGHT, BENT = 0.9, 0.7
+PICTURE_PX = 256
+#: A mesh fits where its joints lie within so many per cent of the box's side, on average.
+FITS = 5.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One hand's figures; see the script's description."""
+
+    group: str
+    keypoints: float
+    mesh: float
+    pa_mm: float
+    mesh_px: float
+    tips_px: float
+    keypoints_px: float
+    has_wrong_finger: bool
+    fit_score: float
+
+
+def straightness(joints: Array) -> Array:
+    """(4,) tip to knuckle over the length of the bones between, of the four fingers of joints (21, 3)."""
+    found = []
+    for name in ("index", "middle", "ring", "little"):
+        points = joints[list(FINGERS[name])]
+        found.append(np.linalg.norm(points[3] - points[0]) / np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
+    return np.array(found)
+
+
+def has_wrong_finger(joints: Array, label: Array) -> bool:
+    """Whether a finger is straight by the label and bent by the joints, or the other way round."""
+    theirs, ours = straightness(label), straightness(joints)
+    middle = (STRAIGHT + BENT) / 2
+    return bool(((theirs >= STRAIGHT) & (ours < middle)).any() or ((theirs <= BENT) & (ours > middle)).any())
+
+
+def compare(
+    group: str, hand: Any, crop: CropTransform, keypoints: Array, joints: Array | None, label_px: Array
+) -> Row:
+    """The figures of one placed hand.
+
+    Args:
+        hand: of the predictor. crop: what the network saw.
+        keypoints: (21, 2) the label, pixels of the picture; joints: (21, 3) metres, any origin, or None.
+        label_px: (21, 2) the label's keypoints in crop pixels.
+    """
+    side = float(np.ptp(keypoints, axis=0).max())
+    projected = project_points(np.asarray(hand.joints, np.float64), np.asarray(hand.K, np.float64))
+    zoom = PICTURE_PX / crop.size
+    own = crop.apply_points_2d(np.asarray(hand.keypoints_2d, np.float64))
+    apart = zoom * np.linalg.norm(crop.apply_points_2d(projected) - own, axis=-1)
+    pa, wrong = np.nan, False
+    if joints is not None:
+        aligned, _ = similarity_align(np.asarray(hand.joints, np.float64), joints, allow_reflection=False)
+        pa = 1000 * float(np.linalg.norm(aligned - joints, axis=-1).mean())
+        wrong = has_wrong_finger(np.asarray(hand.joints, np.float64), joints)
+
+    def off(points: Array) -> float:
+        return 100 * float(np.linalg.norm(points - keypoints, axis=-1).mean()) / side
+
+    return Row(
+        group, off(np.asarray(hand.keypoints_2d, np.float64)), off(projected), pa, float(apart.mean()),
+        float(apart[list(FINGERTIPS)].mean()), zoom * float(np.linalg.norm(own - label_px, axis=-1).mean()), wrong,
+        hand.fit_score,
+    )  # fmt: skip
+
+
+def photo_rows(engine: Any, model: Any, photos: Any, size: int, padding: float, perspective: bool) -> list[Row]:
+    """Figures of every photo, its crop made from the label."""
+    from handmesh.inference.placement import lift_hand
+    from handmesh.io.images import read_image
+    from handmesh.labeling.photo_sets import crop_for
+
+    rows = []
+    for photo in photos:
+        image = read_image(photo.path)
+        crop = crop_for(photo, image.shape[1], image.shape[0], size, padding, perspective)
+        hand = lift_hand(engine(crop.apply_image(image)[None]), 0, crop, *model).hand
+        known = np.isfinite(photo.keypoints_2d).all(-1)
+        if not known.all():
+            rows.append(_partly(photo, hand, crop, known))
+            continue
+        joints = photo.joints if photo.has_depth else None
+        label_px = crop.apply_points_2d(photo.keypoints_2d)
+        rows.append(compare(photo.group, hand, crop, photo.keypoints_2d, joints, label_px))
+    return rows
+
+
+def _partly(photo: Any, hand: Any, crop: CropTransform, known: NDArray[np.bool_]) -> Row:
+    """Of a photo in which not all 21 points are annotated: the others take the prediction's place, with no error."""
+    side = float(np.ptp(photo.keypoints_2d[known], axis=0).max())
+    projected = project_points(np.asarray(hand.joints, np.float64), np.asarray(hand.K, np.float64))
+
+    def off(points: Array) -> float:
+        return 100 * float(np.linalg.norm(points[known] - photo.keypoints_2d[known], axis=-1).mean()) / side
+
+    zoom = PICTURE_PX / crop.size
+    apart = zoom * np.linalg.norm(crop.apply_points_2d(projected) - crop.apply_points_2d(hand.keypoints_2d), axis=-1)
+    return Row(
+        photo.group, off(np.asarray(hand.keypoints_2d, np.float64)), off(projected), np.nan, float(apart.mean()),
+        float(apart[list(FINGERTIPS)].mean()), np.nan, False, hand.fit_score,
+    )  # fmt: skip
+
+
+def rendered_rows(engine: Any, model: Any, dataset: Any, size: int, padding: float, perspective: bool) -> list[Row]:
+    """Figures of every sample of a set in FreiHAND's layout."""
+    from handmesh.inference.placement import lift_hand
+
+    rows = []
+    for index in range(len(dataset)):
+        sample = dataset.sample(index)
+        joints = np.asarray(sample["joints"], np.float64)
+        pixels = project_points(joints, sample["K"])
+        roll = roll_of(pixels)
+        crop = CropTransform.from_box(
+            box_around(pixels, padding, roll), sample["K"], size, roll, perspective=perspective
+        )  # fmt: skip
+        hand = lift_hand(engine(crop.apply_image(sample["image"])[None]), 0, crop, *model).hand
+        rows.append(compare("rendered", hand, crop, pixels, joints, crop.apply_points_2d(pixels)))
+    return rows
+
+
+NAMES = ("keypoints", "mesh", "pa_mm", "mesh_px", "tips_px", "keypoints_px", "wrong_fingers")
+
+
+def summarize(rows: list[Row]) -> dict[str, dict[str, float]]:
+    """Group by group the means, and ``mean of groups`` where there are several."""
+    table = {}
+    for group in sorted({row.group for row in rows}):
+        part = [row for row in rows if row.group == group]
+        columns = {name: np.array([getattr(row, name) for row in part]) for name in NAMES[:-1]}
+        values = {name: float(np.nanmean(column)) for name, column in columns.items() if np.isfinite(column).any()}
+        labelled = [row for row in part if np.isfinite(row.pa_mm)]
+        wrong = [row.has_wrong_finger for row in labelled]
+        values["wrong_fingers"] = 100 * float(np.mean(wrong)) if wrong else np.nan
+        table[group] = {"hands": len(part), **values}
+    if len(table) > 1:
+        names = [name for name in NAMES if all(name in values for values in table.values())]
+        means = {name: float(np.nanmean([values[name] for values in table.values()])) for name in names}
+        table["mean of groups"] = {"hands": len(rows), **means}
+    return table
+
+
+def reliability(rows: list[Row]) -> list[dict[str, float]]:
+    """Of hands by ``fit_score``: how many, the mean score, and the share whose mesh is within 5 % of the box."""
+    table = []
+    edges = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
+    for low, high in itertools.pairwise(edges):
+        part = [row for row in rows if low <= row.fit_score < high or (high == 1.0 == row.fit_score)]
+        if part:
+            scores, fits = [row.fit_score for row in part], [row.mesh < FITS for row in part]
+            table.append({"hands": len(part), "fit_score": float(np.mean(scores)), "fits": float(np.mean(fits))})
+    return table
+
+
+def show(table: dict[str, dict[str, float]]) -> str:
+    """The table as text."""
+    heads = ("2D keyp. %", "2D mesh %", "PA mm", "mesh px", "tips px", "keyp. px", "fingers %")
+    lines = [f"{'group':24s} {'hands':>5s}" + "".join(f" {head:>10s}" for head in heads)]
+    for group, values in table.items():
+        cells = "".join(f" {values[name]:10.2f}" if name in values else f" {'-':>10s}" for name in NAMES)
+        lines.append(f"{group:24s} {values['hands']:5.0f}{cells}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", default="default")
+    parser.add_argument("--photos", metavar="DIR", help="folders with labels.jsonl")
+    parser.add_argument("--teacher", metavar="DIR", help="folder with sign-digits/ and webcam-crops/ in it")
+    parser.add_argument("--annotated", metavar="DIR", help="folder with annotated/ in it")
+    parser.add_argument("--data", metavar="ROOT", help="rendered set in FreiHAND's layout")
+    parser.add_argument("--all-makers", action="store_true", help="also those that are trained on")
+    parser.add_argument("--padding", type=float, help="side of the crop over the hand's box; default: the checkpoint's")
+    parser.add_argument("--no-align", action="store_true", help="the mesh as the network has it")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    from handmesh.data.packed import open_split
+    from handmesh.evaluation.report import write_json
+    from handmesh.inference.engines.factory import make_engine
+    from handmesh.inference.keypoint_alignment import KeypointAligner
+    from handmesh.labeling.landmark_files import read_landmark_photos
+    from handmesh.labeling.photo_sets import annotated_photos, readable, teacher_photos
+    from handmesh.labeling.pseudo_labels import correct
+    from handmesh.mano.arrays import load_mano
+    from handmesh.mano.hand_model import HandModel
+    from handmesh.models.checkpoint import load_checkpoint
+
+    mano = load_mano("open")
+    net, header = load_checkpoint(args.checkpoint, mano)
+    data = header["config"]["data"]
+    settings = net.config.image_size, args.padding or float(data["crop_padding"]), bool(data["perspective"])
+    engine, model = make_engine(net), (HandModel(mano), None if args.no_align else KeypointAligner(mano))
+    tables: dict[str, Any] = {"checkpoint": str(args.checkpoint)}
+    if args.photos:
+        photos = [photo for photo in read_landmark_photos(args.photos) if photo.is_held_out or args.all_makers]
+        rows = photo_rows(engine, model, correct(photos, mano), *settings)
+        tables["held-out makers"] = summarize(rows)
+        tables["reliability"] = reliability(rows)
+        for entry in tables["reliability"]:
+            print("{hands:5.0f} hands of fit_score {fit_score:.2f}: {fits:.2f} fit".format(**entry))
+    if args.teacher:
+        photos = [photo for photo in teacher_photos(args.teacher) if photo.is_held_out and photo.is_trusted]
+        tables["teacher's labels"] = summarize(photo_rows(engine, model, correct(photos, mano), *settings))
+    if args.annotated:
+        annotated = readable(annotated_photos(args.annotated))
+        tables["annotated"] = summarize(photo_rows(engine, model, annotated, *settings))
+    if args.data:
+        tables["rendered"] = summarize(rendered_rows(engine, model, open_split(args.data, "evaluation"), *settings))
+    for name, table in tables.items():
+        if isinstance(table, dict):
+            print(f"\n{name}:\n{show(table)}")
+    if args.json:
+        write_json(args.json, tables)
+
+
+if __name__ == "__main__":
+    run_door(main)
