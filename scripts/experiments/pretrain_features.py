@@ -88,7 +88,7 @@ def load_teacher(weights: str) -> nn.Module:
     stored = torch.load(weights, weights_only=True)
     whole = timm.create_model(TEACHER)
     names = whole.state_dict()
-    pairs = zip(stored.values(), names.values(), strict=False)
+    pairs = zip(stored.values(), names.values())
     if len(stored) != len(names) or any(a.shape != b.shape for a, b in pairs):
         raise HandMeshError(f"expected the weights of {TEACHER} in {weights}, got {len(stored)} other tensors")
     flat = dict(zip(names, stored.values(), strict=True))
