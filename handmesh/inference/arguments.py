@@ -57,9 +57,9 @@ def box_places(
     array = array[None] if array.shape == (4,) else array
     if array.ndim != 2 or array.shape[1] != 4 or not np.isfinite(array).all() or (array[:, :2] >= array[:, 2:]).any():
         raise HandMeshError(f"expected boxes as (N, 4) finite numbers x0 < x1, y0 < y1 in pixels, got {_brief(boxes)}")
-    if (array[:, 2:] - array[:, :2]).max(axis=1).min() < 1:
+    if np.abs(array).max() <= 1:
         raise HandMeshError(
-            f"expected boxes in pixels, got one of less than a pixel: {_brief(boxes)}; multiply shares by width, height"
+            f"expected boxes in pixels, got shares of one: {_brief(boxes)}; multiply them by width and height"
         )
     height, width = shape[:2]
     for box in array:

@@ -89,7 +89,7 @@ def check_hand_length(length_m: float | None) -> None:
     if length_m is not None and not low <= length_m <= high:
         raise HandMeshError(
             f"expected a hand length between {low} and {high} metres, got {length_m:g}; measure from the crease "
-            "of the wrist to the tip of the middle finger"
+            "of the wrist to the tip of the middle finger (18.5 cm are 0.185)"
         )
 def align_row(
     output: EngineOutput, index: int, crop: CropTransform, model: HandModel, aligner: KeypointAligner

@@ -16,7 +16,7 @@ def test_boxes_and_sides_in_every_form() -> None:
         ([box, box], [True, None], [True, None]), (np.array([box]), [np.bool_(True)], [True]), ([], None, []),
         (np.zeros((0, 4)), [], []),
     ):  # fmt: skip
-        places = box_places(boxes, sides)  # type: ignore[arg-type]
+        places = box_places(boxes, sides, (64, 64, 3))  # type: ignore[arg-type]
         assert [place.is_right for place in places] == expected
         assert all(np.array_equal(place.box_xyxy, box) for place in places)
 
@@ -26,7 +26,7 @@ def test_boxes_and_sides_in_every_form() -> None:
 )
 def test_boxes_that_are_none(boxes: object) -> None:
     with pytest.raises(HandMeshError, match="expected"):
-        box_places(boxes, None)  # type: ignore[arg-type]
+        box_places(boxes, None, (64, 64, 3))  # type: ignore[arg-type]
 
 
 def test_one_entry_a_picture() -> None:
