@@ -151,14 +151,14 @@ class Budget:
             raise Refused(f"more than {MAX_BYTES >> 20} MB of arrays")
 
 
-def dense(value: Any, budget: Budget, depth: int = 1) -> np.ndarray | None:
+def dense_array(value: Any, budget: Budget, depth: int = 1) -> np.ndarray | None:
     """A plain array of an entry, None for what is no array."""
     if depth > _MAX_DEPTH:
         raise Refused("arrays inside arrays, deeper than a MANO file has them")
     if isinstance(value, Array):
         return value.value
     if isinstance(value, Chumpy):
-        return dense(value.state.get("x"), budget, depth + 1)
+        return dense_array(value.state.get("x"), budget, depth + 1)
     if isinstance(value, Select):
         return _select(value, budget, depth + 1)
     if isinstance(value, Sparse):
@@ -169,7 +169,7 @@ def dense(value: Any, budget: Budget, depth: int = 1) -> np.ndarray | None:
 
 
 def _select(value: Select, budget: Budget, depth: int) -> np.ndarray:
-    source, chosen = (dense(value.state.get(key), budget, depth) for key in ("a", "idxs"))
+    source, chosen = (dense_array(value.state.get(key), budget, depth) for key in ("a", "idxs"))
     shape = value.state.get("preferred_shape")
     if source is None or chosen is None or not isinstance(shape, tuple | list):
         raise Refused("a chumpy Select without its parts")
@@ -186,7 +186,7 @@ def _sparse(value: Sparse, budget: Budget, depth: int) -> np.ndarray:
     """Compressed columns to a dense matrix; every index is checked before it is used."""
     state = value.state
     shape = state.get("_shape", state.get("shape"))
-    data, rows, starts = (dense(state.get(key), budget, depth) for key in ("data", "indices", "indptr"))
+    data, rows, starts = (dense_array(state.get(key), budget, depth) for key in ("data", "indices", "indptr"))
     if data is None or rows is None or starts is None or not isinstance(shape, tuple) or len(shape) != 2:
         raise Refused("a sparse matrix without its parts")
     height, width = (int(n) if isinstance(n, int | np.integer) else -1 for n in shape)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from handmesh.errors import HandMeshError
-from handmesh.mano.pickle_objects import Array, Budget, Dtype, Name, Object, Refused, dense, look_up
+from handmesh.mano.pickle_objects import Array, Budget, Dtype, Name, Object, Refused, dense_array, look_up
 
 MAX_FILE_BYTES = 16 * 2**20  # the original has 3.8 MB, 11 MB with everything dense
 MAX_STEPS = 20_000  # the original takes a few hundred
@@ -165,7 +165,7 @@ def read_mano_pickle(path: str | Path) -> dict[str, np.ndarray]:
         content = _Machine(budget).run(data)
         if not isinstance(content, dict):
             raise Refused("something else than a dictionary of names")
-        arrays = {key: dense(value, budget) for key, value in content.items()}
+        arrays = {key: dense_array(value, budget) for key, value in content.items()}
     except Refused as refusal:
         raise _error(path, str(refusal)) from None
     except (MemoryError, RecursionError) as error:

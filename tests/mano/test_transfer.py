@@ -153,7 +153,9 @@ def test_shipped_weights_give_hands_of_a_mano_file(
 
     asked = []
 
-    def load(kind: type, path: str, device: str, engine: str, arrays: ManoArrays, *_: object, keep: bool) -> Network:
+    def load(
+        kind: type, path: str, device: str, engine: str, arrays: ManoArrays, threads: int, keep: bool, trust: bool
+    ) -> Network:
         asked.append((arrays.fingerprint(), keep))
         detector = SimpleNamespace(detect=lambda image: [Detection(hand.box_xyxy, True, 0.9)])
         return Network(None, arrays, CropSettings(), detector)  # type: ignore[arg-type]
