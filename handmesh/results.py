@@ -191,7 +191,8 @@ class Hand:
             "K": _plain(self.K),
             "units": {
                 "joints": "m", "vertices": "m", "translation": "m", "keypoints_2d": "px", "joints_2d": "px",
-                "box_xyxy": "px", "rotations": "unit quaternions x y z w", "frame": "camera: x right, y down, z forward",
+                "box_xyxy": "px", "rotations": "unit quaternions x y z w",
+                "frame": "camera: x right, y down, z forward",
             },
         }  # fmt: skip
         return values if mesh else {key: value for key, value in values.items() if key not in ("vertices", "faces")}

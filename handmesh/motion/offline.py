@@ -92,7 +92,7 @@ def smooth_live(recording: Recording) -> Recording:
                 ("global_orient", to_quaternion(shown.global_orient)), ("hand_pose", to_quaternion(shown.hand_pose)),
             ):  # fmt: skip
                 columns[name].append(value)
-        arrays = {name: np.asarray(values, np.float64) for name, values in columns.items()}
+        arrays: dict[str, Any] = {name: np.asarray(values, np.float64) for name, values in columns.items()}
         for name in ("global_orient", "hand_pose"):
             arrays[name] = continuous_signs(arrays[name])
         parts.append(replace(rows, **arrays))

@@ -162,10 +162,16 @@ def recording_of(header: RecordingHeader, frames: Sequence[RecordedFrame]) -> Re
         before = {row["track_id"]: {name: row[name] for name in _ROTATIONS} for row in here}
         rows += here
         frame_rows += [place] * len(here)
-    tables = [
-        {name: np.asarray([each[name] for each in some], column.dtype).reshape(-1, *column.shape)
-         for name, column in columns.items()}
-        for some, columns in (([{name: getattr(frame, name) for name in FRAME_COLUMNS} for frame in frames],
-                               FRAME_COLUMNS), (rows, HAND_COLUMNS))
-    ]  # fmt: skip
-    return Recording(header, *tables_from_columns(*tables, np.asarray(frame_rows, np.int64), HandMeshError))
+    plain_frames = [{name: getattr(frame, name) for name in FRAME_COLUMNS} for frame in frames]
+    tables = tables_from_columns(
+        _stacked(plain_frames, FRAME_COLUMNS), _stacked(rows, HAND_COLUMNS), np.asarray(frame_rows, np.int64),
+        HandMeshError,
+    )  # fmt: skip
+    return Recording(header, *tables)
+
+
+def _stacked(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:
+    return {
+        name: np.asarray([row[name] for row in rows], column.dtype).reshape(-1, *column.shape)
+        for name, column in columns.items()
+    }

@@ -369,7 +369,8 @@ def test_a_run_taken_up_in_the_middle_gives_what_one_run_gives(open_mano: ManoAr
         states.append(json.dumps(whole.state()))
     for cut in (1, 18, 25):
         predictor, hands = world()
-        rest = list(HandTracker(predictor, smoothing=False).run(Clip(hands), skip=cut, state=json.loads(states[cut - 1])))
+        state = json.loads(states[cut - 1])
+        rest = list(HandTracker(predictor, smoothing=False).run(Clip(hands), skip=cut, state=state))
         assert len(rest) == 40 - cut
         for one, other in zip(frames[cut:], rest, strict=True):
             assert one.ids == other.ids and one.timestamp_s == other.timestamp_s
