@@ -17,6 +17,7 @@ _PUBLIC: dict[str, str] = {
     "HandMeshError": "handmesh.errors",
     "HandMeshPredictor": "handmesh.inference.predictor",
     "HandTracker": "handmesh.inference.tracker",
+    "Recording": "handmesh.motion.recording",
     "draw_hands": "handmesh.rendering.overlay",
     "load_mano": "handmesh.mano.arrays",
     "read_image": "handmesh.io.images",
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from handmesh.io.images import read_image as read_image
     from handmesh.io.images import write_image as write_image
     from handmesh.mano.arrays import load_mano as load_mano
+    from handmesh.motion.recording import Recording as Recording
     from handmesh.rendering.overlay import draw_hands as draw_hands
     from handmesh.results import Detection as Detection
     from handmesh.results import Hand as Hand

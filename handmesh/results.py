@@ -14,20 +14,22 @@ from numpy.typing import NDArray
 
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import project_points
-from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np, matrix_to_axis_angle_np
+from handmesh.geometry.quaternion import to_matrix, to_quaternion
 from handmesh.skeleton import JOINT_NAMES
 
 if TYPE_CHECKING:
     import trimesh
 
+    from handmesh.geometry.joint_angles import JointAngles
+
 FloatArray = NDArray[np.floating[Any]]
 
 #: Colours of a right and a left hand's mesh, sRGB.
 RIGHT_COLOR, LEFT_COLOR = (120, 180, 250), (250, 175, 105)
-#: Shapes of the numbers in a hand's dictionary; None where the hand model decides. Rotations are axis-angle there.
+#: Shapes of the numbers in a hand's dictionary; None where the hand model decides. Rotations are quaternions there.
 _DICT_SHAPES: dict[str, tuple[int | None, ...]] = {
     "box_xyxy": (4,), "keypoints_2d": (21, 2), "confidence": (21,), "joints": (21, 3), "vertices": (None, 3),
-    "global_orient": (3,), "hand_pose": (15, 3), "betas": (None,), "translation": (3,), "K": (3, 3),
+    "global_orient": (4,), "hand_pose": (15, 4), "betas": (None,), "translation": (3,), "K": (3, 3),
 }  # fmt: skip
 
 
@@ -84,6 +86,8 @@ class Hand:
         box_xyxy: (4,) pixels of the full image, around the hand.
         confidence: (21,) 0..1 for each joint.
         scale: the true hand's size over the size that the network guessed, 1 where the true one is not known.
+        track_id: the same number for the same hand in every frame; None where frames do not follow one another.
+        is_predicted: not seen in this frame, but interpolated between others.
     """
 
     vertices: FloatArray
@@ -100,6 +104,8 @@ class Hand:
     box_xyxy: FloatArray
     confidence: FloatArray = field(default_factory=lambda: np.ones(len(JOINT_NAMES), np.float32))
     scale: float = 1.0
+    track_id: int | None = None
+    is_predicted: bool = False
 
     def __repr__(self) -> str:
         x, y, z = (f"{value:.3f}" for value in self.joints[0])
@@ -163,12 +169,24 @@ class Hand:
         _ = mesh.vertex_normals
         return mesh
 
+    def joint_angles(self) -> dict[str, JointAngles]:
+        """Flexion, abduction and twist of the 15 finger joints by name, degrees from the flat hand.
+
+        Positive flexion is towards the palm, positive abduction towards the thumb (of the thumb: away from the palm);
+        the same for right and left hands. :mod:`handmesh.geometry.joint_angles` has the definition and the inverse.
+        """
+        from handmesh.geometry.joint_angles import named_angles
+
+        return named_angles(self.hand_pose, self.is_right)
+
     def to_dict(self, mesh: bool = True) -> dict[str, Any]:
-        """Everything as plain numbers for JSON: metres, pixels, axis-angle in radians; :meth:`from_dict` reads it.
+        """Everything as plain numbers for JSON: metres, pixels, quaternions x y z w; :meth:`from_dict` reads it.
 
         Without ``mesh``, vertices and faces are left out: the hand model makes them of the parameters.
         """
         values: dict[str, Any] = {
+            "track_id": self.track_id,
+            "is_predicted": bool(self.is_predicted),
             "side": self.side,
             "is_right": bool(self.is_right),
             "score": float(self.score),
@@ -181,15 +199,16 @@ class Hand:
             "joints": _plain(self.joints),
             "vertices": _plain(self.vertices),
             "faces": np.asarray(self.faces).tolist(),
-            "global_orient": _plain(matrix_to_axis_angle_np(self.global_orient)),
-            "hand_pose": _plain(matrix_to_axis_angle_np(self.hand_pose)),
+            "global_orient": _plain(to_quaternion(self.global_orient)),
+            "hand_pose": _plain(to_quaternion(self.hand_pose)),
             "betas": _plain(self.betas),
             "translation": _plain(self.translation),
             "scale": float(self.scale),
             "K": _plain(self.K),
             "units": {
                 "joints": "m", "vertices": "m", "translation": "m", "keypoints_2d": "px", "joints_2d": "px",
-                "box_xyxy": "px", "rotations": "axis-angle, rad", "frame": "camera: x right, y down, z forward",
+                "box_xyxy": "px", "rotations": "unit quaternions x y z w",
+                "frame": "camera: x right, y down, z forward",
             },
         }  # fmt: skip
         return values if mesh else {key: value for key, value in values.items() if key not in ("vertices", "faces")}
@@ -203,14 +222,20 @@ class Hand:
         """
         numbers = {key: _read(values, key, shape) for key, shape in _DICT_SHAPES.items()}
         for key in ("global_orient", "hand_pose"):
-            numbers[key] = axis_angle_to_matrix_np(numbers[key]).astype(np.float32)
+            numbers[key] = _rotations(key, numbers[key])
         faces = _read(values, "faces", (None, 3)).astype(np.int32)
         if faces.size and (faces.min() < 0 or faces.max() >= len(numbers["vertices"])):
             raise _wrong("faces", f"numbers of {len(numbers['vertices'])} vertices", f"{faces.min()}..{faces.max()}")
         if not isinstance(values.get("is_right"), bool):
             raise _wrong("is_right", "true or false", repr(values.get("is_right")))
         score, scale = (float(_read(values, key, ())) for key in ("score", "scale"))
-        return cls(is_right=values["is_right"], score=score, scale=scale, faces=faces, **numbers)
+        track_id, is_predicted = values.get("track_id"), values.get("is_predicted", False)
+        if not (track_id is None or isinstance(track_id, int)) or not isinstance(is_predicted, bool):
+            raise _wrong("track_id", "a whole number or null", repr(track_id))
+        return cls(
+            is_right=values["is_right"], score=score, scale=scale, faces=faces, track_id=track_id,
+            is_predicted=is_predicted, **numbers,
+        )  # fmt: skip
 
 
 def _plain(values: FloatArray) -> Any:
@@ -231,6 +256,12 @@ def _read(values: Mapping[str, Any], key: str, shape: tuple[int | None, ...]) ->
     if not fits or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
         raise _wrong(key, wanted, f"shape {array.shape} of {array.dtype}" if array.dtype.kind in "fiu" else "others")
     return array.astype(np.float64 if key == "score" else np.float32) if key != "faces" else array
+
+
+def _rotations(key: str, quaternions: NDArray[Any]) -> NDArray[np.float32]:
+    if (np.abs(np.linalg.norm(quaternions, axis=-1) - 1) > 1e-3).any():
+        raise _wrong(key, "quaternions of length 1", "others")
+    return to_matrix(quaternions).astype(np.float32)
 
 
 def _wrong(key: str, expected: str, found: str) -> HandMeshError:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from handmesh.errors import HandMeshError
+from handmesh.geometry.quaternion import to_matrix
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
 from handmesh.results import Detection, Hand
 from handmesh.skeleton import (
@@ -41,10 +42,8 @@ def tetrahedron_hand() -> Hand:
 def test_dictionary_survives_json_and_keeps_the_numbers() -> None:
     hand = tetrahedron_hand()
     values = json.loads(json.dumps(hand.to_dict()))
-    np.testing.assert_allclose(values["global_orient"], [0.1, 0.2, 0.3], atol=1e-6)
-    np.testing.assert_allclose(
-        axis_angle_to_matrix_np(np.array(values["hand_pose"])), hand.hand_pose, atol=2e-6
-    )
+    for key in ("global_orient", "hand_pose"):
+        np.testing.assert_allclose(to_matrix(np.array(values[key])), getattr(hand, key), atol=5e-6)
     for key in ("vertices", "joints", "keypoints_2d", "betas", "translation", "K", "box_xyxy"):
         np.testing.assert_allclose(values[key], getattr(hand, key), atol=1e-6)
 
@@ -52,8 +51,11 @@ def test_dictionary_survives_json_and_keeps_the_numbers() -> None:
 def test_a_hand_comes_back_from_its_dictionary() -> None:
     hand = tetrahedron_hand()
     copy = Hand.from_dict(json.loads(json.dumps(hand.to_dict())))
+    assert (copy.track_id, copy.is_predicted) == (hand.track_id, hand.is_predicted)
     for item in fields(Hand):
-        np.testing.assert_allclose(getattr(copy, item.name), getattr(hand, item.name), atol=2e-6, err_msg=item.name)
+        if item.name not in ("track_id", "is_predicted"):
+            values, known = getattr(copy, item.name), getattr(hand, item.name)
+            np.testing.assert_allclose(values, known, atol=5e-6, err_msg=item.name)
     # From then on nothing changes any more.
     assert Hand.from_dict(copy.to_dict()).to_dict() == copy.to_dict()
     assert copy.side == "right" and copy.to_dict()["side"] == "right"

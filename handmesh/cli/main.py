@@ -24,7 +24,8 @@ examples:
   handmesh doctor                                  what is here, what is missing, how to mend it
   handmesh webcam                                  the camera live; a clip it renders itself where there is none
   handmesh webcam --camera calib.yaml --hand-length 18.5
-  handmesh video clip.mp4 --output out.mp4
+  handmesh video clip.mp4 --output out.mp4 --recording out.jsonl
+  handmesh convert out.jsonl --output hands.glb    the recording as animation: .glb, .bvh; or .npz, .csv
   handmesh predict photos/ --output out/           overlay, meshes and numbers of every photo
   handmesh predict hand.jpg --view                 the same, then its meshes in a 3D window to be turned
   handmesh app                                     a web page on this machine: photo in, mesh out
@@ -66,7 +67,7 @@ def _build_parser() -> argparse.ArgumentParser:
     for name, door in _WHOLE_DOORS.items():
         commands.add_parser(name, help=door.about)
     for add in (
-        _add_synth, _add_label, _add_train, _add_adapt, _add_check_data, _add_pack, _add_convert_mano,
+        _add_convert, _add_synth, _add_label, _add_train, _add_adapt, _add_check_data, _add_pack, _add_convert_mano,
         _add_fetch, _add_doctor,
     ):  # fmt: skip
         add(commands)
@@ -86,7 +87,7 @@ _WHOLE_DOORS = {
     "webcam": _Door(
         "handmesh.cli.webcam", "hand meshes live: a camera, a clip or photos in; window, clip or pictures out"
     ),
-    "video": _Door("handmesh.cli.webcam", "a clip in, the clip with its hands drawn on every frame out", "video"),
+    "video": _Door("handmesh.cli.video", "a clip in; out: its hands recorded, drawn on every frame, or both"),
     "evaluate": _Door("handmesh.cli.evaluate", "score a checkpoint on FreiHAND, or a set in its layout"),
     "export": _Door("handmesh.cli.export", "a checkpoint as a file for ONNX Runtime, OpenVINO, Core ML, TorchScript"),
     "app": _Door(
@@ -98,6 +99,23 @@ _WHOLE_DOORS = {
 def command_names() -> list[str]:
     """Every sub-command, in the order of the help."""
     return [name for action in _build_parser()._actions for name in (action.choices or ())]
+
+
+def _add_convert(commands: argparse._SubParsersAction[CommandParser]) -> None:
+    about = "a recording as animation (.glb, .bvh), as a table (.csv), or as a recording (.jsonl, .npz)"
+    command = commands.add_parser("convert", help=about, description=f"{about}.")
+    command.add_argument("source", metavar="RECORDING", help="as of: handmesh video CLIP --recording FILE")
+    command.add_argument("--output", required=True, metavar="FILE", help="its ending chooses the format")
+    command.add_argument("--track", type=int, metavar="ID", help="only the hand of this track (default: all)")
+    command.add_argument("--offline", action="store_true", help="smooth it first, as handmesh video does with clips")
+    command.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
+    command.set_defaults(run=_convert)
+
+
+def _convert(args: argparse.Namespace) -> None:
+    from handmesh.motion.convert import convert
+
+    print(convert(args.source, args.output, args.mano, args.track, args.offline))
 
 
 def _add_synth(commands: argparse._SubParsersAction[CommandParser]) -> None:

@@ -31,6 +31,11 @@ class CameraOptions(NamedTuple):
         """These as arguments of HandTracker."""
         return {"fov_deg": self.fov_deg, "camera": self.calibration, "hand_length_m": self.hand_length_m}
 
+    @property
+    def is_fov_assumed(self) -> bool:
+        """Nobody said what the camera sees: distances are a guess."""
+        return self.fov_deg is None and self.calibration is None
+
     def describe(self) -> str:
         """One line that says which focal length is used and why."""
         from handmesh.geometry.camera import DEFAULT_FOV_DEG

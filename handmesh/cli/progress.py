@@ -39,3 +39,9 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
+
+
+def say(line: str) -> None:
+    """A line for the user on stderr, above a bar of progress and not through it."""
+    tqdm.write(line, file=sys.stderr)
+    sys.stderr.flush()

@@ -1,9 +1,8 @@
-"""``handmesh webcam`` and ``handmesh video``: a camera, a clip or photos in; a window, a clip or pictures out."""
+"""``handmesh webcam``: a camera, a clip or photos in; a window, a clip, a recording or pictures out."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -13,8 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.cli.options import add_camera_options, add_model_options, camera_options, model_options
-from handmesh.cli.progress import Progress
+from handmesh.cli.progress import Progress, say
+from handmesh.cli.tracking import (
+    DEFAULT_FOLDER,
+    add_run_options,
+    clip_path,
+    expect_run_options,
+    load_tracker,
+    results_model,
+)
 from handmesh.errors import CommandParser, HandMeshError
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.timing import LiveStats
@@ -24,6 +30,10 @@ from handmesh.io.prefetch import Ahead
 from handmesh.io.sources import ClipSource, PhotoSource, Source, open_source
 from handmesh.io.stop_signals import StopSignals
 from handmesh.io.video_writer import CLIP_SUFFIXES, MAX_STILL_S, ClipWriter
+from handmesh.motion.clips import header_of
+from handmesh.motion.recorder import RecordingWriter
+from handmesh.motion.recording import RecordedFrame
+from handmesh.motion.recording_files import expect_recording_name
 from handmesh.rendering.live_view import LiveView
 from handmesh.rendering.result_files import result_names, write_record
 from handmesh.rendering.window import Window, why_no_window
@@ -31,25 +41,21 @@ from handmesh.rendering.window import Window, why_no_window
 if TYPE_CHECKING:
     from handmesh.inference.tracker import Frame, HandTracker
 
-DEFAULT_FOLDER = Path("output")
 #: A window whose source is silent for so long gets its keys another way, seconds.
 _SILENCE_S = 0.3
 
 
-def video(argv: Sequence[str] | None = None) -> int:
-    """``handmesh video CLIP``: the same without a window."""
-    return main(argv, "video")
-
-
-def main(argv: Sequence[str] | None = None, command: str = "webcam") -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Parse the words, load the model, run until the source ends or the user does. Returns the exit code."""
-    args = _parse(argv, command)
-    if command == "webcam" and args.list_cameras:
+    args = _parse(argv)
+    if args.list_cameras:
         return _print_cameras()
     with StopSignals() as stop, closing(_open(args.source)) as source:
         is_photos = isinstance(source, PhotoSource)
         has_window = not (args.headless or is_photos) and _can_open_window()
-        clip = None if is_photos or (has_window and not args.output) else _clip_path(args.output, source)
+        record = _recording_path(args.recording, source)
+        is_silent = is_photos or ((has_window or record) and not args.output)
+        clip = None if is_silent else clip_path(args.output, source)
         tracker = _load(args)
         stats = LiveStats(tracker.predictor.engine.name)
         view = LiveView(args.opacity, args.outline, args.mirror, args.hud, smoothing=tracker.smoothing)
@@ -57,55 +63,31 @@ def main(argv: Sequence[str] | None = None, command: str = "webcam") -> int:
             if isinstance(source, PhotoSource):
                 _annotate_photos(tracker, source, Path(args.output or DEFAULT_FOLDER / "photos"), view, stats, stop)
             else:
-                _run_live(tracker, source, clip, has_window, view, stats, stop)
+                writer = _recording_writer(record, tracker, source, args) if record else None
+                _run_live(tracker, source, clip, has_window, view, stats, stop, writer)
     if stop.is_requested:
-        _say("stopped")
-    if clip and clip.is_file():
-        _say(f"wrote {clip}")
-    summary = stats.summary()
-    _say(
-        f"{summary['frames']} frames, {summary['frames_with_hands']} with hands, {summary['fps']:.1f} frames a second, "
-        f"latency {stats.latency_ms:.0f} ms, {summary['engine']}, {summary['resolution']}"
-    )
+        say("stopped")
+    for target in (clip, record):
+        if target and target.is_file():
+            say(f"wrote {target}")
+    say(stats.line())
     if args.stats:
         stats.save(args.stats)
     return 130 if stop.is_requested else 0
 
 
-def _parse(argv: Sequence[str] | None, command: str) -> argparse.Namespace:
-    if command == "video":
-        parser = CommandParser(prog="handmesh video", description="Hand meshes in every frame of a clip, drawn on it.")
-        parser.add_argument("source", metavar="CLIP")
-        parser.set_defaults(headless=True)
-    else:
-        parser = CommandParser(prog="handmesh webcam", description="Hand meshes live: from a camera, a clip or photos.")
-        parser.add_argument(
-            "--source", help="camera number or address (rtsp://...), clip, photo or folder; default: camera 0 if any"
-        )
-        parser.add_argument("--list-cameras", action="store_true", help="print this machine's cameras and end")
-        parser.add_argument("--headless", action="store_true", help="no window, also where there is a display")
-    parser.add_argument("--output", help="clip to write (.mp4), or folder; default: output/ where there is no window")
-    add_drawing_options(parser)
-    parser.add_argument("--stats", metavar="FILE.json", help="write frames, fps and milliseconds by stage")
-    add_camera_options(parser)
-    add_model_options(parser)
-    parser.add_argument("--max-hands", type=int, default=2)
-    parser.add_argument("--no-smoothing", action="store_true", help="each frame as the network says it")
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = CommandParser(prog="handmesh webcam", description="Hand meshes live: from a camera, a clip or photos.")
+    parser.add_argument(
+        "--source", help="camera number or address (rtsp://...), clip, photo or folder; default: camera 0 if any"
+    )
+    parser.add_argument("--list-cameras", action="store_true", help="print this machine's cameras and end")
+    parser.add_argument("--headless", action="store_true", help="no window, also where there is a display")
+    add_run_options(parser)
+    parser.add_argument("--no-smoothing", action="store_true", help="each frame as the network gives it")
     args = parser.parse_args(argv)
-    if args.max_hands < 1:
-        raise HandMeshError(f"expected --max-hands of at least 1, got {args.max_hands}")
-    if not 0 <= args.opacity <= 1:
-        raise HandMeshError(f"expected --opacity between 0 (not seen) and 1 (solid), got {args.opacity:g}")
-    args.view = camera_options(args)
+    expect_run_options(args)
     return args
-
-
-def add_drawing_options(parser: argparse.ArgumentParser) -> None:
-    """How hands are drawn, for every command that draws them on moving pictures."""
-    parser.add_argument("--opacity", type=float, default=0.85, metavar="A", help="of the meshes, 0 to 1 (default 0.85)")
-    parser.add_argument("--outline", action="store_true", help="a line around each hand")
-    parser.add_argument("--mirror", action="store_true", help="show and write everything as in a mirror")
-    parser.add_argument("--hud", action="store_true", help="labels and speed in files too, not in the window alone")
 
 
 def _print_cameras() -> int:
@@ -116,7 +98,7 @@ def _print_cameras() -> int:
         note = "" if camera.is_permitted else "  no permission: sudo usermod -aG video $USER, then log in again"
         print(f"{camera.number:>3}  {camera.name}  {camera.device}{note}".rstrip())
     if not cameras:
-        _say("no camera found; plug one in, or give a clip: handmesh webcam --source clip.mp4")
+        say("no camera found; plug one in, or give a clip: handmesh webcam --source clip.mp4")
     return 0
 
 
@@ -130,70 +112,84 @@ def _open(spec: str | None) -> Source:
         from handmesh.synthesis.demo_clip import demo_clip, demo_clip_path
 
         made = "" if demo_clip_path().is_file() else " (rendering it now, half a minute, once)"
-        _say(f"no camera: using a clip of the open hand that this project renders itself{made}")
+        say(f"no camera: using a clip of the open hand that this project renders itself{made}")
         return open_source(demo_clip())
 
 
 def _can_open_window() -> bool:
     reason = why_no_window()
     if reason:
-        _say(f"no window: {reason}; writing a clip instead")
+        say(f"no window: {reason}; writing a clip instead")
     return reason is None
 
 
 def _load(args: argparse.Namespace) -> HandTracker:
-    from handmesh.inference.predictor import HandMeshPredictor
-    from handmesh.inference.tracker import HandTracker
-
-    predictor = HandMeshPredictor.from_pretrained(**model_options(args))
-    predictor.detector.load()
-    _say(args.view.describe())
-    return HandTracker(predictor, not args.no_smoothing, args.max_hands, **args.view.tracker_words())
+    return load_tracker(args, not args.no_smoothing)
 
 
-def _clip_path(output: str | None, source: Source) -> Path:
-    """Where the annotated clip goes: the name given, or the source's own name in the folder given."""
-    target = Path(output) if output else DEFAULT_FOLDER
-    if target.suffix.lower() in CLIP_SUFFIXES:
-        if isinstance(source, ClipSource):
-            refuse_to_replace([source.path], [target])
-        return target
-    if output and target.suffix and not target.is_dir():
-        raise HandMeshError(f"expected --output as a clip ({', '.join(CLIP_SUFFIXES)}) or a folder, got {target.name}")
-    return target / f"{Path(source.description).stem.replace(' ', '-')}-hands.mp4"
+def _recording_path(recording: str | None, source: Source) -> Path | None:
+    if recording is None:
+        return None
+    if isinstance(source, PhotoSource):
+        raise HandMeshError(
+            f"expected a camera or a clip with --recording, got photos ({source.description}); their numbers come "
+            "from: handmesh predict"
+        )
+    target = expect_recording_name(recording)
+    if isinstance(source, ClipSource):
+        refuse_to_replace([source.path], [target])
+    return target
+
+
+def _recording_writer(path: Path, tracker: HandTracker, source: Source, args: argparse.Namespace) -> RecordingWriter:
+    header = header_of(
+        source, results_model(tracker.predictor), smoothing="live" if tracker.smoothing else "none",
+        is_fov_assumed=args.view.is_fov_assumed,
+        settings={"checkpoint": args.checkpoint, "engine": tracker.predictor.engine.name},
+    )  # fmt: skip
+    return RecordingWriter(path, header)
 
 
 def _run_live(
     tracker: HandTracker, source: Source, clip: Path | None, has_window: bool, view: LiveView, stats: LiveStats,
-    stop: StopSignals,
+    stop: StopSignals, recording: RecordingWriter | None = None,
 ) -> None:  # fmt: skip
-    """Frames to the window, the clip, or both, until the source ends or the user does.
+    """Frames to the window, the clip, the recording, or several of them, until the source ends or the user does.
 
     Three things overlap: the source grabs or decodes, the tracker understands, and here it is drawn, shown, written.
     """
     with ExitStack() as stack:
         writer = stack.enter_context(_writer(clip, source)) if clip else None
         window = stack.enter_context(Window("handmesh")) if has_window else None
+        if recording:
+            stack.enter_context(recording)
         frames = stack.enter_context(Ahead(tracker.run(source), 1, "tracker"))
         # Runs first: a tracker that waits for its source ends when the source does.
         stack.callback(source.close)
         progress = stack.enter_context(Progress(source.description, source.frame_count, not window))
         if source.is_live and writer:
-            _say(f"recording to {clip}; Ctrl-C ends it")
+            say(f"recording to {clip}; Ctrl-C ends it")
         start_s, size = time.perf_counter(), (0, 0)
         for frame in _as_they_come(frames, window, view, stop):
             if size not in ((0, 0), frame.image.shape[1::-1]):
-                _say(f"{source.description} now gives {frame.image.shape[1]} x {frame.image.shape[0]} pixels")
+                say(f"{source.description} now gives {frame.image.shape[1]} x {frame.image.shape[0]} pixels")
             size, clock, key = frame.image.shape[1::-1], StageClock(), ""
+            if recording:
+                with clock("record"):
+                    width, height = size
+                    recording.write(
+                        RecordedFrame(stats.frames, frame.timestamp_s, (width, height), frame.K, frame.hands)
+                    )
             with clock("draw"):
-                drawn = view.draw(frame.image, frame.hands, frame.ids)
-                is_annotated = window or view.hud_in_files
+                # A recording alone needs no picture.
+                drawn = view.draw(frame.image, frame.hands, frame.ids) if writer or window else frame.image
+                is_annotated = window or (writer and view.hud_in_files)
                 picture = _annotated(drawn, frame, view, stats, bool(window)) if is_annotated else drawn
             if writer:
                 with clock("write"):
                     left_out_s = writer.write(picture if view.hud_in_files else drawn, frame.timestamp_s)
                 if left_out_s:
-                    _say(f"{left_out_s:.0f} s without a new picture are left out of {clip}")
+                    say(f"{left_out_s:.0f} s without a new picture are left out of {clip}")
             if window and source.is_live:
                 with clock("show"):
                     key = window.show(picture)
@@ -207,7 +203,7 @@ def _run_live(
                 _obey(key, window, frame, view, stats, stop)
                 tracker.smoothing = view.smoothing
     if writer and writer.lost_sound:
-        _say(f"{clip} is silent: {writer.lost_sound}")
+        say(f"{clip} is silent: {writer.lost_sound}")
 
 
 def _writer(clip: Path, source: Source) -> ClipWriter:
@@ -253,7 +249,7 @@ def _save(picture: NDArray[np.uint8], frame: Frame) -> None:
     name = DEFAULT_FOLDER / time.strftime("hands-%Y%m%d-%H%M%S")
     write_image(name.with_suffix(".png"), picture)
     write_record(name.with_suffix(".json"), frame.hands, frame.name)
-    _say(f"saved {name}.png and {name}.json")
+    say(f"saved {name}.png and {name}.json")
 
 
 def _annotate_photos(
@@ -277,13 +273,5 @@ def _annotate_photos(
                 write_image(folder / f"{names[frame.name]}.png", picture)
             stats.add({**frame.stages_ms, **clock.stages_ms}, bool(frame.hands), *frame.image.shape[1::-1])
             progress.advance()
-            _say(f"{frame.name}: {len(frame.hands)} hand{'s' if len(frame.hands) != 1 else ''}")
-    _say(f"wrote {stats.frames} pictures to {folder}")
-
-
-def _say(line: str) -> None:
-    from tqdm import tqdm
-
-    # Above a bar of progress, not through it.
-    tqdm.write(line, file=sys.stderr)
-    sys.stderr.flush()
+            say(f"{frame.name}: {len(frame.hands)} hand{'s' if len(frame.hands) != 1 else ''}")
+    say(f"wrote {stats.frames} pictures to {folder}")

@@ -45,12 +45,17 @@ class LiveStats:
         size = f"{width}x{height}"
         self.resolution = size if self.resolution in ("", size) else "various"
         self._recent.append(stages_ms)
-        for stage, duration_ms in stages_ms.items():
-            self._stages.setdefault(stage, deque(maxlen=_KEPT)).append(duration_ms)
+        self.add_stages(stages_ms)
         if grabbed_s:
             self._latencies.append((now_s - grabbed_s) * 1000)
         self._ends.append(now_s)
         self._end_s = now_s
+
+    def add_stages(self, stages_ms: dict[str, float]) -> None:
+        """More stages of a frame that was counted before, done now."""
+        for stage, duration_ms in stages_ms.items():
+            self._stages.setdefault(stage, deque(maxlen=_KEPT)).append(duration_ms)
+        self._end_s = time.perf_counter()
 
     @property
     def recent_fps(self) -> float:
@@ -88,6 +93,15 @@ class LiveStats:
             "engine": self.engine,
             "resolution": self.resolution,
         }
+
+    def line(self) -> str:
+        """The run in one line."""
+        summary = self.summary()
+        latency = f"latency {self.latency_ms:.0f} ms, " if self._latencies else ""
+        return (
+            f"{summary['frames']} frames, {summary['frames_with_hands']} with hands, {summary['fps']:.1f} frames a "
+            f"second, {latency}{summary['engine']}, {summary['resolution']}"
+        )
 
     def save(self, path: str | Path) -> None:
         """Write the summary as JSON."""

@@ -8,26 +8,25 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import cast
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.detection.tiling import Window, search_rounds
 from handmesh.errors import HandMeshError
-from handmesh.geometry.crop import box_around, roll_of
 from handmesh.inference.arguments import camera_matrix
 from handmesh.inference.duplicates import DUPLICATE_DISTANCE, points_apart
-from handmesh.inference.hand_filter import HandSteadier
 from handmesh.inference.placement import Estimate, check_hand_length
 from handmesh.inference.predictor import FloatArray, HandMeshPredictor
 from handmesh.inference.stage_clock import StageClock
+from handmesh.inference.track import VOTE_FOR_A_PAIR, Track
 from handmesh.io.calibration import CameraCalibration
 from handmesh.io.frames import IterableSource
 from handmesh.io.images import image_array
 from handmesh.io.sources import Source, open_source
-from handmesh.mano.hand_model import HandModel
 from handmesh.results import Detection, Hand
 
 #: A hand is kept at a lower presence than it takes to be found: it should not flicker.
@@ -41,15 +40,6 @@ SEARCH_PERIOD_S = 0.2
 #: what it was never shown. So many looks in a row that see no hand end the track; a failed look is repeated at once.
 CONFIRM_PERIOD_S = 0.5
 MAX_DOUBTS = 3
-#: The vote on left or right is a sum that forgets with this time constant and needs this much to turn. A second of
-#: frames counts as much as VOTE_RATE, one look of the landmark model as VOTE_OF_LOOK.
-VOTE_MEMORY_S = 2.0
-VOTE_MARGIN = 2.0
-VOTE_RATE = 2.0
-VOTE_OF_LOOK = 2.0
-#: Two hands in view are a left and a right one far more often than not: of two tracks on one side, the one with the
-#: weaker vote gets so many votes a second for the other side. Two people's right hands still are two right hands.
-VOTE_FOR_A_PAIR = 1.5
 #: Smallest side of a box that still is a hand, pixels.
 MIN_SIDE_PX = 12.0
 
@@ -66,6 +56,7 @@ class Frame:
         stages_ms: wall time by stage: read, undistort, detect, confirm, crop, network, place, steady.
         name: a photo's file name.
         grabbed_s: ``time.perf_counter()`` when the source had the frame.
+        K: (3, 3) intrinsics in pixels that hands are placed with.
     """
 
     timestamp_s: float
@@ -75,65 +66,11 @@ class Frame:
     stages_ms: dict[str, float] = field(default_factory=dict)
     name: str = ""
     grabbed_s: float = 0.0
+    K: FloatArray = field(default_factory=lambda: np.eye(3))
 
     def __repr__(self) -> str:
         size = f"{self.image.shape[1]} x {self.image.shape[0]}"
         return f"Frame({self.name or f'{self.timestamp_s:.3f} s'}, {size}, hands={self.hands})"
-
-
-class _Track:
-    """One hand in view: where it was, how it moves, which side the votes say, its filters."""
-
-    def __init__(self, number: int, hand: Hand, timestamp_s: float, model: HandModel) -> None:
-        self.number, self.hand, self.timestamp_s = number, hand, timestamp_s
-        self.shown = hand
-        self.velocity = np.zeros(2)
-        self.vote = VOTE_MARGIN if hand.is_right else -VOTE_MARGIN
-        self.is_right = hand.is_right
-        self.misses = self.doubts = 0
-        self.confirmed_s = timestamp_s
-        self._model = model
-        self.steadier = HandSteadier(model)
-
-    def place(self, timestamp_s: float) -> Detection:
-        """Where to crop now: the last points, moved on by their velocity; wider when the hand is fast or was missed."""
-        points = self.hand.keypoints_2d
-        step_s = min(max(timestamp_s - self.timestamp_s, 0.0), 0.1)
-        roll = roll_of(points)
-        box = box_around(points, rotation_deg=roll)
-        side = float(box[2] - box[0])
-        lead = self.velocity * step_s
-        lead *= min(1.0, 0.5 * side / max(float(np.linalg.norm(lead)), 1e-6))
-        widen = 1.0 + min(0.3, float(np.linalg.norm(lead)) / side) + 0.2 * self.misses
-        centre, half = (box[:2] + box[2:]) / 2 + lead, side * widen / 2
-        return Detection(np.concatenate([centre - half, centre + half]), self.is_right, self.hand.score, roll)
-
-    def confirm(self, seen: Detection | None, timestamp_s: float) -> None:
-        """Take in what the landmark model sees at the track's place."""
-        if seen is None:
-            self.doubts += 1
-            return
-        self.doubts, self.confirmed_s = 0, timestamp_s
-        if seen.is_right is not None:
-            self.vote += VOTE_OF_LOOK if seen.is_right else -VOTE_OF_LOOK
-
-    def follow(self, estimate: Estimate, timestamp_s: float, smoothing: bool, lean: float = 0.0) -> None:
-        """Take in this frame's estimate; ``lean`` are votes a second for a right hand (negative: left) besides."""
-        hand, step_s = estimate.hand, timestamp_s - self.timestamp_s
-        if step_s > 0:
-            moved = hand.keypoints_2d.mean(axis=0) - self.hand.keypoints_2d.mean(axis=0)
-            self.velocity = 0.5 * self.velocity + 0.5 * moved / step_s
-            self.vote *= float(np.exp(-step_s / VOTE_MEMORY_S))
-        # A second of frames counts the same at any frame rate.
-        self.vote += ((2 * estimate.right - 1) * VOTE_RATE + lean) * min(max(step_s, 0.0), 0.1)
-        self.hand, self.timestamp_s, self.misses = hand, timestamp_s, 0
-        if (self.vote > 0) != self.is_right and abs(self.vote) > VOTE_MARGIN:
-            # From the next frame on it is cropped and filtered as the other hand.
-            self.is_right = self.vote > 0
-            self.steadier = HandSteadier(self._model)
-            self.shown = hand
-            return
-        self.shown = self.steadier(hand, timestamp_s) if smoothing else hand
 
 
 class HandTracker:
@@ -168,13 +105,39 @@ class HandTracker:
 
     def reset(self) -> None:
         """Forget every hand, as before the first frame."""
-        self._tracks: list[_Track] = []
+        self._tracks: list[Track] = []
         self._next_number = 0
         self._last_search_s = -np.inf
         self._round = 0
         self._size = (0, 0)
         self._search: list[list[Window]] = []
         self._calm_search: list[list[Window]] = []
+
+    def state(self) -> dict[str, Any]:
+        """What following the next frame without smoothing depends on, as plain numbers for JSON, to the last bit."""
+        return {
+            "next_number": self._next_number, "last_search_s": float(self._last_search_s), "round": self._round,
+            "size": list(self._size), "tracks": [track.state() for track in self._tracks],
+        }  # fmt: skip
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Be as after the frame that :meth:`state` was taken after.
+
+        Raises:
+            HandMeshError: it is no such state.
+        """
+        try:
+            self._see_size((int(state["size"][0]), int(state["size"][1])))
+            # JSON has no infinity: none is before the first search.
+            searched_s = state["last_search_s"]
+            self._last_search_s = -np.inf if searched_s is None else float(searched_s)
+            self._next_number, self._round = int(state["next_number"]), int(state["round"])
+            self._tracks = [Track.restored(each, self.predictor.model) for each in state["tracks"]]
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise HandMeshError(
+                f"expected the tracker's state of an unfinished recording, got one that is damaged ({error}); delete "
+                "the recording's .part.jsonl to begin anew"
+            ) from None
 
     @property
     def ids(self) -> list[int]:
@@ -202,9 +165,7 @@ class HandTracker:
         self.clock = StageClock()
         if image.shape[:2] != self._size:
             self.reset()
-            self._size = image.shape[:2]
-            self._search = search_rounds(image.shape[1], image.shape[0])
-            self._calm_search = search_rounds(image.shape[1], image.shape[0], tiles_per_round=1)
+            self._see_size(image.shape[:2])
         found = self._look_for_hands(image, timestamp_s)
         self._confirm_one(image, timestamp_s)
         places = [track.place(timestamp_s) for track in self._tracks] + found
@@ -214,11 +175,23 @@ class HandTracker:
             self._follow(estimates[:known], timestamp_s, image.shape)
             self._welcome(estimates[known:], timestamp_s)
             self._drop_duplicates()
-        shown = [track.shown for track in self._tracks if track.misses == 0]
-        return [self.predictor.finished(hand, self._hand_length_m) for hand in shown]
+        seen = [track for track in self._tracks if track.misses == 0]
+        return [
+            replace(self.predictor.finished(track.shown, self._hand_length_m), track_id=track.number) for track in seen
+        ]
+
+    def _see_size(self, size: tuple[int, int]) -> None:
+        """Pictures are of that height and width."""
+        self._size = size
+        self._search = search_rounds(size[1], size[0])
+        self._calm_search = search_rounds(size[1], size[0], tiles_per_round=1)
 
     def run(
-        self, source: int | str | os.PathLike[str] | Source | Iterable[object], fps: float = 30.0
+        self,
+        source: int | str | os.PathLike[str] | Source | Iterable[object],
+        fps: float = 30.0,
+        skip: int = 0,
+        state: dict[str, Any] | None = None,
     ) -> Iterator[Frame]:
         """Frames with their hands, from anything that gives frames.
 
@@ -229,6 +202,8 @@ class HandTracker:
             source: a camera's index, a clip, a photo or a folder of photos, an open Source, or any iterable of frames:
                 RGB arrays (H, W, 3) uint8, or objects with ``image`` and ``timestamp_s`` such as a Frame.
             fps: of an iterable of arrays, which do not say their times.
+            skip: frames at the start that are passed over, because they were followed in an earlier run.
+            state: :meth:`state` after the last of those, to go on as if there had been one run.
 
         Raises:
             HandMeshError: a source that cannot be opened, or a frame that is none.
@@ -238,9 +213,11 @@ class HandTracker:
         else:
             opened = cast(Source, source) if hasattr(source, "is_photos") else IterableSource(source, fps)
         self.reset()
+        if state is not None:
+            self._restore(state)
         try:
             asked_s = time.perf_counter()
-            for item in opened:
+            for item in islice(opened, skip, None):
                 clock = StageClock()
                 clock.add("read", (time.perf_counter() - asked_s) * 1000)
                 image = item.image
@@ -252,7 +229,8 @@ class HandTracker:
                 else:
                     hands, ids = self.step(image, item.timestamp_s), self.ids
                 stages = {**clock.stages_ms, **self.clock.stages_ms}
-                yield Frame(item.timestamp_s, image, hands, ids, stages, item.name, item.grabbed_s)
+                K = self._matrix(image)
+                yield Frame(item.timestamp_s, image, hands, ids, stages, item.name, item.grabbed_s, K)
                 asked_s = time.perf_counter()
         finally:
             if opened is not source:
@@ -303,7 +281,7 @@ class HandTracker:
                 track.misses += 1
         self._tracks = [track for track in self._tracks if track.misses <= MAX_MISSES]
 
-    def _lean(self, track: _Track) -> float:
+    def _lean(self, track: Track) -> float:
         """Votes a second for a right hand because of the other hands in view."""
         rivals = [each for each in self._tracks if each is not track and each.is_right == track.is_right]
         if not any(abs(rival.vote) > abs(track.vote) for rival in rivals):
@@ -313,14 +291,14 @@ class HandTracker:
     def _welcome(self, estimates: list[Estimate], timestamp_s: float) -> None:
         for estimate in estimates:
             if estimate.presence >= self.predictor.presence_threshold:
-                track = _Track(self._next_number, estimate.hand, timestamp_s, self.predictor.model)
+                track = Track(self._next_number, estimate.hand, timestamp_s, self.predictor.model)
                 track.follow(estimate, timestamp_s, self.smoothing)
                 self._next_number += 1
                 self._tracks.append(track)
 
     def _drop_duplicates(self) -> None:
         """Two tracks on one hand: the older one stays."""
-        kept: list[_Track] = []
+        kept: list[Track] = []
         for track in self._tracks:
             if not any(points_apart(track.hand, other.hand) < DUPLICATE_DISTANCE for other in kept):
                 kept.append(track)

@@ -207,3 +207,13 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def sha256_ends(path: str | os.PathLike[str], block: int = 1 << 20) -> str:
+    """SHA-256 of a file's length, its first and its last block: tells large files apart at once. 64 hex digits."""
+    with open(path, "rb") as file:
+        length = os.fstat(file.fileno()).st_size
+        digest = hashlib.sha256(str(length).encode() + file.read(block))
+        file.seek(max(block, length - block))
+        digest.update(file.read(block))
+    return digest.hexdigest()

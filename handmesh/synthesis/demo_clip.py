@@ -86,6 +86,11 @@ class DemoScene:
             self._draw(image, hand, middle, is_right)
         return ClipFrame(timestamp_s, image, self.K, hands)
 
+    def hand_at(self, timestamp_s: float, is_right: bool) -> ClipHand:
+        """The truth of one hand at a time, without its picture."""
+        hand, _ = self._place(timestamp_s, is_right)
+        return hand if is_right else _mirrored(hand)
+
     def frames(self, duration_s: float = DURATION_S, fps: float = FPS) -> Iterator[ClipFrame]:
         """Frames from the start, ``fps`` a second."""
         for index in range(round(duration_s * fps)):

@@ -28,6 +28,7 @@ from handmesh.io.sources import SourceFrame, open_source
 from handmesh.io.video_writer import MAX_STILL_S, ClipWriter
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
+from handmesh.motion.recording import Recording
 from handmesh.rendering.live_view import LiveView
 from handmesh.results import Hand
 
@@ -158,7 +159,7 @@ def test_sources_are_never_replaced_by_their_results(tracker: FakeTracker, clip:
     write_image(tmp_path / "photos" / "a.png", np.full((64, 96, 3), 90, np.uint8))
     before = clip.read_bytes(), (tmp_path / "photos" / "a.png").read_bytes()
     with pytest.raises(HandMeshError, match=r"clip\.mp4 for both"):
-        webcam.video([str(clip), "--output", "photos/../clip.mp4"])
+        webcam.main(["--source", str(clip), "--headless", "--output", "photos/../clip.mp4"])
     with pytest.raises(HandMeshError, match=r"a\.png for both"):
         webcam.main(["--source", "photos", "--output", str(tmp_path / "photos")])
     assert (clip.read_bytes(), (tmp_path / "photos" / "a.png").read_bytes()) == before
@@ -356,8 +357,19 @@ def test_a_running_program_ends_when_told_to(tmp_path: Path, told: signal.Signal
     assert len(list(open_source(tmp_path / "out.mp4"))) >= 4
 
 
-def test_video_is_the_same_without_a_window(tracker: FakeTracker, clip: Path, tmp_path: Path) -> None:
-    assert webcam.video([str(clip), "--output", "v.mp4", "--hand-length", "18"]) == 0
-    assert len(list(open_source(tmp_path / "v.mp4"))) == 6
-    with pytest.raises(HandMeshError, match="CLIP"):
-        webcam.video([])
+def test_a_camera_is_recorded_too(
+    tracker: FakeTracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_mano: ManoArrays
+) -> None:
+    camera = CameraSource(0, opener=lambda _: ScriptedCamera([]), loss_patience_s=0.1)
+    monkeypatch.setattr(webcam, "open_source", lambda spec: camera)
+    tracker.predictor.model, tracker.predictor.transfer = HandModel(open_mano), None
+    assert webcam.main(["--source", "0", "--headless", "--recording", "r.jsonl"]) == 0
+    recording = Recording.load("r.jsonl")
+    assert [file.name for file in tmp_path.iterdir()] == ["r.jsonl"]
+    assert recording.frames.timestamp_s.tolist() == tracker.times and recording.header.smoothing == "live"
+    assert recording.hands.frame_row.tolist() == list(range(0, len(tracker.times), 2))
+    assert np.abs(recording.vertices(0, 0) - tracker.hand.vertices).max() < 1e-5
+    with pytest.raises(HandMeshError, match="photos"):
+        write_image(tmp_path / "photos" / "a.png", np.zeros((8, 8, 3), np.uint8))
+        monkeypatch.setattr(webcam, "open_source", open_source)
+        webcam.main(["--source", "photos", "--recording", "p.jsonl"])

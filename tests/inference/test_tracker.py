@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -335,3 +336,47 @@ def test_times_that_stand_still_or_fall_are_survived(fake_mano: ManoArrays) -> N
     for timestamp_s in (0.0, 0.1, 0.1, 0.05, -5.0, 1e12, 0.2):
         for hand in tracker.step(IMAGE, timestamp_s):
             assert np.isfinite(hand.vertices).all() and np.isfinite(hand.keypoints_2d).all()
+
+
+def test_a_run_taken_up_in_the_middle_gives_what_one_run_gives(open_mano: ManoArrays) -> None:
+    def world() -> tuple[World, list[WorldHand]]:
+        hands = [WorldHand(True, [-0.12, 0, 0.6]), WorldHand(False, [0.12, 0, 0.6])]
+        return World(open_mano, hands), hands
+
+    class Clip:
+        """Forty frames in which hands move and one is hidden for a moment; it moves them as it is read."""
+
+        description, is_live, is_photos, fps = "clip", False, False, RATE
+
+        def __init__(self, hands: list[WorldHand]) -> None:
+            self.hands = hands
+
+        def __iter__(self) -> Iterator[SourceFrame]:
+            for index in range(40):
+                for number, hand in enumerate(self.hands):
+                    hand.position = np.array([(-0.12, 0.12)[number] + 0.003 * index, 0.002 * index, 0.6])
+                    hand.is_visible = number == 0 or not 17 <= index < 19
+                    hand.says_right = 0.9 if number == 0 else 0.6  # in doubt, so that votes matter
+                yield SourceFrame(index / RATE, IMAGE)
+
+        def close(self) -> None: ...
+
+    predictor, hands = world()
+    whole = HandTracker(predictor, smoothing=False)
+    states, frames = [], []
+    for frame in whole.run(Clip(hands)):
+        frames.append(frame)
+        states.append(json.dumps(whole.state()))
+    for cut in (1, 18, 25):
+        predictor, hands = world()
+        state = json.loads(states[cut - 1])
+        rest = list(HandTracker(predictor, smoothing=False).run(Clip(hands), skip=cut, state=state))
+        assert len(rest) == 40 - cut
+        for one, other in zip(frames[cut:], rest, strict=True):
+            assert one.ids == other.ids and one.timestamp_s == other.timestamp_s
+            for hand, again in zip(one.hands, other.hands, strict=True):
+                assert hand.track_id == again.track_id and hand.is_right == again.is_right
+                np.testing.assert_array_equal(hand.vertices, again.vertices)
+                np.testing.assert_array_equal(hand.keypoints_2d, again.keypoints_2d)
+    with pytest.raises(HandMeshError, match=r"part\.jsonl"):
+        list(HandTracker(predictor).run(Clip(hands), skip=1, state={"size": [1]}))

@@ -1,0 +1,73 @@
+"""What the commands that follow hands through time have in common: options, the tracker, where a clip goes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from handmesh.cli.options import add_camera_options, add_model_options, camera_options, model_options
+from handmesh.cli.progress import say
+from handmesh.errors import HandMeshError
+from handmesh.io.files import refuse_to_replace
+from handmesh.io.frames import Source
+from handmesh.io.sources import ClipSource
+from handmesh.io.video_writer import CLIP_SUFFIXES
+
+if TYPE_CHECKING:
+    from handmesh.inference.predictor import HandMeshPredictor
+    from handmesh.inference.tracker import HandTracker
+    from handmesh.mano.hand_model import HandModel
+
+DEFAULT_FOLDER = Path("output")
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """What is written, how it is drawn, camera and weights."""
+    parser.add_argument("--output", help="clip to write (.mp4), or folder; default: output/ if there is no window")
+    parser.add_argument("--recording", metavar="FILE", help="write every frame's hands: .jsonl or .npz; alone, no clip")
+    parser.add_argument("--opacity", type=float, default=0.85, metavar="A", help="of the meshes, 0 to 1 (default 0.85)")
+    parser.add_argument("--outline", action="store_true", help="a line around each hand")
+    parser.add_argument("--mirror", action="store_true", help="show and write everything as in a mirror")
+    parser.add_argument("--hud", action="store_true", help="labels and speed in files too, not in the window alone")
+    parser.add_argument("--stats", metavar="FILE.json", help="write frames, fps and milliseconds by stage")
+    add_camera_options(parser)
+    add_model_options(parser)
+    parser.add_argument("--max-hands", type=int, default=2)
+
+
+def expect_run_options(args: argparse.Namespace) -> None:
+    """Check what add_run_options parsed, and add ``args.view``, the camera as the user described it."""
+    if args.max_hands < 1:
+        raise HandMeshError(f"expected --max-hands of at least 1, got {args.max_hands}")
+    if not 0 <= args.opacity <= 1:
+        raise HandMeshError(f"expected --opacity between 0 (not seen) and 1 (solid), got {args.opacity:g}")
+    args.view = camera_options(args)
+
+
+def load_tracker(args: argparse.Namespace, smoothing: bool) -> HandTracker:
+    """The tracker that the options ask for, its detector loaded."""
+    from handmesh.inference.predictor import HandMeshPredictor
+    from handmesh.inference.tracker import HandTracker
+
+    predictor = HandMeshPredictor.from_pretrained(**model_options(args))
+    predictor.detector.load()
+    say(args.view.describe())
+    return HandTracker(predictor, smoothing, args.max_hands, **args.view.tracker_words())
+
+
+def results_model(predictor: HandMeshPredictor) -> HandModel:
+    """The hand model of the predictor's results, which may be another one than its network's."""
+    return predictor.model if predictor.transfer is None else predictor.transfer.model
+
+
+def clip_path(output: str | None, source: Source) -> Path:
+    """Where the annotated clip goes: the name given, or the source's own name in the folder given."""
+    target = Path(output) if output else DEFAULT_FOLDER
+    if target.suffix.lower() in CLIP_SUFFIXES:
+        if isinstance(source, ClipSource):
+            refuse_to_replace([source.path], [target])
+        return target
+    if output and target.suffix and not target.is_dir():
+        raise HandMeshError(f"expected --output as a clip ({', '.join(CLIP_SUFFIXES)}) or a folder, got {target.name}")
+    return target / f"{Path(source.description).stem.replace(' ', '-')}-hands.mp4"

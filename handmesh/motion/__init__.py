@@ -1,0 +1,1 @@
+"""Hands in motion: recordings of many frames, their offline smoothing, and animation formats made from them."""
