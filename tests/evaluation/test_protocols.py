@@ -11,13 +11,14 @@ import sys
 import numpy as np
 import pytest
 
-from handmesh.cli.main import evaluate as evaluate_command
+from handmesh.cli import evaluate as evaluate_command
 from handmesh.data import freihand
 from handmesh.data.freihand import FreiHandDataset
 from handmesh.data.freihand_writer import FreiHandWriter
 from handmesh.errors import HandMeshError
+from handmesh.evaluation import protocols
 from handmesh.evaluation.corruptions import CORRUPTIONS
-from handmesh.evaluation.protocols import PROTOCOLS, Predictions, evaluate, find_protocols, predict, protocols
+from handmesh.evaluation.protocols import PROTOCOLS, Predictions, evaluate, find_protocols, predict
 from handmesh.evaluation.published import PUBLISHED, format_table
 from handmesh.evaluation.report import format_results, result_dict, worst_sheet, write_scores_txt
 from handmesh.evaluation.robustness import format_robustness, measure_robustness

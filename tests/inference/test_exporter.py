@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from handmesh.cli.main import main as cli
+from handmesh.cli import main as cli
 from handmesh.config import Config, ModelConfig
 from handmesh.errors import HandMeshError
 from handmesh.inference.engines.factory import make_engine
