@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.errors import run_door
+from handmesh.errors import run_command
 from handmesh.geometry.alignment import similarity_align
 from handmesh.geometry.camera import project_points
 from handmesh.geometry.crop import CropTransform, box_around, roll_of
@@ -235,6 +235,7 @@ def main() -> None:
         rows = photo_rows(engine, model, correct(photos, mano), *settings)
         tables["held-out makers"] = summarize(rows)
         tables["reliability"] = reliability(rows)
+        tables["hands"] = [[row.group, round(row.mesh, 3), round(row.fit_score, 5)] for row in rows]
         for entry in tables["reliability"]:
             print("{hands:5.0f} hands of fit_score {fit_score:.2f}: {fits:.2f} fit".format(**entry))
     if args.teacher:
@@ -253,4 +254,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_command(main)
