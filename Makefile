@@ -36,11 +36,11 @@ lint: setup-dev
 	$(PY) -m mypy
 
 setup:
-	@scripts/setup.sh "$(VENV)"
+	@scripts/setup.sh "$(VENV)" demo,view,smplx
 	@$(PY) -m handmesh fetch --quiet
 
 setup-dev:
-	@scripts/setup.sh "$(VENV)" dev
+	@scripts/setup.sh "$(VENV)" demo,view,smplx,dev
 	@$(PY) -m handmesh fetch --quiet
 
 clean:

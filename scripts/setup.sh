@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Make the virtual environment that the Makefile's targets run in. Safe to run again: a second run takes a second.
 #
-#   scripts/setup.sh VENV [EXTRAS]        e.g.  scripts/setup.sh .venv dev
+#   scripts/setup.sh VENV [EXTRAS]        e.g.  scripts/setup.sh .venv demo,view,dev
 #
 # PYTHON  interpreter that makes the environment (default python3)
 # TORCH   a requirement to install before everything else, e.g. TORCH='torch==2.13.0'
@@ -57,12 +57,13 @@ install_system_libraries() {
 
 wanted_hash() { cat pyproject.toml scripts/setup.sh | cksum | tr ' ' '-'; }
 
-is_installed() {     # is_installed EXTRA: made from this pyproject.toml, with this extra, and still importable
+is_installed() {     # is_installed EXTRAS: made from this pyproject.toml, with these extras, and still importable
     [ -f "$stamp" ] || return 1
     local have
     have=$(cat "$stamp")
     [ "${have%%,*}" = "$(wanted_hash)" ] || return 1
-    [ -z "$1" ] || [[ ",${have#*,}," == *",$1,"* ]] || return 1
+    local extra
+    for extra in ${1//,/ }; do [[ ",${have#*,}," == *",$extra,"* ]] || return 1; done
     (cd / && "$py" -I -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("handmesh") is None)')
 }
 
@@ -71,7 +72,7 @@ install_package() {
     # Extras that were asked for before stay asked for.
     if [ -f "$stamp" ]; then kept=$(cut -d, -f2- -s "$stamp"); fi
     local all
-    all=$(printf '%s\n' ${kept//,/ } $extras | sort -u | paste -sd, -)
+    all=$(printf '%s\n' ${kept//,/ } ${extras//,/ } | sort -u | paste -sd, -)
     rm -f "$stamp"
     echo "setup: installing handmesh${all:+[$all]} into $venv (several GB with PyTorch, minutes on a first run)"
     if [ -n "${TORCH:-}" ]; then "$py" -m pip install --disable-pip-version-check -q "$TORCH" </dev/null; fi

@@ -65,6 +65,8 @@ def test_extras_add_up(trial: Trial) -> None:
     assert trial.run("env")[1] == [], "what has the extra has the rest"
     assert trial.run("env", "train")[1][0].endswith("-e .[dev,train]")
     assert trial.run("env", "dev")[1] == []
+    assert trial.run("env", "dev,view")[1][0].endswith("-e .[dev,train,view]")
+    assert trial.run("env", "view,train")[1] == []
 
 
 def test_a_changed_pyproject_installs_again(trial: Trial) -> None:

@@ -49,7 +49,7 @@ def expect_viewer() -> None:
         import open3d  # noqa: F401
     except (ImportError, OSError) as error:
         missing = [library for library in missing_libraries() if "open3d" in library.needed_by]
-        remedy = install_line(missing) if missing else "pip install open3d"
+        remedy = install_line(missing) if missing else "pip install 'handmesh[view]'"
         raise HandMeshError(
             f"expected Open3D for the 3D window, got: {error}; install what is missing with: {remedy}"
         ) from error

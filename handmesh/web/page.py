@@ -207,5 +207,5 @@ def _import_gradio(folder: Path) -> Any:
     try:
         import gradio
     except ImportError as error:
-        raise HandMeshError(f"the page needs gradio: {error}; next: pip install gradio") from error
+        raise HandMeshError(f"the page needs gradio: {error}; next: pip install 'handmesh[demo]'") from error
     return gradio
