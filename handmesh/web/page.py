@@ -127,7 +127,7 @@ def _photo_tab(
                     overlay = gr.DownloadButton("Download picture (JPEG)", size="sm")
                     glb = gr.DownloadButton("Download meshes (GLB)", size="sm")
                     record = gr.DownloadButton("Download numbers (JSON)", size="sm")
-    _read_ourselves(photo, fov)
+    _read_ourselves(photo, fov, quota.folder / "uploads")
 
     def on_photo(path: str | None, fov_deg: float) -> dict[Any, Any]:
         if not path:
@@ -167,7 +167,7 @@ def _photo_tab(
     chosen.click(on_example, None, photo, show_progress="hidden", api_visibility="private")
 
 
-def _read_ourselves(photo: Any, fov: Any) -> None:
+def _read_ourselves(photo: Any, fov: Any, uploads: Path) -> None:
     """Have gradio hand over what came instead of decoding, fetching or judging it with messages of its own."""
     import gradio as gr
 
@@ -176,6 +176,10 @@ def _read_ourselves(photo: Any, fov: Any) -> None:
     async def move_upload_to_cache(path: str | Path | None) -> str | None:
         if str(path).lower().startswith(("http:", "https:")):
             raise gr.Error("expected an uploaded photo, got an address; upload the photo itself", print_exception=False)
+        # gradio judges this as well, and would copy a file that lies beside the uploads of another run.
+        places = (uploads.resolve(), STATIC.resolve())
+        if path is not None and not any(Path(path).resolve().is_relative_to(place) for place in places):
+            raise gr.Error("expected an uploaded photo, got another file; upload it first", print_exception=False)
         return await move_to_cache(path)
 
     photo.async_move_resource_to_block_cache = move_upload_to_cache
