@@ -6,6 +6,7 @@ name, and only after their size is known: anyone may have written the file.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import warnings
@@ -152,8 +153,11 @@ def write_image(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:
             f"expected a name ending in one of {', '.join(IMAGE_SUFFIXES)}, got {target.name}; choose one of them"
         )
     options: dict[str, Any] = {"quality": 92} if target.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
+    encoded = io.BytesIO()
+    Image.fromarray(image).save(encoded, Image.registered_extensions()[target.suffix.lower()], **options)
     with atomic_path(target) as part:
-        Image.fromarray(image).save(part, **options)
+        # Through Python: given a file, Pillow's JPEG writer overlooks that the disk took only a part of it.
+        part.write_bytes(encoded.getbuffer())
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:

@@ -55,14 +55,14 @@ WRITERS: dict[str, Callable[[Path, ManoArrays], object]] = {
     "a.glb": lambda path, mano: write_glb(path, [make_hand(mano)]),
     "a.obj": lambda path, mano: write_obj(path, [make_hand(mano)]),
     "stats.json": lambda path, mano: LiveStats("engine" * 100).save(path),
-    "a.npz": lambda path, mano: mano.save(path),
+    "a.npz": lambda path, mano: mano.save_npz(path),
 }
 
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_results(name: str, open_mano: ManoArrays, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"before")
-    with full_disk(200), pytest.raises(HandMeshError, match=f"expected to write .*{name}.*File too large"):
+    with full_disk(200), pytest.raises(HandMeshError, match=f"expected to write .*{name}.*free some space"):
         WRITERS[name](tmp_path / name, open_mano)
     assert os.listdir(tmp_path) == [name] and (tmp_path / name).read_bytes() == b"before"
     WRITERS[name](tmp_path / name, open_mano)
@@ -70,14 +70,14 @@ def test_results(name: str, open_mano: ManoArrays, tmp_path: Path) -> None:
 
 
 class Tiny(nn.Module):
-    """A network of 400 kB."""
+    """A network of 460 kB."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(100_000))
+        self.weight = nn.Parameter(torch.randn(192, 600))
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return (pixels.float().mean((1, 2)) + self.weight.sum(),)
+        return (pixels.float().flatten(1) @ self.weight,)
 
 
 @pytest.mark.parametrize("name", ["onnx", "openvino", "torchscript"])
