@@ -73,12 +73,12 @@ class Visitor:
 
 
 def bomb(side: int) -> bytes:
-    """A PNG of side x side white pixels, a thousandth of that in bytes."""
+    """A PNG of side x side white pixels, a hundredth of that in bytes or less."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    squeeze = zlib.compressobj(9)
+    squeeze = zlib.compressobj(1)
     row = b"\0" + b"\xff" * (side * 3)
     data = b"".join(squeeze.compress(row) for _ in range(side)) + squeeze.flush()
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
@@ -104,7 +104,7 @@ def hostile_visits(port: int) -> list[tuple[str, Callable[[], str]]]:
     loop = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n{} loop\n%%EOF\n"
     call = b'{"data": [{"path": "http://127.0.0.1:1/x.jpg", "meta": {"_type": "gradio.FileData"}}, 60]}'
     return [
-        ("bomb of 400 megapixels", lambda: visitor.recover("bomb.png", bomb(20_000))),
+        ("bomb of 144 megapixels", lambda: visitor.recover("bomb.png", bomb(12_000))),
         ("bomb just below the limit", lambda: visitor.recover("large.png", bomb(7_000))),
         ("60 MB", lambda: visitor.recover("huge.jpg", b"\xff" * (60 << 20))),
         ("PostScript that never ends", lambda: visitor.recover("loop.jpg", loop)),
