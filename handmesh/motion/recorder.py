@@ -23,7 +23,7 @@ from handmesh.motion.recording_files import (
     part_path,
     save_tables,
 )
-from handmesh.motion.tables import DECIMALS, FRAME_COLUMNS, HAND_COLUMNS, RecordingHeader, tables_from_columns
+from handmesh.motion.tables import DECIMALS, FRAME_COLUMNS, HAND_COLUMNS, Column, RecordingHeader, tables_from_columns
 from handmesh.results import Hand
 
 _ROTATIONS = ("global_orient", "hand_pose")
