@@ -32,5 +32,6 @@ for name, (u, v), (x, y, z) in zip(about["joint_order"].split(","), pixels, join
     print(f"{name:>12} {u:7.1f} {v:7.1f}   {x:8.4f} {y:8.4f} {z:8.4f}")
 if len(sys.argv) > 8:  # the usual axes of mesh files: y up, z towards the viewer
     faces = np.array(json.loads(about["faces"]))[:, :: -1 if is_left else 1] + 1
-    np.savetxt(sys.argv[8], vertices[0] * flip * [1, -1, -1], "v %.6f %.6f %.6f")
-    np.savetxt(open(sys.argv[8], "a"), faces, "f %d %d %d")
+    with open(sys.argv[8], "w", encoding="latin1") as file:
+        np.savetxt(file, vertices[0] * flip * [1, -1, -1], "v %.6f %.6f %.6f")
+        np.savetxt(file, faces, "f %d %d %d")
