@@ -156,7 +156,8 @@ def test_a_licensed_hand_stays_out_unless_asked_for(licensed: tuple[Path, Path],
     with pytest.raises(HandMeshError, match="--with-hand"):
         make_engine(net, str(alone.file), "cpu", trust_engine_file=True)
     whole = export_checkpoint(checkpoint, "torchscript", tmp_path / "whole", mano=file, with_hand=True)
-    assert whole.contains_hand and make_engine(net, str(whole.file), "cpu", trust_engine_file=True).name == "TorchScript CPU"
+    engine = make_engine(net, str(whole.file), "cpu", trust_engine_file=True)
+    assert whole.contains_hand and engine.name == "TorchScript CPU"
 
 
 @pytest.mark.parametrize("head", ["aligned", "pooled"])
