@@ -46,7 +46,7 @@ def test_a_run_killed_outright_goes_on_as_if_nothing_had_been(config: Config, tm
     settings.write_text(json.dumps(config_to_dict(killed)))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
     run = subprocess.Popen(
-        [sys.executable, str(ROOT / "scripts" / "train.py"), str(settings)],
+        [sys.executable, "-m", "handmesh", "train", str(settings)],
         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     state = Path(killed.output) / "last" / STATE_FILE
