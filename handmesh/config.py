@@ -1,7 +1,7 @@
 """Every setting of a model and a training run, with its default; a YAML file or key=value holds only what differs.
 
-Knows names, types and defaults; knows nothing of what the settings do. Read by OmegaConf against these dataclasses,
-so that an unknown key or a wrong type is an error that names the valid ones.
+Read by OmegaConf against these dataclasses, so that an unknown key or a wrong type is an error that names the valid
+ones.
 """
 
 from __future__ import annotations

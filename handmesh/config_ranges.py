@@ -1,7 +1,4 @@
-"""Which values settings may have: the type of their default, numbers in their range.
-
-Knows names and bounds; does not know what the settings do, nor which words a setting takes: who uses a word checks it.
-"""
+"""Which values settings may have: the type of their default, numbers in their range."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """What is installed, found and missing on this machine, each with the one line that mends it.
 
-Knows what the program needs from outside itself; knows nothing of how it works. Reads and reports only: it opens no
-camera and no window, fetches and writes nothing.
+Reads and reports only: it opens no camera and no window, fetches and writes nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The evaluate command: options in, tables and files out.
-
-Knows options and what to call for them; does not know how anything is predicted, scored or formatted.
-"""
+"""The evaluate command: options in, tables and files out."""
 
 from __future__ import annotations
 

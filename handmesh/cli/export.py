@@ -1,7 +1,4 @@
-"""``handmesh export``: words in, a tried file and a few lines of what it is out.
-
-Knows options and how to say a result; does not know how anything is converted.
-"""
+"""``handmesh export``: words in, a tried file and a few lines of what it is out."""
 
 from __future__ import annotations
 

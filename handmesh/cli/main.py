@@ -1,7 +1,6 @@
 """The ``handmesh`` command: parses words, calls the function behind them, prints what came of it.
 
-Knows names of commands and of their options; knows nothing of hands. Everything heavy is imported by the command that
-needs it, so that ``handmesh --help`` is instant.
+Everything heavy is imported by the command that needs it, so that ``handmesh --help`` is instant.
 """
 
 from __future__ import annotations
@@ -45,9 +44,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def _run(argv: list[str]) -> int | None:
     limit_library_threads()
-    if argv and argv[0] in _WHOLE_DOORS:
-        door = _WHOLE_DOORS[argv[0]]
-        code: int | None = getattr(importlib.import_module(door.module), door.function)(argv[1:])
+    if argv and argv[0] in _WITH_OWN_PARSER:
+        command = _WITH_OWN_PARSER[argv[0]]
+        code: int | None = getattr(importlib.import_module(command.module), command.function)(argv[1:])
         return code
     parser = _build_parser()
     args = parser.parse_args(argv)
@@ -64,8 +63,8 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"handmesh {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    for name, door in _WHOLE_DOORS.items():
-        commands.add_parser(name, help=door.about)
+    for name, command in _WITH_OWN_PARSER.items():
+        commands.add_parser(name, help=command.about)
     for add in (
         _add_convert, _add_synth, _add_label, _add_train, _add_adapt, _add_check_data, _add_pack, _add_convert_mano,
         _add_fetch, _add_doctor,
@@ -74,7 +73,7 @@ def _build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Door(NamedTuple):
+class _Command(NamedTuple):
     """A command that has its own parser, because it can be started without this one too."""
 
     module: str
@@ -82,15 +81,17 @@ class _Door(NamedTuple):
     function: str = "main"
 
 
-_WHOLE_DOORS = {
-    "predict": _Door("handmesh.cli.predict", "photos, clips, folders of them in; overlays, meshes and numbers out"),
-    "webcam": _Door(
+_WITH_OWN_PARSER = {
+    "predict": _Command("handmesh.cli.predict", "photos, clips, folders of them in; overlays, meshes and numbers out"),
+    "webcam": _Command(
         "handmesh.cli.webcam", "hand meshes live: a camera, a clip or photos in; window, clip or pictures out"
     ),
-    "video": _Door("handmesh.cli.video", "a clip in; out: its hands recorded, drawn on every frame, or both"),
-    "evaluate": _Door("handmesh.cli.evaluate", "score a checkpoint on FreiHAND, or a set in its layout"),
-    "export": _Door("handmesh.cli.export", "a checkpoint as a file for ONNX Runtime, OpenVINO, Core ML, TorchScript"),
-    "app": _Door(
+    "video": _Command("handmesh.cli.video", "a clip in; out: its hands recorded, drawn on every frame, or both"),
+    "evaluate": _Command("handmesh.cli.evaluate", "score a checkpoint on FreiHAND, or a set in its layout"),
+    "export": _Command(
+        "handmesh.cli.export", "a checkpoint as a file for ONNX Runtime, OpenVINO, Core ML, TorchScript"
+    ),
+    "app": _Command(
         "handmesh.cli.web_app", "a web page: a photo or the browser's camera in, overlay, mesh, GLB and JSON out"
     ),
 }

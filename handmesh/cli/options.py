@@ -1,7 +1,6 @@
 """What a user says of the camera and of the hand: ``--fov``, ``--camera``, ``--hand-length``, alike in every command.
 
-Knows those words, their ranges and what is said when nothing is known. Does not know pictures or hands. Imports nothing
-heavy before a calibration is named, so that every command's help is instant.
+Imports nothing heavy before a calibration is named, so that every command's help is instant.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """A contact sheet of samples, to look at what a network is trained on: python -m handmesh.cli.sample_sheet OUT.png
 
-With a checkpoint, also at what the network sees in them. Knows: the generator and how many pictures go in a row. Does
-not know: anything of what is in them.
+With a checkpoint, also at what the network sees in them.
 """
 
 from __future__ import annotations

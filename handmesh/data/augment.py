@@ -1,7 +1,6 @@
 """Make a crop look worse: colour, occlusion, low resolution, blur, noise, JPEG. uint8 RGB in and out.
 
-Knows pictures only, and which joints an occluder hides. Everything random comes from the generator it is
-given, so a sample is repeatable. Does not know: where the crop came from (transforms.py), the network.
+Everything random comes from the generator it is given, so a sample is repeatable.
 """
 
 from __future__ import annotations

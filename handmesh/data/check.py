@@ -1,7 +1,6 @@
 """Is a FreiHAND folder whole and right? Every fault of it, not the first alone, with file names and ids.
 
-Knows what must agree with what: files with counts, images with sizes, joints with pixels, vertices with the
-hand model's parameters. Changes nothing. Does not know training.
+Changes nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
 """From a labelled picture to a training crop: the image and every label go through one CropTransform
 together.
-
-Knows: which label follows which rule (points, rotations, pixels), where the box comes from, how much a
-training crop may depart from it. Does not know: files, the network, losses.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
 """FreiHAND's folder layout (v2), read and written: images, masks and JSON annotations to samples and back.
 
-Knows: file names, which annotation belongs to which image, units and frames (right hands, camera frame,
-metres, uv = K X / Z), how training_mano is packed. Does not know: crops, augmentation, the network, the hand
-model itself (it is given the mean pose, because the files hold residuals to it).
 Source: Zimmermann et al., "FreiHAND", ICCV 2019, and its public release.
 """
 

@@ -1,8 +1,6 @@
 """Write labelled images in FreiHAND's own layout, so that whatever reads FreiHAND reads them too.
 
-Knows: the layout (the same file names, shapes and units that freihand.py reads). Does not know: where samples
-come from. Images are written as they come, each whole or not at all; the JSON files only when the split is
-complete.
+Images are written as they come, each whole or not at all; the JSON files only when the split is complete.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The loader then only reads pictures and draws numbers (:func:`draw_look`); :func:`finish` does to a batch what
 transforms.py and augment.py do to one picture with OpenCV, by the same rules and within a grey level or two, except
 that there is no JPEG. Every random number comes from the sample's own generator, so that a batch is the same whatever
-the number of workers or processes. Knows pixels; does not know labels, files or networks.
+the number of workers or processes.
 """
 
 from __future__ import annotations

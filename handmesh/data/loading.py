@@ -1,9 +1,4 @@
-"""Samples to batches for training: crops, repeatable randomness, order, worker processes.
-
-Knows: that a sample's randomness is a function of (seed, epoch, index) alone, so that a run can be repeated
-and resumed whatever the number of workers. Does not know: what a source reads or renders, the network,
-losses.
-"""
+"""Samples to batches for training: crops, repeatable randomness, order, worker processes."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
 """A split of FreiHAND as one memory-mapped file: images decoded once, annotations as arrays, checksums.
 
-Opening it costs no JSON parsing, reading a sample no JPEG decoding, and worker processes share its pages.
-Knows the file (arrays one after another, a JSON description at the end, so that a cut file is known by its
-missing end); does not know crops. It is a copy: the folder stays the original, and a pack made from other
-annotations is refused.
+Opening it costs no JSON parsing, reading a sample no JPEG decoding, and worker processes share its pages. It is a copy:
+the folder stays the original, and a pack made from other annotations is refused.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Finding hands in a picture with MediaPipe's two published models: where a hand is, how it is rolled, left or right.
-
-It knows pictures and boxes. It does not know MANO or the mesh network.
-"""
+"""Finding hands in a picture with MediaPipe's two published models: where each is, how it is rolled, left or right."""
 
 from handmesh.detection.hand_detector import HandDetector
 from handmesh.detection.model_files import ensure_landmark_teacher, ensure_palm_detector

@@ -1,7 +1,4 @@
-"""From a picture to the hands in it: the palm detector proposes, the hand check disposes.
-
-It knows the order of the two and what a still and a clip can afford. It does not know MANO or the mesh network.
-"""
+"""From a picture to the hands in it: the palm detector proposes, the hand check disposes."""
 
 from __future__ import annotations
 

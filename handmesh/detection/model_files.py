@@ -1,8 +1,8 @@
 """Where the two MediaPipe model files come from: one published wheel, fetched by pip, checked, kept in the cache.
 
-It knows the wheel's name, the members' paths and their checksums. It does not run the models.
-The wheel is never installed: its pins (numpy < 2, protobuf < 5) clash with this project's, and the two .tflite files
-(Apache-2.0, Google) are all that is needed. Naming the platform makes the same wheel come on every system.
+It does not run the models. The wheel is never installed: its pins (numpy < 2, protobuf < 5) clash with this project's,
+and the two .tflite files (Apache-2.0, Google) are all that is needed. Naming the platform makes the same wheel come on
+every system.
 """
 
 from __future__ import annotations

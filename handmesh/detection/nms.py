@@ -1,7 +1,4 @@
-"""Non-maximum suppression of palm boxes: several answers for one palm become one.
-
-It knows boxes (x0, y0, x1, y1), scores and keypoints as arrays. It does not know pictures or the model.
-"""
+"""Non-maximum suppression of palm boxes: several answers for one palm become one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 """The palm detector: MediaPipe's palm_detection_full.tflite by OpenVINO, anchors, decoding, rotated hand boxes.
 
-It knows the model's input and output format. It does not know left from right, crops or meshes.
 Sources: Zhang et al. 2020, "MediaPipe Hands: On-device Real-time Hand Tracking" (single-shot palm detector); Liu et al.
 2016, SSD (anchors); the constants are those of the published graph that ships with the model.
 """

@@ -1,6 +1,5 @@
 """Square windows over a picture, so that hands too small for one pass of the detector are seen larger.
 
-It knows widths, heights and overlaps. It does not know what is looked for in the windows.
 The palm model sees 192 x 192 pixels: in a whole-picture pass a palm of 5 % of the picture is 10 pixels wide and lost.
 """
 

@@ -1,9 +1,8 @@
 """Is it a hand, which one, and where exactly: MediaPipe's landmark model on the places the palm detector proposes.
 
 The palm detector, asked about small windows, also fires on elbows, leaves and brass. The landmark model
-(hand_landmark_full.tflite) was made to say whether its crop shows a hand, left or right, and its 21 points give a
-box and a roll of the kind the mesh network is trained on. It runs when a hand is found, not on every frame.
-It knows proposals and pictures. It does not know MANO; its points are not part of any result.
+(hand_landmark_full.tflite) was made to say whether its crop shows a hand, left or right, and its 21 points give a box
+and a roll of the kind the mesh network is trained on. It runs when a hand is found, not on every frame.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Why some photos are harder: what can be said of a photo by its label and its pixels, and the errors class by class.
 
-Pose, viewpoint, skin, light, size, cut-off and side are estimated, not annotated: pose and viewpoint from the
-teacher's 3D, skin and light from the picture (so dark skin in bright light and pale skin in the dark fall together).
-Knows labels, pictures and errors; knows nothing of networks.
+Pose, viewpoint, skin, light, size, cut-off and side are estimated, not annotated: pose and viewpoint from the teacher's
+3D, skin and light from the picture (so dark skin in bright light and pale skin in the dark fall together).
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Ways in which a picture can be bad, each in five severities, for asking how much a network loses by it.
 
-In the manner of Hendrycks & Dietterich (ICLR 2019), chosen for hands before a webcam. Knows pictures and, for the
-occluder, where the hand is; repeatable for the same sample. Does not know networks or metrics.
+In the manner of Hendrycks & Dietterich (ICLR 2019), chosen for hands before a webcam.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""FreiHAND's official metrics, batched: errors, Procrustes-aligned errors, PCK and AUC, F-scores. Metres in.
-
-Knows the rules to the digit (Zimmermann et al., ICCV 2019, and its public evaluation tool): alignment allows
-reflections, PCK counts errors at most the threshold, F-scores count distances strictly below it, joints and
-vertices are aligned separately. Does not know: where predictions come from, files, tables.
-"""
+"""FreiHAND's official metrics, batched: errors, Procrustes-aligned errors, PCK and AUC, F-scores. Metres in."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""Score a network on a labelled set by the published rules: crops of a stated protocol, predictions, figures.
-
-Knows the test protocols (where the crop comes from is half of a published number), how a crop's answer
-becomes a hand in the camera's frame, and the baseline of one mean hand. Does not know: training, how results
-are shown (evaluation_report.py), the official figures themselves (metrics.py).
-"""
+"""Score a network on a labelled set by the published rules: crops of a stated protocol, predictions, figures."""
 
 from __future__ import annotations
 

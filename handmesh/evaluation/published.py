@@ -1,8 +1,7 @@
 """Published results on FreiHAND as data, each with its source and its protocol, and the table beside which
 ours stands.
 
-Knows what papers and their repositories report; measures nothing. Figures: PA-MPJPE and PA-MPVPE in mm,
-F-scores aligned, at 5 and 15 mm; None where a source does not give one.
+Figures: PA-MPJPE and PA-MPVPE in mm, F-scores aligned, at 5 and 15 mm; None where a source does not give one.
 """
 
 from __future__ import annotations

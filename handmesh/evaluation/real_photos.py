@@ -1,8 +1,7 @@
 """How far a network is from the labels of real photos: PA error in millimetres, 2D error as a share of the hand's box.
 
 Two ways. With the crop made from the label (upright, padded as in training) the numbers speak of the network alone;
-with a whole predictor, which has to find the hand first, of all that a user gets. Knows labels and predictions; knows
-nothing of how the network was trained.
+with a whole predictor, which has to find the hand first, of all that a user gets.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """An evaluation as people read it: the table beside the published one, JSON, scores.txt, CSV, curves, worst
 pictures.
 
-Knows forms; measures nothing. Every file is written whole or not at all.
+Every file is written whole or not at all.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""How much a network loses on worse pictures: aligned errors under every corruption and severity, beside clean ones.
-
-Knows which runs make the table and what "relative" means in it; does not know how a picture is corrupted.
-"""
+"""How much a network loses on worse pictures: aligned errors under every corruption and severity, beside clean ones."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """pred.json: what FreiHAND's official evaluation tool reads. Two lists, of joints and of vertices, in id
 order.
-
-Knows the file (metres, camera frame); does not know where predictions come from or how they are scored.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How good a network is on held-out crops, while it trains: few figures, beside what one mean hand would score.
 
-The published protocol with its tables is evaluation.py's. Knows the network's output and labels; does not know files.
+The published protocol with its tables is evaluation.py's.
 """
 
 from __future__ import annotations

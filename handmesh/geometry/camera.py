@@ -1,7 +1,7 @@
 """The pinhole camera: projection, intrinsics, and where a hand must stand to be seen where it is seen.
 
-Camera frame as in OpenCV: x right, y down, z forward, metres. Pixels: the centre of the first pixel is (0, 0).
-Knows no images and no hand model. A focal length is never assumed in silence: callers pass K, or a field of view.
+Camera frame as in OpenCV: x right, y down, z forward, metres. Pixels: the centre of the first pixel is (0, 0). A focal
+length is never assumed in silence: callers pass K, or a field of view.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Axis-angle and matrices in numpy alone: the float64 twins of rotation.py for what must run without torch.
-
-Knows: Rodrigues' formula and its inverse by way of the quaternion. Does not know: 6D, gradients, torch.
-"""
+"""Axis-angle and matrices in numpy alone: the float64 twins of rotation.py for what must run without torch."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""A track's hand made steady: rotations, points, depth and shape filtered, and the mesh posed anew from them.
-
-Knows which quantity is filtered how, and that a filtered hand obeys the same law as any other (model plus translation
-is the mesh). Does not know tracks or pictures; the filters themselves are smoothing.py's.
-"""
+"""A track's hand made steady: rotations, points, depth and shape filtered, and the mesh posed anew from them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 """Steady hands: One-Euro filters by timestamps for numbers and rotations, and a shape that settles.
 
-Knows values and the seconds between them. Does not know MANO, pictures or tracks; the tracker decides what is filtered.
 One-Euro: Casiez, Roussel and Vogel 2012, "1 Euro Filter": a low-pass whose cutoff rises with speed, so that a resting
 hand does not tremble and a moving one does not lag. Time comes from the frames, never from an assumed rate.
 """

@@ -1,8 +1,4 @@
-"""From the network's answer about one crop to a hand in the camera's frame, in metres.
-
-Knows which numbers live in the crop's frame and how each comes back: points, rotations, mirroring, translation.
-Does not know pictures, detection or engines.
-"""
+"""From the network's answer about one crop to a hand in the camera's frame, in metres."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """A picture in, the hands in it out: detect, crop, network, un-mirror, place before the camera. Keeps no state.
 
-Knows the order of those steps and whose numbers mean what in which frame. Does not know time (tracker.py), drawing or
-training. Left hands are mirrored and un-mirrored by CropTransform alone.
+Left hands are mirrored and un-mirrored by CropTransform alone.
 """
 
 from __future__ import annotations

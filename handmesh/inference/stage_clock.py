@@ -1,4 +1,4 @@
-"""Milliseconds by stage. Knows names and time; knows nothing of what is timed."""
+"""Milliseconds by stage."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How fast a run is: frames a second, milliseconds by stage, latency; for the screen now and for a file at the end.
-
-Knows times and counts. Does not know hands.
-"""
+"""How fast a run is: frames a second, milliseconds by stage, latency; for the screen now and for a file at the end."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Files that are either whole or absent, their checksums, and where downloads are kept.
-
-Knows paths and bytes; knows nothing of what is in them.
-"""
+"""Files that are either whole or absent, their checksums, and where downloads are kept."""
 
 from __future__ import annotations
 

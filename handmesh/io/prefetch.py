@@ -1,7 +1,4 @@
-"""An iterator that works ahead in a thread, so that making the next item overlaps with using this one.
-
-Knows order, how far ahead, errors and how to stop. Does not know what the items are.
-"""
+"""An iterator that works ahead in a thread, so that making the next item overlaps with using this one."""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 """Which shared libraries of the operating system the Python packages here load, and who sells them.
 
-Knows names of libraries and of Debian packages; knows nothing of Python packages beyond their names, and imports
-only the standard library, so that the set-up can run this file with a bare interpreter before anything is installed:
-``python3 handmesh/io/system_libraries.py`` prints the Debian packages that are missing.
 Read off the wheels with ``readelf -d`` (opencv-python 5.0.0.93, open3d 0.20.0).
 """
 

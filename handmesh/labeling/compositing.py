@@ -1,8 +1,7 @@
 """Hands of labelled photos cut out and laid on other backgrounds, as FreiHAND's makers did with their green screens.
 
 The fitted mesh says where the hand surely is, GrabCut (Rother et al., SIGGRAPH 2004; OpenCV's) finds its outline and
-the forearm's. A cut-out that misses much of the mesh or spills far beyond it is refused. Knows samples and pictures;
-does not know who labelled them.
+the forearm's. A cut-out that misses much of the mesh or spills far beyond it is refused.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """A user's own footage, a clip or a folder of photos, as labelled hands: which frames, which held out, what is in them.
 
-Knows how a clip is thinned and cut into blocks that are trained on and blocks that never are, and how the teacher
-labels every hand of a frame. Does not know networks. Frames of a clip go to a folder of the caller's, for as long as
-the caller wants it.
+Frames of a clip go to a folder of the caller's, for as long as the caller wants it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """How the landmark teacher's points differ from a hand's joints, measured on rendered hands whose joints are known.
 
-The teacher is asked about rendered pictures as it is asked about photos. From its answers come two kinds of linear
-maps (detection/teacher_terms.py): what its points are in terms of the joints, for measuring against it, and the
-likeliest joints behind its points, for labels to train on. Knows how pictures are asked about and how maps are solved;
-knows nothing of photos.
+The teacher is asked about rendered pictures as it is asked about photos. From its answers come two kinds of linear maps
+(detection/teacher_terms.py): what its points are in terms of the joints, for measuring against it, and the likeliest
+joints behind its points, for labels to train on.
 """
 
 from __future__ import annotations

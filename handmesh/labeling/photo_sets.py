@@ -1,8 +1,7 @@
 """Real photos of hands, found in a folder laid out as docs/results.md describes, with labels to measure against.
 
 Two kinds: photos without annotation, labelled by the landmark teacher (pseudo-labels, kept in the cache), and photos
-with 2D annotations of research sets, for looking only. Nothing of them is copied into the project. Knows the folders,
-the held-out split and the annotation files; knows nothing of networks.
+with 2D annotations of research sets, for looking only. Nothing of them is copied into the project.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """A label by vote: the landmark model looks at one hand several times, and what the looks disagree on is doubtful.
 
 The views differ by what must not matter: mirroring, a turn, the crop's size. Their mean is the label; how far the
-farthest look is from it says how much the label can be trusted. Knows pictures and the landmark model; knows no files
-and nothing of what the labels are for.
+farthest look is from it says how much the label can be trusted.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""The numbers of one hand model in MANO's format: read, checked, written, and named by a fingerprint.
-
-Knows: the keys, shapes and invariants of a MANO file (Romero et al. 2017, "Embodied Hands"), the .npz form of
-it. Does not know: torch, how the numbers become a posed hand (layer.py, numpy_lbs.py), how a pickle is read
-safely (pickle_reader.py), or where the open hand comes from (open_hand.py).
-"""
+"""The numbers of one hand model in MANO's format: read, checked, written, and named by a fingerprint."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A hand model fitted to landmarks: pose, shape and orientation whose joints lie where a teacher saw them.
 
 Turns 21 points in the picture and 21 rough points in space into parameters of the hand model, inside the joints'
-anatomical ranges. Knows the hand model and points; knows nothing of pictures or of who made the points.
+anatomical ranges.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """Gestures and grasps as anatomical angles: what hands do, finger by finger.
 
-Knows names and angles in degrees.  Does not know meshes, rotations or chance.
-
 A finger is a letter: its flexion at the first and second joint (the last follows the second).  A thumb is a name.
 """
 

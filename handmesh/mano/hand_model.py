@@ -1,8 +1,7 @@
 """One hand model for both hands: MANO arrays, and their mirror image for the left.
 
-Knows how parameters become vertices in the model's own frame, right or left, without torch. Does not know pictures or
-networks. The left hand is the right one with x negated: its parameters (x, -y, -z in axis-angle) are those of the
-mirrored model, so that for either side  vertices = model(global_orient, hand_pose, betas) + translation.
+The left hand is the right one with x negated: its parameters (x, -y, -z in axis-angle) are those of the mirrored model,
+so that for either side vertices = model(global_orient, hand_pose, betas) + translation.
 """
 
 from __future__ import annotations

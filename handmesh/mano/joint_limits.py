@@ -1,8 +1,5 @@
 """The joints of a hand in anatomical terms: axes of flexion, abduction and twist, ranges, angles to rotations.
 
-Knows where the axes of each MANO joint lie in the rest pose and how far a joint turns.
-Does not know gestures, meshes or files.
-
 Angles are radians, per joint (flexion, abduction, twist).  Flexion is positive towards the palm, abduction positive
 towards the thumb's side (for the thumb: away from the palm), twist positive by the right hand about the bone.
 """

@@ -1,9 +1,4 @@
-"""Rotation matrices and shape in, a posed hand out: linear blend skinning in torch, written to be exported.
-
-Knows: the skinning equations (Loper et al. 2015, SMPL, eq. 2-10; Romero et al. 2017, MANO), FreiHAND's
-joints. Does not know: 6D or axis-angle, the mean pose (absolute matrices come in), translation, cameras, left
-hands.
-"""
+"""Rotation matrices and shape in, a posed hand out: linear blend skinning in torch, written to be exported."""
 
 from __future__ import annotations
 

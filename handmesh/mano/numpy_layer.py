@@ -1,8 +1,5 @@
 """Pose a hand with NumPy alone: the float32 twin of layer.py for callers without torch (renderer, data
 checks).
-
-Knows: linear blend skinning with shape and pose correctives (Loper et al. 2015, SMPL, eq. 2-10) on
-ManoArrays. Does not know: torch, gradients, cameras.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Which poses hands take: gestures and grasps with noise, their mixtures, and fingers on their own.
-
-Knows how to draw poses of any hand in MANO's format, within the joints' ranges, without fingers passing through one
-another (a capsule per segment).  Does not know torch, images or files.
-"""
+"""Which poses hands take: gestures and grasps with noise, their mixtures, and fingers on their own."""
 
 from __future__ import annotations
 

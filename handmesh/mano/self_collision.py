@@ -1,7 +1,4 @@
-"""A hand as capsules: fast tests of whether fingers pass through one another.
-
-Knows forward kinematics of the skeleton and the distance between segments.  Does not know skin or gestures.
-"""
+"""A hand as capsules: fast tests of whether fingers pass through one another."""
 
 from __future__ import annotations
 

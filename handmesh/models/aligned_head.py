@@ -9,7 +9,6 @@ Steps, all differentiable and without data-dependent control flow, so that the w
    skeleton seen in that frame, free of the viewpoint, goes into the tokens;
 4. tokens exchange messages (attention biased towards neighbours in the kinematic tree), then give per-joint 6D
    residuals, betas, and offsets to the keypoints.
-Knows rotations and the kinematic tree; does not know the hand's surface.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Branches that exist in training only: they teach the network and are not part of what it saves or exports.
 
 Vertices without the hand model (after simpleHand and HandSDF's auxiliary meshes: a straight path from the features to
-every vertex), and the projection of the feature maps that a teacher's maps are compared through. Knows features and
-tokens; does not know losses.
+every vertex), and the projection of the feature maps that a teacher's maps are compared through.
 """
 
 from __future__ import annotations

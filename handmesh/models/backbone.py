@@ -1,7 +1,4 @@
-"""FastViT from timm as a feature pyramid, and the folding of its training form into its inference form.
-
-Knows timm's FastViT blocks (Vasu et al., "FastViT", ICCV 2023; "MobileOne", CVPR 2023). Does not know hands.
-"""
+"""FastViT from timm as a feature pyramid, and the folding of its training form into its inference form."""
 
 from __future__ import annotations
 

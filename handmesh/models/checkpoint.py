@@ -1,7 +1,7 @@
 """The file that holds a network: safetensors with a JSON description in its header, never a pickle.
 
 The description says all that is needed to build the network again (config, whether it is folded), what it was trained
-on (hand model, data), and how well it did. Knows files and networks; does not know training.
+on (hand model, data), and how well it did.
 """
 
 from __future__ import annotations

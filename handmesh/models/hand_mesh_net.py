@@ -1,7 +1,6 @@
 """Pictures of hands in, MANO hands out: backbone, head and hand model put together.
 
-Input is uint8 RGB; its normalisation is a buffer of the network. ``forward`` is maths on tensors. Does not know
-files, crops, full pictures or losses.
+Input is uint8 RGB; its normalisation is a buffer of the network. ``forward`` is maths on tensors.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 For a hand whose licence keeps its arrays out of files that are passed on. The two constants a head needs of the hand,
 the mean pose and the palm's frame at rest, are inputs of :class:`ParameterNet`, so that whoever holds the hand gives
-them. Knows the heads' names for them; does not know files.
+them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The FastViT paper's head: MANO parameters and a camera, regressed from one pooled feature.
 
-Also holds what every head returns. The image-aligned head is in aligned_head.py. Knows rotations; does not know the
-hand's surface.
+Also holds what every head returns. The image-aligned head is in aligned_head.py.
 """
 
 from __future__ import annotations

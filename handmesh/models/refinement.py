@@ -1,7 +1,7 @@
 """A second look: project the current mesh's joints into the backbone's maps and regress a residual to its parameters.
 
 After WiLoR (Potamias et al., CVPR 2025), with every map of the pyramid sampled. A sample is the mean of a map under a
-small Gaussian at the point: a matrix product that exports everywhere. Knows rotations; does not know the surface.
+small Gaussian at the point: a matrix product that exports everywhere.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Many pictures on one: to look at what a generator or a network makes.
-
-Knows: arrays of pixels. Does not know: where they come from.
-"""
+"""Many pictures on one: to look at what a generator or a network makes."""
 
 from __future__ import annotations
 

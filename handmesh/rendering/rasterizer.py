@@ -1,11 +1,9 @@
 """A CPU z-buffer: triangles in the camera's frame to depth, face index and barycentrics per pixel.
 
-Knows: triangles, a pinhole K, pixels. Pixel centres lie on integer coordinates. Triangles are rasterised by their
-homogeneous edge functions (Olano and Greer 1997, "Triangle scan conversion using 2D homogeneous coordinates"), so
-that a triangle that crosses the camera's plane needs no clipping and barycentrics are perspective-correct by
-construction: for a face with camera-frame corners P0, P1, P2 the rows e_i of inv([P0 P1 P2]) inv(K) give
-b_i / z = e_i . (u, v, 1) at pixel (u, v).
-Does not know: hands, skin, light, pictures behind.
+Pixel centres lie on integer coordinates. Triangles are rasterised by their homogeneous edge functions (Olano and Greer
+1997, "Triangle scan conversion using 2D homogeneous coordinates"), so that a triangle that crosses the camera's plane
+needs no clipping and barycentrics are perspective-correct by construction: for a face with camera-frame corners P0, P1,
+P2 the rows e_i of inv([P0 P1 P2]) inv(K) give b_i / z = e_i . (u, v, 1) at pixel (u, v).
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A window in which meshes can be turned: Open3D, loaded only when asked for.
-
-Knows: Hand, Open3D. Does not know: pictures, networks.
-"""
+"""A window in which meshes can be turned: Open3D, loaded only when asked for."""
 
 from __future__ import annotations
 

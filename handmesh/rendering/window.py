@@ -1,7 +1,4 @@
-"""A window on the screen, or a reason why there is none.
-
-Knows OpenCV's window and what it needs of the system. Does not know what is shown.
-"""
+"""A window on the screen, or a reason why there is none."""
 
 from __future__ import annotations
 

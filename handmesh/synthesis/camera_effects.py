@@ -1,6 +1,6 @@
 """What a camera does to a picture: blur, movement, noise, compression, colour.
 
-Pure functions of (picture, rng) on (H, W, 3) uint8 RGB. Knows: cameras. Does not know: what is in the picture.
+Pure functions of (picture, rng) on (H, W, 3) uint8 RGB.
 """
 
 from __future__ import annotations

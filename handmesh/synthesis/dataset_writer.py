@@ -1,9 +1,8 @@
 """A data set on disk in FreiHAND's layout, rendered by several processes.
 
 Pictures are written as they come, each whole or not at all; labels go to one shard per chunk of samples, written when
-all pictures of the chunk stand. A run that was stopped goes on where the shards end, and what it writes does not
-depend on how many processes write it. The JSON files come last: a folder that has them is complete.
-Knows: files, processes, the order of samples. Does not know: how a sample is made.
+all pictures of the chunk stand. A run that was stopped goes on where the shards end, and what it writes does not depend
+on how many processes write it. The JSON files come last: a folder that has them is complete.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """A short clip of the open hand moving before a camera, for whoever has no camera, and with known truth for tests.
 
-Knows a fixed little choreography: gestures that flow into one another, a hand that turns and wanders, a left hand that
-joins. Every frame is a pure function of its time. Does not know detection or networks.
+Every frame is a pure function of its time.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Colours, noise, cloth and odd shapes that scenes, people and clothes are drawn with.
 
-Pictures here are (size, size, 3), camera values 0..255. Knows: OpenCV's drawing. Does not know: scenes, hands, labels.
+Pictures here are (size, size, 3), camera values 0..255.
 """
 
 from __future__ import annotations

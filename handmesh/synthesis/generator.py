@@ -1,7 +1,6 @@
 """The data factory's one call: an index becomes a labelled picture of the hand model.
 
-Knows in which order things are drawn at random and composed, and what is written down as label. Does not know files
-(factory.py), crops or training. A sample is a pure function of (hand model, seed, options, index).
+A sample is a pure function of (hand model, seed, options, index).
 """
 
 from __future__ import annotations

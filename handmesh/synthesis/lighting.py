@@ -1,8 +1,8 @@
 """Light on the hand: an environment as spherical harmonics, lamps, and what the hand itself hides from them.
 
-Directions point towards the light, in the camera's frame (y down). Irradiance by nine spherical-harmonic
-coefficients: Ramamoorthi and Hanrahan 2001. Occlusion is measured, not guessed: the mesh is rasterised from a dozen
-directions and each vertex asks which of them it sees. Does not know: skin, pictures.
+Directions point towards the light, in the camera's frame (y down). Irradiance by nine spherical-harmonic coefficients:
+Ramamoorthi and Hanrahan 2001. Occlusion is measured, not guessed: the mesh is rasterised from a dozen directions and
+each vertex asks which of them it sees.
 """
 
 from __future__ import annotations

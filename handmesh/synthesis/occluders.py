@@ -1,7 +1,6 @@
 """Things between camera and hand: pens, phones, edges of tables, somebody's shoulder.
 
 Flat shapes with a scene's texture are enough here: what matters is that parts of the hand are missing.
-Knows: pixels. Does not know: hands, labels.
 """
 
 from __future__ import annotations

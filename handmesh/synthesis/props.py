@@ -1,7 +1,7 @@
 """Things in the hand: balls, mugs and bottles, pens, phones, boxes, placed where the fingers would hold them.
 
 They need not be held well: what matters is that something hides parts of the palm and fingers, and that fingers hide
-parts of it. Knows: simple solids, the 21 joints. Does not know: light, cameras.
+parts of it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""One hand before one camera: the model's mesh with forearm, skin and light to linear colour and coverage.
-
-Knows how surface, skin, light and rasteriser fit together. Does not know randomness, backgrounds, labels.
-"""
+"""One hand before one camera: the model's mesh with forearm, skin and light to linear colour and coverage."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """From visible faces to linear colour: skin texels, light and a specular term, per pixel.
 
 The z-buffer holds two by two samples a pixel; samples of one pixel that lie on the same surface are shaded once
-(multi-sample anti-aliasing). Knows: arrays. Does not know: how they were chosen, backgrounds, cameras' faults.
+(multi-sample anti-aliasing).
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What a hand is covered with: skin of every tone, gloves, sleeves, rings, watches, as texels to shade.
 
-Knows: the masks of anatomy.py and how much of each a person has. Tones run over the ten of the Monk scale (E. Monk,
-"Monk Skin Tone Scale", 2019). Does not know: light, cameras.
+Tones run over the ten of the Monk scale (E. Monk, "Monk Skin Tone Scale", 2019).
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 The skin is stored as "mesh colours" (Yuksel, Keyser and House 2010): every coarse face carries a triangular grid of
 texels, those on shared edges coincide in space, and since every mask here is a function of the position at rest,
-neighbouring faces agree without any unwrapping. Knows: rest geometry and the anatomy of lines.
-Does not know: colours (skin.py), light, pictures.
+neighbouring faces agree without any unwrapping.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The surface that is drawn: the hand model's mesh with a forearm grown from its wrist rim, subdivided once.
 
-Knows: topology (rim, forearm rings, subdivision), and where each fine corner lies on the coarse mesh.
-Does not know: how the hand is posed, cameras, colours. The coarse hand vertices stay where the model puts them:
-subdivision here is Loop's (1987) with the smoothing of the old vertices undone beforehand (the control mesh is pushed
-out by the amount that Loop's rule would pull it in), so that labels and picture agree to a fraction of a millimetre.
+The coarse hand vertices stay where the model puts them: subdivision here is Loop's (1987) with the smoothing of the old
+vertices undone beforehand (the control mesh is pushed out by the amount that Loop's rule would pull it in), so that
+labels and picture agree to a fraction of a millimetre.
 """
 
 from __future__ import annotations

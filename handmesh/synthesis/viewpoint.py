@@ -1,7 +1,4 @@
-"""Where the camera stands: viewpoint, distance, lens and the square that is cut out of its picture.
-
-Knows: which views of hands cameras get to see, and how FreiHAND frames them. Does not know: pixels' colours.
-"""
+"""Where the camera stands: viewpoint, distance, lens and the square that is cut out of its picture."""
 
 from __future__ import annotations
 

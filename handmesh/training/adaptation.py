@@ -2,7 +2,7 @@
 
 The teacher labels the footage (footage.py), the hand model is fitted to its labels and what is doubtful left out
 (pseudo_labels.py), a short run mixes those hands with rendered ones (training.py), and blocks of frames that were never
-trained on say whether it helped. New weights are written only if it did. Knows the order of these; the maths is theirs.
+trained on say whether it helped. New weights are written only if it did.
 """
 
 from __future__ import annotations

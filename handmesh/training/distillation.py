@@ -1,7 +1,7 @@
 """Distillation: a trained network looks at the batch too, and its answers become labels beside the true ones.
 
 The teacher may be of any backbone, head and input size: the batch is cropped at the larger of the two sizes, and each
-network sees it at its own. Knows networks and batches; does not know losses.
+network sees it at its own.
 """
 
 from __future__ import annotations

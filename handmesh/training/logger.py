@@ -1,7 +1,4 @@
-"""What a training run tells: a progress bar, log.jsonl, TensorBoard when it is installed, Weights & Biases when asked.
-
-Knows names and numbers; knows no networks.
-"""
+"""What a training run tells: a progress bar, log.jsonl, TensorBoard where installed, Weights & Biases when asked."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A network together with its losses and the branches that only training has.
-
-Knows which term comes from where; does not know batches' sources, processes or time.
-"""
+"""A network together with its losses and the branches that only training has."""
 
 from __future__ import annotations
 

@@ -2,8 +2,7 @@
 
 A batch is what data/transforms.py's crop_sample makes, stacked: lengths in metres in the crop's camera frame, 2D in
 crop pixels. Besides, a batch may hold ``has_3d`` (B,) (joints and vertices are labels; ``presence`` when absent) and
-``weight`` (B,) (trust in a sample, 1 when absent; below 1 for labels made by a teacher). Knows labels and outputs;
-does not know networks or where samples come from.
+``weight`` (B,) (trust in a sample, 1 when absent; below 1 for labels made by a teacher).
 """
 
 from __future__ import annotations

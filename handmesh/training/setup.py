@@ -1,4 +1,4 @@
-"""The optimizer and its schedule, timm's both, from a config. Knows parameters; does not know the loop."""
+"""The optimizer and its schedule, timm's both, from a config."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which samples a config trains and validates on. Knows the sources; does not know networks."""
+"""Which samples a config trains and validates on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run's network begins as: new, from ImageNet, or from another run's checkpoint. Knows no data and no loop."""
+"""What a run's network begins as: new, from ImageNet, or from another run's checkpoint."""
 
 from __future__ import annotations
 

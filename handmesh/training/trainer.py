@@ -1,8 +1,7 @@
 """A training run: samples to a network that knows hands, repeatable, resumable, on a CPU or on GPUs.
 
-Knows the order of things: batch, loss, step, moving average, log, state, validation. The maths is in models/ and
-losses.py, the samples in data/ and synthesis/. Optimizer, schedule and moving average are timm's; processes and
-precision are Accelerate's.
+The maths is in models/ and losses.py, the samples in data/ and synthesis/. Optimizer, schedule and moving average are
+timm's; processes and precision are Accelerate's.
 
 A run's folder: ``last/state.safetensors`` (to resume), ``last/`` and ``best/model.safetensors`` (the moving average;
 best by validation), ``log.jsonl`` (losses and scores by step).

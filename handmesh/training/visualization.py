@@ -1,7 +1,4 @@
-"""What a network makes of some validation samples, drawn: the truth's and its own skeleton, and its mesh.
-
-Knows crops, networks and drawing; does not know where the picture is shown.
-"""
+"""What a network makes of some validation samples, drawn: the truth's and its own skeleton, and its mesh."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What RepMixer's folding gains by resolution: the same backbone with its token mixers folded and as trained.
 
 The FastViT paper's figure 3 compares RepMixer with pooling; here its own two forms are compared, the difference being
-the skip connection and the second branch. Everything else is folded in both. Knows timm's blocks.
+the skip connection and the second branch. Everything else is folded in both.
 """
 
 from __future__ import annotations

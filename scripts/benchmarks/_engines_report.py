@@ -1,4 +1,4 @@
-"""The runtime benchmark's figures as a Markdown table and a plot. Knows nothing of how they were measured."""
+"""The runtime benchmark's figures as a Markdown table and a plot."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Commands of this checkout, several at a time: what scripts that train many networks share.
-
-Knows processes, their threads and logs. Knows nothing of what they do.
-"""
+"""Commands of this checkout, several at a time: what scripts that train many networks share."""
 
 from __future__ import annotations
 

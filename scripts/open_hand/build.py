@@ -2,8 +2,6 @@
 
     python -m scripts.open_hand.build REFERENCE.glb --output handmesh/assets/open_hand.npz
 
-Knows the order of the steps; each step is a module beside this one: reading the reference, bringing it to published
-proportions, remeshing it to MANO's counts, skinning, shape directions, pose correctives, the pose space.
 Shares no data with MANO; keys, shapes, units, joint order and axes are the same, so that the licensed file can be
 swapped in.
 """

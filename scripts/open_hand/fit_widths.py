@@ -1,8 +1,4 @@
-"""The retargeted hand brought to the published breadths and thicknesses, on the surface that is finally measured.
-
-Knows how to widen fingers, palm and wrist smoothly where a calliper would be set, and to repeat until it reads right.
-Does not know remeshing.
-"""
+"""The retargeted hand brought to the published breadths and thicknesses, on the surface that is finally measured."""
 
 from __future__ import annotations
 

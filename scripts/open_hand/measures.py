@@ -1,8 +1,4 @@
-"""What a hand measures: segment lengths, breadths and thicknesses, as an anthropometrist's calliper would read them.
-
-Knows the published adult means the open hand is built to, with their sources, and how to read the same measures off
-any hand in MANO's format.  Does not know how the hand was built.
-"""
+"""What a hand measures: segment lengths, breadths and thicknesses, as an anthropometrist's calliper would read them."""
 
 from __future__ import annotations
 

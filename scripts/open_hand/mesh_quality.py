@@ -1,7 +1,4 @@
-"""Is a surface fit to be used: the shape of its triangles, and whether it runs through itself.
-
-Knows geometry only.
-"""
+"""Is a surface fit to be used: the shape of its triangles, and whether it runs through itself."""
 
 from __future__ import annotations
 

@@ -1,10 +1,4 @@
-"""Pose correctives of the open hand: what linear blend skinning takes from a bent joint, given back.
-
-Knows how a bent joint should look: every edge of the rest surface turned by the blend of its bones' rotations (so that
-nothing shrinks), flesh kept on its own side of the fold, volume kept; and how to fit correctives that are linear in
-vec(R - I) to it (the SMPL family's form: Loper et al. 2015, Romero et al. 2017).
-Does not know gestures.
-"""
+"""Pose correctives of the open hand: what linear blend skinning takes from a bent joint, given back."""
 
 from __future__ import annotations
 

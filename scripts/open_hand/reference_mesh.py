@@ -1,9 +1,4 @@
-"""The reference surface: a skinned hand in a binary glTF file, as plain arrays in MANO's axes.
-
-Knows the little of glTF that one skinned mesh needs (JSON chunk, float and integer accessors, one skin), how the
-WebXR joints are named, how to weld, to clip at the wrist and to subdivide a surface smoothly (Loop's scheme).
-Does not know MANO's topology, nor what an average hand measures.
-"""
+"""The reference surface: a skinned hand in a binary glTF file, as plain arrays in MANO's axes."""
 
 from __future__ import annotations
 

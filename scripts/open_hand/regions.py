@@ -1,8 +1,4 @@
-"""Where on the hand a vertex lies: its finger, its place along and around it, and the region's name.
-
-Knows anatomy's names for the parts of the surface, so that a renderer can put nails, creases and redder knuckles where
-they belong.  Does not know colours.
-"""
+"""Where on the hand a vertex lies: its finger, its place along and around it, and the region's name."""
 
 from __future__ import annotations
 

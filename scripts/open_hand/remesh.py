@@ -1,9 +1,4 @@
-"""Remeshing: a given surface carried by exactly so many vertices, with well-shaped triangles and a fixed rim.
-
-Knows edge split, collapse and flip, tangential relaxation and projection (Botsch and Kobbelt 2004, "A remeshing
-approach to multiresolution modeling") under a size field, and how to hit an exact vertex count on a disc.
-Does not know that the surface is a hand.
-"""
+"""Remeshing: a given surface carried by exactly so many vertices, with well-shaped triangles and a fixed rim."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The reference hand brought to published adult proportions, fingers straight, joints placed by anatomy.
-
-Knows where the joints of a mean adult hand stand and how to carry the surface along: one affine map per bone, blended
-by the reference's own skin.  Does not know breadths, remeshing nor skinning weights of the final mesh.
-"""
+"""The reference hand brought to published adult proportions, fingers straight, joints placed by anatomy."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
 """Ten shape directions: principal components of a plausible population of hands.
 
-Knows which measures of a hand vary, by how much and how they go together, and the surface displacement of each.
 The covariance: standard deviations follow the published spread of adult hand length, breadth, thickness and segment
 lengths (about 5 % of the mean within a sex and 6 % over both); factors shared by all segments make them correlate as
 anthropometric surveys report (length with breadth about 0.6; segment with hand length about 0.75).
-Does not know poses.
 """
 
 from __future__ import annotations

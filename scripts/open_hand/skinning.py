@@ -1,8 +1,4 @@
-"""Triangle sizes, skinning weights, vertex numbers and the joint regressor of the open hand.
-
-Knows MANO's conventions for which vertex numbers are fingertips and where joints sit among the flesh.
-Does not know the reference file, shapes or poses.
-"""
+"""Triangle sizes, skinning weights, vertex numbers and the joint regressor of the open hand."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How much flesh a bent finger loses or gains: the hand's volume at rest and bent, with and without correctives.
-
-Knows volumes of posed hands in MANO's format.  Does not know how correctives are made.
-"""
+"""How much flesh a bent finger loses or gains: the hand's volume at rest and bent, with and without correctives."""
 
 from __future__ import annotations
 

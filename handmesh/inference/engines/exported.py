@@ -1,7 +1,4 @@
-"""Files that ``handmesh export`` made, opened as engines: what they say of themselves, and what runs them.
-
-Knows where each format keeps its description. Does not know what must be in it.
-"""
+"""Files that ``handmesh export`` made, opened as engines: what they say of themselves, and what runs them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """One way to run the network, whatever runs it: crops (uint8) in, numpy arrays out.
 
-Knows what an engine gives, which engines there are, and what happens when one cannot run. How a network gets into one
-is in runtime_torch.py, runtime_openvino.py and runtime_onnx.py: re-parameterized first, normalisation and hand model
-inside, one graph from pixels to vertices. Does not know full pictures, boxes or hands.
+How a network gets into one is in runtime_torch.py, runtime_openvino.py and runtime_onnx.py: re-parameterized first,
+normalisation and hand model inside, one graph from pixels to vertices.
 """
 
 from __future__ import annotations

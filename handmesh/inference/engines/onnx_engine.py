@@ -1,7 +1,4 @@
-"""ONNX Runtime as an engine, and the way from a network to an ONNX graph.
-
-Knows torch's exporter and the runtime's sessions. Does not know what the outputs mean.
-"""
+"""ONNX Runtime as an engine, and the way from a network to an ONNX graph."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""OpenVINO as an engine: compiled for latency on the CPU, one request for one crop and one for two.
-
-Does not know how a network becomes its model (engine_cache.py), nor what threads and forks ask of a request
-(openvino_loader.py).
-"""
+"""OpenVINO as an engine: compiled for latency on the CPU, one request for one crop and one for two."""
 
 from __future__ import annotations
 

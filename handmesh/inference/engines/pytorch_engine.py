@@ -1,7 +1,6 @@
 """PyTorch as an engine: any device, and on CUDA the whole network as one recorded launch.
 
-Knows half precision, CUDA graphs and torch.compile; the answer leaves the device in one piece. The plain CPU form is
-the reference that every other engine is held against. Does not know which engine suits a machine.
+The plain CPU form is the reference that every other engine is held against.
 """
 
 from __future__ import annotations

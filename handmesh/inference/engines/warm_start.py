@@ -1,8 +1,7 @@
 """A later start without PyTorch: a checkpoint that was converted for OpenVINO before is found by what it was made from.
 
 Importing PyTorch and timm and building a network takes seconds that nobody needs once the converted one is in the
-cache. Knows which files decide a converted network, and what else its user must know (size and padding of the crop).
-Does not convert (engine_cache.py) and does not run (runtime_openvino.py).
+cache. Does not convert (engine_cache.py) and does not run (runtime_openvino.py).
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The file formats a network is exported to: how each is written, and how it is read back and run.
-
-Knows the converters and runtimes of ONNX, OpenVINO, TorchScript and Core ML, and where each keeps a description.
-Does not know what the outputs mean, or how far they may be from the original's.
-"""
+"""The file formats a network is exported to: how each is written, and how it is read back and run."""
 
 from __future__ import annotations
 

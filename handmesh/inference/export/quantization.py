@@ -1,8 +1,7 @@
 """Eight-bit networks by post-training quantization (NNCF): the pointwise convolutions of the stages, and nothing else.
 
 Those are nine tenths of the work. Depthwise convolutions and the stem gain little and cost most of the error; the
-heads' soft-argmax and rotations and the hand model turn an eighth of a percent into a millimetre. Knows NNCF; does not
-know files.
+heads' soft-argmax and rotations and the hand model turn an eighth of a percent into a millimetre.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Crops to try an exported network on and to measure the ranges of its numbers with: rendered, or the user's own.
-
-Knows how a network's crops are made; does not know networks' files.
-"""
+"""Crops to try an exported network on and to measure the ranges of its numbers with: rendered, or the user's own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Puts people, and what only has the colour of skin, behind the hand.
 
-People are drawn once per pool and stand in every picture anew: other place, size, side, light, focus. Pictures are
-(S, S, 3) uint8 RGB. Knows: where people stand before a webcam. Does not know: how they are drawn, hands, labels.
+People are drawn once per pool and stand in every picture anew: other place, size, side, light, focus. Pictures are (S,
+S, 3) uint8 RGB.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Somebody from the waist up, as a cut-out: shaded head with hair and features, neck, shoulders, clothes with folds.
 
 Lengths are in heights of the head, from its centre: x right, y down; chin at y = 0.5. Colours are linear until the end.
-Knows: ellipsoids, cloth, light from one side. Does not know: where in a picture somebody stands, hands, labels.
 """
 
 from __future__ import annotations

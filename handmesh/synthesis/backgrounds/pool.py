@@ -1,7 +1,7 @@
 """What stands behind the hand: rooms, walls, cloth, clutter, people, or the user's own photos.
 
 Pictures here are uint8 RGB as a camera would give them. Scenes are drawn once per generator into a pool of tiles and
-cut, turned and tinted anew for every sample. Knows: which scenes there are. Does not know: hands, labels.
+cut, turned and tinted anew for every sample.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Rooms as a webcam shows them: a plain wall in uneven light, and few things on it or before it.
 
-Pictures are (size, size, 3), camera values 0..255. Knows: walls, doors, windows, curtains, shelves, lamps. Does not
-know: people, hands, labels.
+Pictures are (size, size, 3), camera values 0..255.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Passes over the channels of maps (C, rows, row) for training on a CPU: statistics, scale and offset, GELU; in numba.
 
-float32 arrays; a channel's slab lies together, and sums of rows are added up in float64. Knows arrays; knows nothing
-of torch or of networks (see cpu_training.py).
+float32 arrays; a channel's slab lies together, and sums of rows are added up in float64.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Depthwise convolution for training on a CPU, in numba, with the batch innermost.
 
-Every map here is a float32 array (C, H, W, N): channel first, batch last. One channel's slab then lies together
-(it stays in the L2 cache through a whole pass), and every inner loop runs over one long contiguous row of W * N
-numbers, whatever the size of the map. Padding is k // 2 zeros; strides are 1 or 2; output channel ``o`` reads input
-channel ``o // multiplier``. Knows arrays; knows nothing of torch or of networks (see cpu_training.py).
+Every map here is a float32 array (C, H, W, N): channel first, batch last. One channel's slab then lies together (it
+stays in the L2 cache through a whole pass), and every inner loop runs over one long contiguous row of W * N numbers,
+whatever the size of the map. Padding is k // 2 zeros; strides are 1 or 2; output channel ``o`` reads input channel ``o
+// multiplier``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Batch normalisation is taken apart here: a convolution also returns the mean and variance of its output's channels as
 differentiable tensors, the arithmetic of normalisation is done on those (C,) vectors by whoever calls, and
-:func:`blend` applies the resulting scale and offset in one pass. Knows tensors; knows nothing of networks.
+:func:`blend` applies the resulting scale and offset in one pass.
 """
 
 from __future__ import annotations
