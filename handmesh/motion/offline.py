@@ -43,12 +43,12 @@ FILLED_WEIGHT = 0.05
 class OfflineSettings:
     """Speeds: radians a second, box sides a second, nepers (log metres) a second.
 
-    Chosen by the smoothing experiment of scripts/ on the rendered scene with known truth.
+    Chosen by scripts/experiments/smoothing.py on the rendered scene with known truth.
     """
 
-    rotations: ZeroLagSettings = ZeroLagSettings(min_cutoff_hz=1.5, beta=1.0)
-    points: ZeroLagSettings = ZeroLagSettings(min_cutoff_hz=1.5, beta=3.0)
-    log_depth: ZeroLagSettings = ZeroLagSettings(min_cutoff_hz=0.7, beta=1.0)
+    rotations: ZeroLagSettings = ZeroLagSettings(min_cutoff_hz=1.0, beta=0.7)
+    points: ZeroLagSettings = ZeroLagSettings(min_cutoff_hz=1.5, beta=2.0)
+    log_depth: ZeroLagSettings = ZeroLagSettings(min_cutoff_hz=0.5, beta=1.0)
 
 
 def smooth_offline(recording: Recording, settings: OfflineSettings | None = None) -> Recording:
