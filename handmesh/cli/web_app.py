@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 import tempfile
-import threading
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from handmesh.cli.options import add_model_options, model_options
 from handmesh.errors import CommandParser, HandMeshError
 from handmesh.geometry.camera import DEFAULT_FOV_DEG
 from handmesh.results import Hand
+from handmesh.web.clip import load_tracker
 from handmesh.web.decoder import PhotoDecoder
 from handmesh.web.guard import LOOPBACK_NAMES
 from handmesh.web.live import LiveSessions
@@ -63,24 +64,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     print("loading the model", flush=True)
     predictor = HandMeshPredictor.from_pretrained(**model_options(args))
-    # One engine runs one picture at a time.
-    lock = threading.Lock()
 
     def recover(image: NDArray[np.uint8], fov_deg: float) -> list[Hand]:
-        with lock:
-            return predictor(image, fov_deg=fov_deg)
-
-    class LockedTracker(HandTracker):
-        def step(self, image: NDArray[np.uint8], timestamp_s: float) -> list[Hand]:
-            with lock:
-                return super().step(image, timestamp_s)
+        return predictor(image, fov_deg=fov_deg)
 
     with tempfile.TemporaryDirectory(prefix="handmesh-app-") as name, closing(PhotoDecoder()) as read:
         quota = FileQuota(Path(name).resolve(), _MAX_BYTES, _MAX_FILES, _MAX_AGE_S)
-        page = build_page(recover, read, quota)
+        page = build_page(recover, read, quota, partial(load_tracker, model_options(args)))
         # What is compiled at first use is compiled before the first visitor.
         process_photo(str(EXAMPLES[0].path), DEFAULT_FOV_DEG, read, recover, results_folder(quota.folder))
-        sessions = LiveSessions(lambda fov_deg: LockedTracker(predictor, fov_deg=fov_deg))
+        sessions = LiveSessions(lambda fov_deg: HandTracker(predictor, fov_deg=fov_deg))
         hosts = LOOPBACK_NAMES | set(args.allow_host) if args.host in LOOPBACK_NAMES else None
         serve(build_app(page, sessions, quota, hosts), args.host, args.port)
     return 0

@@ -52,7 +52,7 @@ class Limits:
     #: A body is received, and a part of an answer is taken by the visitor, within so many seconds.
     transfer_s: float = 60.0
     #: Everything but the heartbeat of an open tab ends after so many seconds.
-    request_s: float = 600.0
+    request_s: float = 1800.0
     open_requests: int = 400
 
 

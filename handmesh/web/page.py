@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import DEFAULT_FOV_DEG
+from handmesh.web.clip import MakeTracker
+from handmesh.web.clip_tab import clip_tab
 from handmesh.web.quota import FileQuota
 from handmesh.web.results import (
     FOV_RANGE_DEG,
@@ -47,13 +49,20 @@ EXAMPLES = (
 )
 
 
-def build_page(recover: Recover, read: Read, quota: FileQuota, examples: Sequence[Example] = EXAMPLES) -> gradio.Blocks:
+def build_page(
+    recover: Recover,
+    read: Read,
+    quota: FileQuota,
+    make_tracker: MakeTracker,
+    examples: Sequence[Example] = EXAMPLES,
+) -> gradio.Blocks:
     """The page as a gradio Blocks, not yet served.
 
     Args:
         recover: finds the hands; called from several threads.
         read: decodes a visitor's file; called from several threads.
         quota: its folder is where uploads and results live.
+        make_tracker: for clips, as of run_clip.
         examples: pictures to try.
 
     Raises:
@@ -69,6 +78,8 @@ def build_page(recover: Recover, read: Read, quota: FileQuota, examples: Sequenc
                 _photo_tab(gr, recover, read, quota, results, examples)
             with gr.Tab("Live camera", id="live-tab"):
                 gr.HTML((STATIC / "live.html").read_text(encoding="utf-8"))
+            with gr.Tab("Clip", id="clip-tab"):
+                clip_tab(gr, make_tracker, quota, results, _keep_out)
     page.queue(max_size=MAX_QUEUE, default_concurrency_limit=1)
     return page
 
@@ -169,22 +180,27 @@ def _photo_tab(
 
 def _read_ourselves(photo: Any, fov: Any, uploads: Path) -> None:
     """Have gradio hand over what came instead of decoding, fetching or judging it with messages of its own."""
+    _keep_out(photo, uploads)
+    photo.preprocess = lambda payload: payload.path if payload else None
+    fov.preprocess = clamp_fov
+
+
+def _keep_out(upload: Any, uploads: Path) -> None:
+    """Have a component take uploads and the page's own examples alone, no address and no other file."""
     import gradio as gr
 
-    move_to_cache = photo.async_move_resource_to_block_cache
+    move_to_cache = upload.async_move_resource_to_block_cache
 
     async def move_upload_to_cache(path: str | Path | None) -> str | None:
         if str(path).lower().startswith(("http:", "https:")):
-            raise gr.Error("expected an uploaded photo, got an address; upload the photo itself", print_exception=False)
+            raise gr.Error("expected an uploaded file, got an address; upload the file itself", print_exception=False)
         # gradio judges this as well, and would copy a file that lies beside the uploads of another run.
         places = (uploads.resolve(), STATIC.resolve())
         if path is not None and not any(Path(path).resolve().is_relative_to(place) for place in places):
-            raise gr.Error("expected an uploaded photo, got another file; upload it first", print_exception=False)
+            raise gr.Error("expected an uploaded file, got another one; upload it first", print_exception=False)
         return await move_to_cache(path)
 
-    photo.async_move_resource_to_block_cache = move_upload_to_cache
-    photo.preprocess = lambda payload: payload.path if payload else None
-    fov.preprocess = clamp_fov
+    upload.async_move_resource_to_block_cache = move_upload_to_cache
 
 
 def _examples_html(examples: Sequence[Example]) -> str:

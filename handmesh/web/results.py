@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from handmesh.geometry.camera import DEFAULT_FOV_DEG
 from handmesh.io.images import write_image
-from handmesh.rendering.overlay import LEFT_TINT, RIGHT_TINT, draw_hands
+from handmesh.rendering.colors import hand_colors
+from handmesh.rendering.overlay import draw_hands
 from handmesh.rendering.result_files import write_glb, write_record
 from handmesh.results import Hand
 
@@ -86,7 +87,7 @@ def process_photo(path: str, fov_deg: float, read: Read, recover: Recover, folde
 
 def _write_files(image: NDArray[np.uint8], hands: Sequence[Hand], name: str, folder: Path) -> PhotoFiles:
     place = Path(tempfile.mkdtemp(prefix="hand-", dir=folder))
-    stem = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in Path(name).stem)[:60] or "photo"
+    stem = plain_stem(name)
     files = PhotoFiles(
         photo=place / "photo.jpg",
         overlay=place / f"{stem}-hands.jpg",
@@ -103,6 +104,11 @@ def _write_files(image: NDArray[np.uint8], hands: Sequence[Hand], name: str, fol
     return files
 
 
+def plain_stem(name: str) -> str:
+    """A file's name without folder and suffix, of letters, digits, "-" and "_" alone and not too long."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in Path(name).stem)[:60] or "file"
+
+
 def _shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     import cv2
 
@@ -115,7 +121,6 @@ def _shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def describe_hands(hands: Sequence[Hand]) -> list[dict[str, Any]]:
     """What a person is told of each hand: side, colour in the picture as #rrggbb, score, distance."""
-    colors = [RIGHT_TINT if hand.is_right else LEFT_TINT for hand in hands]  # draw_hands' own
     return [
         {
             "side": "right" if hand.is_right else "left",
@@ -123,7 +128,7 @@ def describe_hands(hands: Sequence[Hand]) -> list[dict[str, Any]]:
             "score": round(float(hand.score), 3),
             "distance_m": round(float(np.linalg.norm(hand.joints.mean(axis=0))), 3),
         }
-        for hand, color in zip(hands, colors, strict=True)
+        for hand, color in zip(hands, hand_colors(hands), strict=True)
     ]
 
 
@@ -141,8 +146,8 @@ JSON.</p>
 
 
 def error_html(message: str) -> str:
-    """An error, in the place of the results: it leaves with the next photo."""
-    return f"""<div class="hm-message hm-error" role="alert"><h2>This photo could not be used</h2>
+    """An error, in the place of the results: it leaves with the next file."""
+    return f"""<div class="hm-message hm-error" role="alert"><h2>This file could not be used</h2>
 <p>{html.escape(_sentence(message))}</p></div>"""
 
 
@@ -158,8 +163,8 @@ camera nearer.</p></div>"""
     entries = "".join(_entry(word) for word in words)
     return f"""<section class="hm-result" style="--hm-shape: {result.width} / {result.height}">
 <figure class="hm-compare">
-<img src="{_url(result.files.photo)}" alt="The photo {html.escape(result.name, quote=True)}">
-<img src="{_url(result.files.shown_overlay)}" alt="The same photo with a mesh drawn over {sides}" class="hm-over">
+<img src="{file_url(result.files.photo)}" alt="The photo {html.escape(result.name, quote=True)}">
+<img src="{file_url(result.files.shown_overlay)}" alt="The same photo with a mesh drawn over {sides}" class="hm-over">
 </figure>
 <label class="hm-fade"><span>Photo</span><input type="range" min="0" max="100" value="100"
  aria-label="Fade between the photo and the meshes" oninput="this.closest('.hm-result').style.setProperty('--hm-fade',
@@ -178,7 +183,8 @@ def _entry(word: dict[str, Any]) -> str:
     )
 
 
-def _url(path: Path) -> str:
+def file_url(path: Path) -> str:
+    """Where the page serves a result."""
     return "gradio_api/file=" + quote(str(path))
 
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ import numpy as np
 import pytest
 
 from handmesh.io.images import read_image, write_image
+from handmesh.io.video_writer import ClipWriter
+from handmesh.motion.recording import Recording
 from handmesh.web.page import EXAMPLES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -204,3 +207,34 @@ def test_the_live_view_draws_on_what_the_camera_sees_and_mirrors_only_what_is_sh
     assert difference(shown, drawn) < 0.6 * difference(shown, drawn[:, ::-1])
     page.click("#live-stop")
     assert page.run("return document.getElementById('live').dataset.state") == "idle"
+
+
+def test_a_clip_is_followed_plays_and_is_offered_with_its_motion(
+    page: Any, server: str, camera_picture: np.ndarray, tmp_path: Path
+) -> None:
+    with ClipWriter(tmp_path / "wave.mp4", 25) as writer:
+        for shift in range(0, 60, 4):
+            writer.write(np.roll(camera_picture, shift, axis=1))
+    page.run("[...document.querySelectorAll('button[role=tab]')].find((e) => e.innerText.includes('Clip')).click()")
+    page.wait_for("return document.querySelector('#clip input[type=file]') !== null")
+    page.screenshot("clip-empty")
+    page.upload("#clip input[type=file]", tmp_path / "wave.mp4")
+    page.wait_for("return document.querySelector('#clip-result progress') !== null")
+    page.screenshot("clip-progress")
+    page.wait_for("return document.querySelector('#clip-result video')?.readyState >= 2")
+    assert "1 hand found" in page.run("return document.querySelector('#clip-result').innerText")
+    film = "document.querySelector('#clip-result video')"
+    page.run(f"{film}.muted = true; {film}.play()")
+    page.wait_for(f"return {film}.currentTime > 0.1")
+    page.screenshot("clip")
+    assert page.run(f"return [{film}.videoWidth, {film}.videoHeight]") == [640, 480]
+    assert page.run(f"return {film}.duration") == pytest.approx(15 / 25, abs=0.02)
+    links = page.run("return [...document.querySelectorAll('.hm-downloads a')].map((a) => [a.href, a.download])")
+    assert [name for _, name in links] == [f"wave-hands.{kind}" for kind in ("mp4", "jsonl", "glb", "bvh")]
+    for url, name in links:
+        assert url.startswith(server)
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            (tmp_path / name).write_bytes(answer.read())
+    assert len(Recording.load(tmp_path / "wave-hands.jsonl").frames) == 15
+    assert (tmp_path / "wave-hands.glb").read_bytes()[:4] == b"glTF"
+    assert (tmp_path / "wave-hands.bvh").read_text().startswith("HIERARCHY")

@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ import pytest
 from PIL import Image
 
 from handmesh.io.images import read_image, write_image
+from handmesh.web.clip import load_tracker
 from handmesh.web.decoder import PhotoDecoder
 from handmesh.web.guard import LOOPBACK_NAMES, Limits
 from handmesh.web.live import LiveSessions
@@ -56,7 +58,7 @@ def served(predictor: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     folder = tmp_path_factory.mktemp("app")
     quota = FileQuota(folder, 2_000_000, 60, 3600.0)
     decoder = PhotoDecoder()
-    page = build_page(predictor, decoder, quota)
+    page = build_page(predictor, decoder, quota, partial(load_tracker, {}))
     sessions = LiveSessions(lambda fov_deg: FakeTracker(predictor, fov_deg), max_sessions=1)
     app = module.build_app(page, sessions, quota, LOOPBACK_NAMES, Limits(upload_bytes=UPLOAD_BYTES, transfer_s=20.0))
     with socket.socket() as probe:
