@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         quota = FileQuota(Path(name).resolve(), _MAX_BYTES, _MAX_FILES, _MAX_AGE_S)
         page = build_page(recover, read, quota, partial(load_tracker, model_options(args)))
         # What is compiled at first use is compiled before the first visitor.
-        process_photo(str(EXAMPLES[0].path), DEFAULT_FOV_DEG, read, recover, results_folder(quota.folder))
+        process_photo(str(EXAMPLES[-1].path), DEFAULT_FOV_DEG, read, recover, results_folder(quota.folder))
         sessions = LiveSessions(lambda fov_deg: HandTracker(predictor, fov_deg=fov_deg))
         hosts = LOOPBACK_NAMES | set(args.allow_host) if args.host in LOOPBACK_NAMES else None
         serve(build_app(page, sessions, quota, hosts), args.host, args.port)

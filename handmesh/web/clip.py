@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import partial
 from multiprocessing.connection import Connection
@@ -152,7 +152,7 @@ def _draw(recording: Any, source: ClipSource, output: Path, report: Report) -> s
 
 def run_clip(
     path: str, fov_deg: float, folder: Path, make_tracker: MakeTracker, time_limit_s: float = TIME_LIMIT_S
-) -> Iterator[ClipProgress | ClipResult]:
+) -> Generator[ClipProgress | ClipResult, None, None]:
     """:func:`process_clip` in a child process, so that a clip that hangs, grows or crashes its decoder harms nobody.
 
     Leaving the iteration early ends the child.

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.errors import HandMeshError
+from handmesh.rendering.colors import TrackColors
 from handmesh.rendering.overlay import draw_hands
 from handmesh.results import Hand
 from handmesh.web.results import describe_hands
@@ -55,7 +56,7 @@ class LiveResult(NamedTuple):
 class _Session:
     def __init__(self, tracker: Tracker, fov_deg: float, now_s: float) -> None:
         self.tracker, self.fov_deg, self.start_s, self.last_s = tracker, fov_deg, now_s, now_s
-        self.lock = threading.Lock()
+        self.colors, self.lock = TrackColors(), threading.Lock()
 
 
 class LiveSessions:
@@ -103,10 +104,11 @@ class LiveSessions:
             start_s = session.last_s = self._clock()
             hands = session.tracker.step(image, start_s - session.start_s)
             milliseconds = (self._clock() - start_s) * 1e3
+            colors = session.colors(hands, [hand.track_id or 0 for hand in hands])
         finally:
             session.lock.release()
-        picture = draw_hands(image, hands, joints=has_joints)
-        return LiveResult(_encode_jpeg(picture), describe_hands(hands), milliseconds)
+        picture = draw_hands(image, hands, joints=has_joints, colors=colors)
+        return LiveResult(_encode_jpeg(picture), describe_hands(hands, colors), milliseconds)
 
     def stop(self, name: str) -> None:
         """Forget a session; unknown ones too."""

@@ -130,7 +130,7 @@ def _photo_tab(
                     label="Meshes in 3D: drag to turn",
                     height=340,
                     clear_color=(0.0, 0.0, 0.0, 0.0),
-                    camera_position=(-90, 90, None),
+                    camera_position=(90, 90, None),
                     elem_id="mesh",
                     interactive=False,
                 )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from handmesh.geometry.camera import DEFAULT_FOV_DEG
 from handmesh.io.images import write_image
-from handmesh.rendering.colors import hand_colors
+from handmesh.rendering.colors import Color, hand_colors
 from handmesh.rendering.overlay import draw_hands
 from handmesh.rendering.result_files import write_glb, write_record
 from handmesh.results import Hand
@@ -99,7 +99,7 @@ def _write_files(image: NDArray[np.uint8], hands: Sequence[Hand], name: str, fol
     write_image(files.photo, _shrink(image))
     write_image(files.overlay, overlay)
     write_image(files.shown_overlay, _shrink(overlay))
-    write_glb(files.glb, hands)
+    write_glb(files.glb, hands, hand_colors(hands))
     write_record(files.record, hands, name)
     return files
 
@@ -119,8 +119,13 @@ def _shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def describe_hands(hands: Sequence[Hand]) -> list[dict[str, Any]]:
-    """What a person is told of each hand: side, colour in the picture as #rrggbb, score, distance."""
+def describe_hands(hands: Sequence[Hand], colors: Sequence[Color] | None = None) -> list[dict[str, Any]]:
+    """What a person is told of each hand: side, colour in the picture as #rrggbb, score, distance.
+
+    Args:
+        hands: of one picture.
+        colors: RGB 0..255 that they are drawn with; None: draw_hands' own.
+    """
     return [
         {
             "side": "right" if hand.is_right else "left",
@@ -128,7 +133,7 @@ def describe_hands(hands: Sequence[Hand]) -> list[dict[str, Any]]:
             "score": round(float(hand.score), 3),
             "distance_m": round(float(np.linalg.norm(hand.joints.mean(axis=0))), 3),
         }
-        for hand, color in zip(hands, hand_colors(hands), strict=True)
+        for hand, color in zip(hands, hand_colors(hands) if colors is None else colors, strict=True)
     ]
 
 

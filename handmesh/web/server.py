@@ -82,7 +82,7 @@ def build_app(
 
 
 def _head() -> str:
-    """The scripts of the page: the live view, and gradio's 3D viewer ahead of the first result.
+    """The scripts of the page: its own, and gradio's 3D viewer ahead of the first result.
 
     The viewer (some megabytes) loads with the first mesh otherwise, and gradio 6.31 shows nothing where anything else
     on the page changes meanwhile.
@@ -92,7 +92,8 @@ def _head() -> str:
     viewers = sorted((Path(gradio.__file__).parent / "templates/frontend/assets").glob("Canvas3D-*.js"))
     loads = "".join(f'import("./assets/{viewer.name}");' for viewer in viewers)
     ahead = f'<script type="module">addEventListener("load", () => setTimeout(() => {{ {loads} }}, 1500))</script>'
-    return f"<script>{(STATIC / 'live.js').read_text(encoding='utf-8')}</script>{ahead}"
+    scripts = "".join((STATIC / name).read_text(encoding="utf-8") for name in ("live.js", "photo.js"))
+    return f"<script>{scripts}</script>{ahead}"
 
 
 def _theme() -> Any:

@@ -81,13 +81,17 @@ def page(browser: Any, server: str) -> Any:
     return browser
 
 
+def bounds(browser: Any, selector: str) -> list[float]:
+    """Left, top, right and bottom of an element in the window, pixels."""
+    script = f"const r = document.querySelector('{selector}').getBoundingClientRect()"
+    corners: list[float] = browser.run(f"{script}; return [r.x, r.y, r.right, r.bottom]")
+    return corners
+
+
 def spread_in(browser: Any, selector: str) -> float:
     """How much the colours differ in the middle of an element on the screen, away from its label and buttons."""
     browser.run(f"document.querySelector('{selector}').scrollIntoView({{block: 'center'}})")
-    script = (
-        f"const r = document.querySelector('{selector}').getBoundingClientRect(); return [r.x, r.y, r.right, r.bottom]"
-    )
-    x0, y0, x1, y1 = browser.run(script)
+    x0, y0, x1, y1 = bounds(browser, selector)
     width, height = (x1 - x0) / 5, (y1 - y0) / 5
     picture = browser.screenshot()
     return float(picture[int(y0 + height) : int(y1 - height), int(x0 + width) : int(x1 - width)].std())
@@ -135,6 +139,11 @@ def test_the_result_lies_over_the_photo_with_a_mesh_to_turn(page: Any, server: s
         time.sleep(1)
     page.screenshot("result")
     assert spread >= 12, "the mesh's canvas shows one flat colour"
+    x0, y0, x1, y1 = map(int, bounds(page, "#mesh canvas"))
+    view = page.screenshot()[y0 + 40 : y1, x0:x1].astype(int)
+    blue, green = view[..., 2] - view[..., 0] > 60, view[..., 1] - view[..., [0, 2]].max(axis=-1) > 40
+    assert blue.sum() > 500 and green.sum() > 500, "each in its colour of the picture and the list"
+    assert np.nonzero(blue)[1].mean() < np.nonzero(green)[1].mean(), "seen from where the camera was, as in the picture"
     foreign = [url for url in page.requested_urls() if not url.startswith((server, "data:", "blob:"))]
     assert not foreign, f"the page asks the internet: {foreign}"
 

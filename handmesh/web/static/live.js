@@ -139,7 +139,7 @@
     if (state.last && state.rate < 1) state.rate = 1000 / (now - state.last);
     state.last = now;
     find("rate").textContent = `${state.rate.toFixed(state.rate < 10 ? 1 : 0)} frames a second, ${ms.toFixed(0)} ms each`;
-    find("rate").hidden = false;
+    find("rate").hidden = !state.rate;
     listHands(hands);
   }
 
