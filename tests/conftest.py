@@ -17,7 +17,9 @@ from handmesh.config import Config, DataConfig, ModelConfig, TrainConfig
 from handmesh.data.freihand_writer import FreiHandWriter
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
 from handmesh.mano.arrays import ManoArrays, load_mano
+from handmesh.mano.hand_model import HandModel
 from handmesh.mano.numpy_layer import pose_vertices
+from handmesh.results import Hand
 from handmesh.skeleton import MANO_PARENTS, NUM_FACES, NUM_VERTICES
 
 
@@ -71,6 +73,23 @@ def fake_mano() -> ManoArrays:
 @pytest.fixture(scope="session")
 def open_mano() -> ManoArrays:
     return load_mano("open")
+
+
+@pytest.fixture
+def hands(open_mano: ManoArrays) -> list[Hand]:
+    """A right and a left open hand, 0.6 m before a camera."""
+    model, eye = HandModel(open_mano), np.eye(3, dtype=np.float32)
+    pose, betas = np.tile(eye, (15, 1, 1)), np.zeros(10, np.float32)
+    found = []
+    for is_right in (True, False):
+        vertices, joints = model.pose(is_right, eye, pose, betas)
+        shift = np.array([0.05, 0, 0.6], np.float32)
+        K = np.array([[80, 0, 40], [0, 80, 30], [0, 0, 1]], np.float32)
+        found.append(
+            Hand(vertices + shift, joints + shift, joints[:, :2], is_right, 0.9, model.faces(is_right), eye, pose,
+                 betas, shift, K, np.zeros(4, np.float32))
+        )  # fmt: skip
+    return found
 
 
 def fake_sample(mano: ManoArrays, index: int, size: int = 224) -> dict[str, Any]:

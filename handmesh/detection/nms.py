@@ -1,8 +1,13 @@
-"""Non-maximum suppression of palm boxes: several answers for one palm become one."""
+"""Several answers for one hand become one: suppression of palm boxes, and the loop and the distance for whole hands."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
 import numpy as np
+
+T = TypeVar("T")
 
 
 def iou_matrix(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -52,6 +57,20 @@ def keep_best(boxes: np.ndarray, scores: np.ndarray, threshold: float = 0.3, ins
             continue
         kept.append(int(index))
     return kept
+
+
+def drop_repeats(items: Sequence[T], is_same: Callable[[T, T], bool]) -> list[T]:
+    """The items that are not the same as one kept before them, in their order: the ones to keep come first."""
+    kept: list[T] = []
+    for item in items:
+        if not any(is_same(item, other) for other in kept):
+            kept.append(item)
+    return kept
+
+
+def points_apart(points: Any, others: Any, side: float) -> float:
+    """Mean distance of corresponding points (N, 2) and (N, 2), in sides of a box (pixels)."""
+    return float(np.linalg.norm(np.subtract(points, others), axis=-1).mean() / max(side, 1e-9))
 
 
 def _area(boxes: np.ndarray) -> np.ndarray:

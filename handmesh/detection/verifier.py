@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from handmesh.detection.landmark_model import LandmarkModel, Landmarks
-from handmesh.detection.nms import containment_matrix
+from handmesh.detection.nms import containment_matrix, drop_repeats, points_apart
 from handmesh.geometry.crop import box_around, roll_of
 from handmesh.results import Detection
 
@@ -25,6 +25,8 @@ MIN_SCORE = 0.5
 #: A palm this sure that fails at first sight is looked at again from other rolls: its own roll may be wrong.
 SECOND_CHANCE_SCORE = 0.7
 SECOND_CHANCE_ROLLS = (90.0, 180.0, 270.0)
+#: Detections whose points lie on average this near, in sides of the larger box, are of one hand.
+SAME_HAND_DISTANCE = 0.25
 
 
 class HandCheck:
@@ -55,7 +57,7 @@ class HandCheck:
             found = self._check(image, proposal, thorough)
             if found is not None:
                 hands.append(found)
-        return drop_duplicates(sorted(hands, key=lambda hand: -hand.score))
+        return drop_repeats(sorted(hands, key=lambda hand: -hand.score), is_same_hand)
 
     def _check(self, image: np.ndarray, proposal: Detection, thorough: bool) -> Detection | None:
         found = self.look(image, proposal)
@@ -71,24 +73,12 @@ class HandCheck:
         return exact if found.presence >= MIN_PRESENCE else None
 
 
-def drop_duplicates(hands: list[Detection], distance: float = 0.25) -> list[Detection]:
-    """Leave out hands (best first) whose points lie on a better one's, or that are a small part inside a larger one.
-
-    `distance` is the mean distance of corresponding points in sides of the larger box.
-    """
-    kept: list[Detection] = []
-    for hand in hands:
-        if not any(_is_same(hand, other, distance) for other in kept):
-            kept.append(hand)
-    return kept
-
-
-def _is_same(hand: Detection, other: Detection, distance: float) -> bool:
+def is_same_hand(hand: Detection, other: Detection) -> bool:
+    """Whether the points of one lie on the other's, or one is a small part inside the other."""
     boxes = np.stack([hand.box_xyxy, other.box_xyxy]).astype(np.float64)
     sides = boxes[:, 2] - boxes[:, 0]
     if hand.keypoints_2d is not None and other.keypoints_2d is not None:
-        apart = np.linalg.norm(np.subtract(hand.keypoints_2d, other.keypoints_2d), axis=-1).mean()
-        if apart < distance * np.max(sides):
+        if points_apart(hand.keypoints_2d, other.keypoints_2d, float(np.max(sides))) < SAME_HAND_DISTANCE:
             return True
     # A finger taken for a hand: well inside the hand it belongs to.
     return bool(containment_matrix(boxes[:1], boxes[1:])[0, 0] > 0.8 and np.min(sides) < 0.6 * np.max(sides))

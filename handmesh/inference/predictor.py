@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.detection import HandDetector
+from handmesh.detection.nms import drop_repeats
 from handmesh.geometry.crop import CropSettings, CropTransform, box_around, roll_of
 from handmesh.inference.arguments import box_places, camera_matrix, for_each, one_side
-from handmesh.inference.duplicates import drop_duplicates
 from handmesh.inference.engines.warm_start import may_start_quickly, remember, start_quickly
 from handmesh.inference.keypoint_alignment import KeypointAligner
 from handmesh.inference.placement import Estimate, check_hand_length, lift_hand, resize_hand
+from handmesh.inference.same_hand import is_same_hand
 from handmesh.inference.stage_clock import StageClock
 from handmesh.io.fork import is_forked
 from handmesh.io.images import ImageLike, image_array
@@ -234,7 +235,7 @@ class HandMeshPredictor:
             for estimate, place in zip(self.predict_places(image, K, places, clock), places, strict=True)
             if estimate.presence >= self.presence_threshold
         ]
-        best = drop_duplicates(sorted(hands, key=lambda hand: -hand.score))
+        best = drop_repeats(sorted(hands, key=lambda hand: -hand.score), is_same_hand)
         return [self.finished(hand, hand_length_m) for hand in best]
 
     def predict_places(

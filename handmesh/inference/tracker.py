@@ -15,12 +15,13 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from handmesh.detection.nms import drop_repeats
 from handmesh.detection.tiling import Window, search_rounds
 from handmesh.errors import HandMeshError
 from handmesh.inference.arguments import camera_matrix
-from handmesh.inference.duplicates import DUPLICATE_DISTANCE, points_apart
 from handmesh.inference.placement import Estimate, check_hand_length
 from handmesh.inference.predictor import FloatArray, HandMeshPredictor
+from handmesh.inference.same_hand import is_same_hand
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.track import VOTE_FOR_A_PAIR, Track
 from handmesh.io.calibration import CameraCalibration
@@ -298,11 +299,7 @@ class HandTracker:
 
     def _drop_duplicates(self) -> None:
         """Two tracks on one hand: the older one stays."""
-        kept: list[Track] = []
-        for track in self._tracks:
-            if not any(points_apart(track.hand, other.hand) < DUPLICATE_DISTANCE for other in kept):
-                kept.append(track)
-        self._tracks = kept
+        self._tracks = drop_repeats(self._tracks, lambda track, other: is_same_hand(track.hand, other.hand))
 
 
 def _is_about(place: Detection, hand: Hand) -> bool:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from handmesh.errors import HandMeshError
-from handmesh.geometry.camera import DEFAULT_FOV_DEG
 from handmesh.web.clip import MAX_SECONDS, ClipProgress, ClipResult, MakeTracker, run_clip
+from handmesh.web.components import fov_slider, take_uploads
 from handmesh.web.quota import FileQuota
-from handmesh.web.results import FOV_RANGE_DEG, clamp_fov, error_html, file_url
+from handmesh.web.results import error_html, file_url
 
 
-def clip_tab(
-    gr: Any, make_tracker: MakeTracker, quota: FileQuota, results: Path, keep_out: Callable[[Any, Path], None]
-) -> None:
+def clip_tab(gr: Any, make_tracker: MakeTracker, quota: FileQuota, results: Path) -> None:
     """Put the tab's pieces into the gradio Blocks that is being built.
 
     Args:
@@ -25,7 +23,6 @@ def clip_tab(
         make_tracker: as of run_clip.
         quota: its folder is where uploads live.
         results: the folder that results go into.
-        keep_out: has a component take uploads alone.
     """
     with gr.Row(elem_id="clip-row"):
         with gr.Column(scale=5, elem_id="clip-input"):
@@ -36,19 +33,10 @@ def clip_tab(
                 height=200,
                 elem_id="clip",
             )
-            fov = gr.Slider(
-                *FOV_RANGE_DEG,
-                value=DEFAULT_FOV_DEG,
-                step=1,
-                label="Camera's field of view, degrees",
-                info="Over the picture's longer side; choose it before the clip.",
-                elem_id="clip-fov",
-            )
+            fov = fov_slider(gr, "Over the picture's longer side; choose it before the clip.", "clip-fov")
         with gr.Column(scale=7, elem_id="clip-output"):
             result = gr.HTML(_empty_html(), elem_id="clip-result")
-    keep_out(clip, quota.folder / "uploads")
-    clip.preprocess = lambda payload: payload.path if payload else None
-    fov.preprocess = clamp_fov
+    take_uploads(clip, quota.folder / "uploads")
 
     def on_clip(path: str | None, fov_deg: float) -> Iterator[str]:
         if not path:

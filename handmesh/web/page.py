@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from handmesh.errors import HandMeshError
-from handmesh.geometry.camera import DEFAULT_FOV_DEG
 from handmesh.web.clip import MakeTracker
 from handmesh.web.clip_tab import clip_tab
+from handmesh.web.components import STATIC, fov_slider, take_uploads
 from handmesh.web.quota import FileQuota
 from handmesh.web.results import (
-    FOV_RANGE_DEG,
     Read,
     Recover,
-    clamp_fov,
     empty_html,
     error_html,
     process_photo,
@@ -27,7 +25,6 @@ from handmesh.web.results import (
 if TYPE_CHECKING:
     import gradio
 
-STATIC = Path(__file__).parent / "static"
 #: Photos that wait for their turn; more are told to come back.
 MAX_QUEUE = 32
 _HEADER = """<header class="hm-header"><h1>handmesh</h1>
@@ -79,7 +76,7 @@ def build_page(
             with gr.Tab("Live camera", id="live-tab"):
                 gr.HTML((STATIC / "live.html").read_text(encoding="utf-8"))
             with gr.Tab("Clip", id="clip-tab"):
-                clip_tab(gr, make_tracker, quota, results, _keep_out)
+                clip_tab(gr, make_tracker, quota, results)
     page.queue(max_size=MAX_QUEUE, default_concurrency_limit=1)
     return page
 
@@ -115,13 +112,10 @@ def _photo_tab(
                 elem_id="examples",
                 js_on_load=_EXAMPLES_JS,
             )
-            fov = gr.Slider(
-                *FOV_RANGE_DEG,
-                value=DEFAULT_FOV_DEG,
-                step=1,
-                label="Camera's field of view, degrees",
-                info="Over the picture's longer side; 60 suits most. It changes how far away a hand is, not its shape.",
-                elem_id="fov",
+            fov = fov_slider(
+                gr,
+                "Over the picture's longer side; 60 suits most. It changes how far away a hand is, not its shape.",
+                "fov",
             )
         with gr.Column(scale=7, elem_id="photo-output"):
             result = gr.HTML(empty_html(), elem_id="result")
@@ -138,7 +132,7 @@ def _photo_tab(
                     overlay = gr.DownloadButton("Download picture (JPEG)", size="sm")
                     glb = gr.DownloadButton("Download meshes (GLB)", size="sm")
                     record = gr.DownloadButton("Download numbers (JSON)", size="sm")
-    _read_ourselves(photo, fov, quota.folder / "uploads")
+    take_uploads(photo, quota.folder / "uploads")
 
     def on_photo(path: str | None, fov_deg: float) -> dict[Any, Any]:
         if not path:
@@ -176,31 +170,6 @@ def _photo_tab(
     # gradio reads the annotation: it has to be the class and not its name.
     on_example.__annotations__["event"] = gr.EventData
     chosen.click(on_example, None, photo, show_progress="hidden", api_visibility="private")
-
-
-def _read_ourselves(photo: Any, fov: Any, uploads: Path) -> None:
-    """Have gradio hand over what came instead of decoding, fetching or judging it with messages of its own."""
-    _keep_out(photo, uploads)
-    photo.preprocess = lambda payload: payload.path if payload else None
-    fov.preprocess = clamp_fov
-
-
-def _keep_out(upload: Any, uploads: Path) -> None:
-    """Have a component take uploads and the page's own examples alone, no address and no other file."""
-    import gradio as gr
-
-    move_to_cache = upload.async_move_resource_to_block_cache
-
-    async def move_upload_to_cache(path: str | Path | None) -> str | None:
-        if str(path).lower().startswith(("http:", "https:")):
-            raise gr.Error("expected an uploaded file, got an address; upload the file itself", print_exception=False)
-        # gradio judges this as well, and would copy a file that lies beside the uploads of another run.
-        places = (uploads.resolve(), STATIC.resolve())
-        if path is not None and not any(Path(path).resolve().is_relative_to(place) for place in places):
-            raise gr.Error("expected an uploaded file, got another one; upload it first", print_exception=False)
-        return await move_to_cache(path)
-
-    upload.async_move_resource_to_block_cache = move_upload_to_cache
 
 
 def _examples_html(examples: Sequence[Example]) -> str:

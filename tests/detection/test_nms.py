@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from handmesh.detection import palm_detector
-from handmesh.detection.nms import containment_matrix, iou_matrix, keep_best, weighted_suppression
+from handmesh.detection.nms import containment_matrix, drop_repeats, iou_matrix, keep_best, weighted_suppression
 from handmesh.detection.palm_detector import ANCHORS, decode, hand_from_palm
 from handmesh.detection.tiling import (
     MIN_SIDE,
@@ -17,7 +17,7 @@ from handmesh.detection.tiling import (
     whole_window,
     wide_window,
 )
-from handmesh.detection.verifier import drop_duplicates
+from handmesh.detection.verifier import is_same_hand
 from handmesh.results import Detection
 
 
@@ -114,9 +114,9 @@ def test_duplicates_go_and_neighbours_stay() -> None:
         box = np.array([0, 0, 100, 100], np.float32) * size + shift
         return Detection(box, True, score, 0.0, points * size + shift)
 
-    assert len(drop_duplicates([hand(0), hand(5)])) == 1
-    assert len(drop_duplicates([hand(0), hand(60)])) == 2
-    assert len(drop_duplicates([hand(0), hand(50, 0.3)])) == 1
+    assert len(drop_repeats([hand(0), hand(5)], is_same_hand)) == 1
+    assert len(drop_repeats([hand(0), hand(60)], is_same_hand)) == 2
+    assert len(drop_repeats([hand(0), hand(50, 0.3)], is_same_hand)) == 1
 
 
 def test_window_input_is_letterboxed() -> None:

@@ -11,14 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
+from handmesh.detection.nms import drop_repeats
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import DEFAULT_FOV_DEG, intrinsics_from_fov, project_points
 from handmesh.geometry.crop import CropSettings, CropTransform, box_around, mirror_pose, roll_of
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
-from handmesh.inference.duplicates import drop_duplicates
 from handmesh.inference.engines.base import EngineOutput
 from handmesh.inference.placement import resize_hand
 from handmesh.inference.predictor import HandMeshPredictor
+from handmesh.inference.same_hand import is_same_hand
 from handmesh.inference.tracker import HandTracker
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
@@ -217,7 +218,7 @@ def test_absent_hands_and_duplicates_are_left_out(open_mano: ManoArrays) -> None
     places = [Detection(box, True, 0.9), Detection(box + 2, True, 0.8), Detection(box - [90, 50, 90, 50], True, 0.7)]
     predictor = colour_predictor(open_mano, places)
     hands = predictor(picture())
-    assert drop_duplicates(hands) == hands and 1 <= len(hands) <= 3
+    assert drop_repeats(hands, is_same_hand) == hands and 1 <= len(hands) <= 3
     predictor.presence_threshold = 0.95
     assert predictor(picture()) == []
 

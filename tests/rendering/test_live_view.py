@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from itertools import combinations
 
 import cv2
 import numpy as np
 import pytest
 
-from handmesh.geometry.camera import intrinsics_from_fov, project_points
+from handmesh.geometry.camera import intrinsics_from_fov
 from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.numpy_layer import pose_vertices
 from handmesh.rendering.colors import LEFT_COLORS, RIGHT_COLORS, TrackColors, hand_colors
 from handmesh.rendering.labels import draw_labels
 from handmesh.rendering.live_view import LiveView
@@ -22,20 +22,8 @@ from handmesh.results import Hand
 K = intrinsics_from_fov(320, 240, 60)
 
 
-def make_hand(mano: ManoArrays, x: float = 0.0, z: float = 0.5, is_right: bool = True) -> Hand:
-    pose = np.tile(np.eye(3), (15, 1, 1))
-    vertices, joints = pose_vertices(mano, np.eye(3), pose, np.zeros(10))
-    shift = np.array([x, 0, z]) - vertices.mean(0)
-    vertices, joints, faces = vertices + shift, joints + shift, mano.faces
-    if not is_right:
-        vertices, joints, faces = vertices * [-1, 1, 1], joints * [-1, 1, 1], faces[:, ::-1]
-    points = project_points(joints, K)
-    box = np.concatenate([points.min(0), points.max(0)])
-    return Hand(vertices, joints, points, is_right, 0.97, faces, np.eye(3), pose, np.zeros(10), shift, K, box)
-
-
 @pytest.fixture(scope="module")
-def hands(open_mano: ManoArrays) -> list[Hand]:
+def hands(make_hand: Callable[..., Hand], open_mano: ManoArrays) -> list[Hand]:
     return [make_hand(open_mano, x, is_right=side) for x, side in ((0.12, True), (0.12, False), (0.0, True))]
 
 
@@ -124,7 +112,7 @@ def test_the_text_is_one_line_until_timings_are_asked_for(hands: list[Hand]) -> 
     assert heights[0] < 30 < heights[1]
 
 
-def test_opacity_and_outline(open_mano: ManoArrays) -> None:
+def test_opacity_and_outline(make_hand: Callable[..., Hand], open_mano: ManoArrays) -> None:
     hands = [make_hand(open_mano, z=0.25)]
     image = np.full((240, 320, 3), 90, np.uint8)
     solid, faint, bare = (draw_hands(image, hands[:1], alpha=alpha).astype(int) for alpha in (1.0, 0.3, 0.0))
@@ -141,7 +129,9 @@ def test_opacity_and_outline(open_mano: ManoArrays) -> None:
         draw_hands(image, hands, colors=[(1, 2, 3)] * 2)
 
 
-def test_the_side_view_shows_depth_and_stays_in_its_corner(open_mano: ManoArrays) -> None:
+def test_the_side_view_shows_depth_and_stays_in_its_corner(
+    make_hand: Callable[..., Hand], open_mano: ManoArrays
+) -> None:
     near, far = make_hand(open_mano, z=0.4), make_hand(open_mano, z=0.7, is_right=False)
     image = np.full((480, 640, 3), 200, np.uint8)
     draw_side_view(image, [near, far])

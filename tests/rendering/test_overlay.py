@@ -8,25 +8,10 @@ import numpy as np
 import pytest
 
 from handmesh.geometry.camera import intrinsics_from_fov, project_points
-from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.numpy_layer import pose_vertices
 from handmesh.rendering.contact_sheet import contact_sheet
 from handmesh.rendering.overlay import draw_hands
-from handmesh.results import Hand
 
 K = intrinsics_from_fov(320, 240, 60)
-
-
-def make_hand(mano: ManoArrays, x: float = 0.0, z: float = 0.5, is_right: bool = True) -> Hand:
-    pose = np.tile(np.eye(3), (15, 1, 1))
-    vertices, joints = pose_vertices(mano, np.eye(3), pose, np.zeros(10))
-    shift = np.array([x, 0, z]) - vertices.mean(0)
-    vertices, joints, faces = vertices + shift, joints + shift, mano.faces
-    if not is_right:
-        vertices, joints, faces = vertices * [-1, 1, 1], joints * [-1, 1, 1], faces[:, ::-1]
-    points = project_points(joints, K)
-    box = np.concatenate([points.min(0), points.max(0)])
-    return Hand(vertices, joints, points, is_right, 1.0, faces, np.eye(3), pose, np.zeros(10), shift, K, box)
 
 
 @pytest.fixture()
@@ -34,7 +19,7 @@ def picture() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
 
 
-def test_only_the_hand_is_painted(open_mano, picture) -> None:
+def test_only_the_hand_is_painted(make_hand, open_mano, picture) -> None:
     hand = make_hand(open_mano)
     before = picture.copy()
     drawn = draw_hands(picture, [hand])
@@ -47,7 +32,7 @@ def test_only_the_hand_is_painted(open_mano, picture) -> None:
     assert v.min() >= uv[:, 1].min() - 1 and v.max() <= uv[:, 1].max() + 1
 
 
-def test_a_cut_of_the_picture_draws_the_same(open_mano, picture) -> None:
+def test_a_cut_of_the_picture_draws_the_same(make_hand, open_mano, picture) -> None:
     hand = make_hand(open_mano)
     left, top = 60, 40
     moved = K - np.array([[0, 0, left], [0, 0, top], [0, 0, 0]])
@@ -57,7 +42,7 @@ def test_a_cut_of_the_picture_draws_the_same(open_mano, picture) -> None:
     assert (np.abs(cut.astype(int) - whole) > 2).any(-1).mean() < 1e-3
 
 
-def test_the_nearer_hand_hides_the_farther(open_mano, picture) -> None:
+def test_the_nearer_hand_hides_the_farther(make_hand, open_mano, picture) -> None:
     near, far = make_hand(open_mano, z=0.4), make_hand(open_mano, z=0.6, is_right=False)
     one, two = (draw_hands(picture, hands, alpha=1.0) for hands in ([near, far], [far, near]))
     assert (np.abs(one.astype(int) - two) > 1).any(-1).mean() < 1e-3
@@ -66,7 +51,7 @@ def test_the_nearer_hand_hides_the_farther(open_mano, picture) -> None:
     assert (np.abs(one.astype(int) - alone) > 2)[painted].mean() < 0.02
 
 
-def test_left_and_right_have_different_tints(open_mano, picture) -> None:
+def test_left_and_right_have_different_tints(make_hand, open_mano, picture) -> None:
     black = np.zeros_like(picture)
     right, left = (draw_hands(black, [make_hand(open_mano, is_right=side)], alpha=1.0) for side in (True, False))
     assert right[..., 2].sum() > 1.3 * right[..., 0].sum()
@@ -74,14 +59,14 @@ def test_left_and_right_have_different_tints(open_mano, picture) -> None:
 
 
 @pytest.mark.parametrize("place", [(3.0, 0.5), (0.0, -0.5), (0.0, 0.03)])
-def test_hands_outside_the_view_do_no_harm(open_mano, picture, place) -> None:
+def test_hands_outside_the_view_do_no_harm(make_hand, open_mano, picture, place) -> None:
     drawn = draw_hands(picture, [make_hand(open_mano, *place)])
     assert drawn.shape == picture.shape
     if place[1] != 0.03:
         np.testing.assert_array_equal(drawn, picture)
 
 
-def test_skeleton_is_drawn_and_no_hands_is_a_copy(open_mano, picture) -> None:
+def test_skeleton_is_drawn_and_no_hands_is_a_copy(make_hand, open_mano, picture) -> None:
     hand = make_hand(open_mano)
     drawn = draw_hands(picture, [hand], mesh=False, joints=True)
     u, v = np.rint(hand.keypoints_2d).astype(int).T

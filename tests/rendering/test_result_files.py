@@ -10,26 +10,8 @@ import pytest
 import trimesh
 
 from handmesh.geometry.camera import intrinsics_from_fov
-from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.hand_model import HandModel
 from handmesh.rendering.result_files import write_glb, write_obj, write_record
 from handmesh.results import Hand
-
-
-@pytest.fixture
-def hands(open_mano: ManoArrays) -> list[Hand]:
-    model, eye = HandModel(open_mano), np.eye(3, dtype=np.float32)
-    pose, betas = np.tile(eye, (15, 1, 1)), np.zeros(10, np.float32)
-    found = []
-    for is_right in (True, False):
-        vertices, joints = model.pose(is_right, eye, pose, betas)
-        shift = np.array([0.05, 0, 0.6], np.float32)
-        K = np.array([[80, 0, 40], [0, 80, 30], [0, 0, 1]], np.float32)
-        found.append(
-            Hand(vertices + shift, joints + shift, joints[:, :2], is_right, 0.9, model.faces(is_right), eye, pose,
-                 betas, shift, K, np.zeros(4, np.float32))
-        )  # fmt: skip
-    return found
 
 
 def test_both_mesh_files_show_the_same(tmp_path: Path, hands: list[Hand]) -> None:
