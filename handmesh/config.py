@@ -146,7 +146,7 @@ class TrainConfig:
     squared: bool = False
     clip: float = 1.0
     ema: float = 0.999
-    #: "no", "bf16" or "fp16"; only used on a GPU.
+    #: "no", "bf16" or "fp16". On a CPU bf16 rounds the inputs of matrix products alone, and fp16 is "no".
     precision: str = "no"
     frozen_batch_norm: bool = False
     #: In a parallel run, normalise by the statistics of all processes' samples; on a CPU needs accelerate_cpu.

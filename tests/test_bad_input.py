@@ -1,4 +1,4 @@
-"""What a user can get wrong, through the real doors: one clear line, exit code 2, no traceback, nothing left behind."""
+"""What a user can get wrong, through the real commands: one clear line, exit code 2, nothing left behind."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def refuse(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytes
     """refuse("handmesh"|"demo/x.py", words..., says=[...]): run that command, expect a refusal."""
     monkeypatch.chdir(tmp_path)
 
-    def check(door: str, *words: object, says: list[str]) -> None:
+    def check(command: str, *words: object, says: list[str]) -> None:
         before = files_under(tmp_path)
-        monkeypatch.setattr(sys, "argv", [door, *map(str, words)])
+        monkeypatch.setattr(sys, "argv", [command, *map(str, words)])
         capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
-            if door == "handmesh":
+            if command == "handmesh":
                 runpy.run_module("handmesh", run_name="__main__")
             else:
-                runpy.run_path(str(ROOT / door), run_name="__main__")
+                runpy.run_path(str(ROOT / command), run_name="__main__")
         check_refusal(stop.value.code, capfd.readouterr().err, says)
         assert files_under(tmp_path) == before, "something was left behind"
 
@@ -95,20 +95,20 @@ def copy_half(source: Path, target: Path) -> Path:
 # Pictures, clips and cameras
 
 
-@pytest.mark.parametrize("door", [("handmesh", "predict"), ("demo/webcam.py", "--headless", "--source")])
+@pytest.mark.parametrize("command", [("handmesh", "predict"), ("demo/webcam.py", "--headless", "--source")])
 def test_pictures_that_are_none(
-    door: tuple[str, ...], refuse: Callable[..., None], checkpoint: Path, tmp_path: Path
+    command: tuple[str, ...], refuse: Callable[..., None], checkpoint: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "zero.jpg").write_bytes(b"")
     (tmp_path / "text.png").write_text("hello")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "notes.txt").write_text("hello")
     (tmp_path / "empty").mkdir()
-    refuse(*door, "none.jpg", says=["none.jpg", "no such file"])
-    refuse(*door, "folder", says=["folder", "photos"])
-    refuse(*door, "empty", says=["empty", "photos"])
+    refuse(*command, "none.jpg", says=["none.jpg", "no such file"])
+    refuse(*command, "folder", says=["folder", "photos"])
+    refuse(*command, "empty", says=["empty", "photos"])
     for name in ("zero.jpg", "text.png"):
-        refuse(*door, name, "--engine", "torch", "--checkpoint", checkpoint, says=[name])
+        refuse(*command, name, "--engine", "torch", "--checkpoint", checkpoint, says=[name])
 
 
 def test_a_photo_cut_short(refuse: Callable[..., None], tmp_path: Path) -> None:

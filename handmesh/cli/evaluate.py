@@ -71,7 +71,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             f"expected --data ROOT with --{unused[0]}: photos have no such result; --json OUT writes their figures"
         )
     if args.corruptions and not args.checkpoint:
-        raise HandMeshError("expected --checkpoint with --corruptions: only a network can be shown spoilt pictures")
+        raise HandMeshError("expected --checkpoint with --corruptions: only a network can be shown corrupted pictures")
     if args.corruptions < 0:
         raise HandMeshError(f"expected --corruptions of 0 or more samples, got {args.corruptions}")
     if min(args.rounds, args.tta, args.batch) < 1:

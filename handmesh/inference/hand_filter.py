@@ -1,4 +1,4 @@
-"""A track's hand made steady: rotations, points, depth and shape filtered, and the mesh posed anew from them."""
+"""A track's hand filtered in time: rotations, points, depth and shape filtered, and the mesh posed anew from them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SteadyingSettings:
     log_depth: OneEuroSettings = OneEuroSettings(min_cutoff_hz=1.0, beta=2.0, derivative_cutoff_hz=1.0, lead=0.5)
 
 
-class HandSteadier:
+class HandFilter:
     """Filters the successive estimates of one hand. A new hand, or another side, needs a new one."""
 
     def __init__(self, model: HandModel, settings: SteadyingSettings | None = None) -> None:
@@ -38,7 +38,7 @@ class HandSteadier:
         self._side_px = 0.0
 
     def __call__(self, hand: Hand, timestamp_s: float) -> Hand:
-        """The steadied hand; it differs from ``hand`` in everything but side, score, K, confidence and box."""
+        """The filtered hand; it differs from ``hand`` in everything but side, score, K, confidence and box."""
         if not self._side_px:
             # Points are filtered in sides of the box, so that near and far hands are filtered alike.
             self._side_px = max(float(hand.box_xyxy[2] - hand.box_xyxy[0]), 1.0)
@@ -61,7 +61,7 @@ class HandSteadier:
         )
 
     def _translation(self, joints: np.ndarray, keypoints: np.ndarray, hand: Hand, timestamp_s: float) -> np.ndarray:
-        """Where the steadied mesh stands: on the steadied points, at a depth filtered on its own."""
+        """Where the filtered mesh stands: on the filtered points, at a depth filtered on its own."""
         weights = np.maximum(hand.confidence, 0.01).astype(np.float64)
         translation = fit_translation(joints, keypoints, hand.K, weights)
         centre = joints.mean(axis=0, dtype=np.float64) + translation

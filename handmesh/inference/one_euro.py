@@ -1,7 +1,7 @@
 """Steady hands: One-Euro filters by timestamps for numbers and rotations, and a shape that settles.
 
 One-Euro: Casiez, Roussel and Vogel 2012, "1 Euro Filter": a low-pass whose cutoff rises with speed, so that a resting
-hand does not tremble and a moving one does not lag. Time comes from the frames, never from an assumed rate.
+hand does not jitter and a moving one does not lag. Time comes from the frames, never from an assumed rate.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ MAX_GAP_S = 0.5
 
 @dataclass(frozen=True)
 class OneEuroSettings:
-    """How a One-Euro filter trades tremble for lag.
+    """How a One-Euro filter trades jitter for lag.
 
     Attributes:
-        min_cutoff_hz: cutoff at rest; lower is steadier.
+        min_cutoff_hz: cutoff at rest; lower jitters less.
         beta: Hz of cutoff gained per unit of speed (unit of the value a second); higher lags less.
         derivative_cutoff_hz: cutoff of the speed estimate.
         lead: share of the filtered speed by which the value moves on before the newest one is weighed in. 0 is the

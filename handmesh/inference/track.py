@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from handmesh.geometry.crop import box_around, roll_of
-from handmesh.inference.hand_filter import HandSteadier
+from handmesh.inference.hand_filter import HandFilter
 from handmesh.inference.placement import Estimate
 from handmesh.mano.hand_model import HandModel
 from handmesh.results import Detection, Hand
@@ -38,7 +38,7 @@ class Track:
         self.misses = self.doubts = 0
         self.confirmed_s = timestamp_s
         self._model = model
-        self.steadier = HandSteadier(model)
+        self.filter = HandFilter(model)
 
     def state(self) -> dict[str, Any]:
         """The track as plain numbers: of its hand, what finding it again needs."""
@@ -98,7 +98,7 @@ class Track:
         if (self.vote > 0) != self.is_right and abs(self.vote) > VOTE_MARGIN:
             # From the next frame on it is cropped and filtered as the other hand.
             self.is_right = self.vote > 0
-            self.steadier = HandSteadier(self._model)
+            self.filter = HandFilter(self._model)
             self.shown = hand
             return
-        self.shown = self.steadier(hand, timestamp_s) if smoothing else hand
+        self.shown = self.filter(hand, timestamp_s) if smoothing else hand

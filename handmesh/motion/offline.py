@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from handmesh.geometry.camera import fit_translation
 from handmesh.geometry.crop import box_around
 from handmesh.geometry.quaternion import continuous_signs, to_matrix, to_quaternion
-from handmesh.inference.hand_filter import HandSteadier
+from handmesh.inference.hand_filter import HandFilter
 from handmesh.mano.hand_model import HandModel
 from handmesh.motion.recording import Recording
 from handmesh.motion.tables import DECIMALS, HandTable, concatenate_hands
@@ -76,14 +76,14 @@ def smooth_live(recording: Recording) -> Recording:
     """The recording as the live filter would have shown it: no frame knows of a later one."""
     parts = []
     for track in recording.tracks().values():
-        steadier, is_right = HandSteadier(recording.model), track.is_right
+        hand_filter, is_right = HandFilter(recording.model), track.is_right
         rows = track.hands
         columns: dict[str, list[Any]] = {name: [] for name in _FILTERED}
         for place, row in enumerate(rows.frame_row):
             if bool(rows.is_right[place]) != is_right:
-                steadier, is_right = HandSteadier(recording.model), not is_right
+                hand_filter, is_right = HandFilter(recording.model), not is_right
             hand = _unscaled(rows, place, recording.frames.K[row])
-            shown = steadier(hand, float(recording.frames.timestamp_s[row]))
+            shown = hand_filter(hand, float(recording.frames.timestamp_s[row]))
             length_m = rows.scale[place] * recording.model.length(hand.betas)
             scale = 1.0 if rows.scale[place] == 1 else length_m / recording.model.length(shown.betas)
             for name, value in (

@@ -1,4 +1,4 @@
-"""Labelled pictures of the hand model: posed, lit, put before a background and spoiled as a camera would.
+"""Labelled pictures of the hand model: posed, lit, put before a background and degraded as a camera would.
 
 Every sample is a pure function of (seed, index). Needs numpy, scipy, numba and OpenCV; never torch.
 """

@@ -268,4 +268,8 @@ def _accelerator(device: str, precision: str) -> Any:
     if device == "cuda" and not has_gpu:
         raise HandMeshError("expected a GPU for train.device=cuda, got none; use train.device=cpu")
     is_cpu = device == "cpu" or not has_gpu
+    if is_cpu:
+        # Autocast would move the maps, and with them the depthwise kernels, to bfloat16. Here only the matrix products
+        # read their inputs as bfloat16 (and sum in float32), which CPUs with AMX do three times as fast.
+        torch.set_float32_matmul_precision("medium" if precision == "bf16" else "highest")
     return Accelerator(cpu=is_cpu, mixed_precision="no" if is_cpu else precision)

@@ -73,7 +73,7 @@ def test_bad_words(live: ModuleType, tmp_path: Path) -> None:
             live.main(words)
 
 
-def test_lag_and_tremble_of_known_motions(script: Callable[[str], ModuleType]) -> None:
+def test_lag_and_jitter_of_known_motions(script: Callable[[str], ModuleType]) -> None:
     smoothing = script("experiments.smoothing")
     fps, times = 30.0, np.arange(240) / 30
     motion = np.stack([np.sin(2 * times), np.cos(3 * times)], axis=-1)[:, None]

@@ -82,24 +82,24 @@ def _truncate(path):
     path.write_text(path.read_text()[:-20])
 
 
-def _spoil_entry(value):
-    def spoil(path):
+def _corrupt_entry(value):
+    def corrupt(path):
         content = json.loads(path.read_text())
         content[2] = value
         path.write_text(json.dumps(content))
 
-    return spoil
+    return corrupt
 
 
 @pytest.mark.parametrize(
-    ("name", "spoil", "word"),
+    ("name", "corrupt", "word"),
     [
         ("training_xyz.json", lambda p: p.unlink(), "no such file"),
         ("training_verts.json", _truncate, "truncated"),
-        ("training_xyz.json", _spoil_entry([[0.0, 0.0, 1.0]] * 20), r"shape \(20, 3\) in entry 2"),
-        ("training_K.json", _spoil_entry([[float("nan")] * 3] * 3), "NaN or infinity in entry 2"),
-        ("training_K.json", _spoil_entry(None), "entry 2"),
-        ("training_mano.json", _spoil_entry("text"), "no array of numbers in entry 2"),
+        ("training_xyz.json", _corrupt_entry([[0.0, 0.0, 1.0]] * 20), r"shape \(20, 3\) in entry 2"),
+        ("training_K.json", _corrupt_entry([[float("nan")] * 3] * 3), "NaN or infinity in entry 2"),
+        ("training_K.json", _corrupt_entry(None), "entry 2"),
+        ("training_mano.json", _corrupt_entry("text"), "no array of numbers in entry 2"),
         ("training_scale.json", lambda p: p.write_text("{}"), "JSON list"),
         ("training_scale.json", lambda p: p.write_text("[0.03, 0.03]"), "same number of entries"),
         ("training_scale.json", lambda p: p.write_bytes(b""), "truncated"),
@@ -107,8 +107,8 @@ def _spoil_entry(value):
         ("training_scale.json", lambda p: p.write_text("[0.03, 0.03, 0.03, 0.03, 0.03, ]"), "malformed"),
     ],
 )
-def test_faults_of_annotations_are_named(freihand_root, name, spoil, word):
-    spoil(freihand_root / name)
+def test_faults_of_annotations_are_named(freihand_root, name, corrupt, word):
+    corrupt(freihand_root / name)
     with pytest.raises(HandMeshError, match=word):
         load_annotations(freihand_root, "training")
 
@@ -117,12 +117,12 @@ def test_faults_of_images_are_named(freihand_root, make_sample, tmp_path):
     dataset = FreiHandDataset(freihand_root)
     path = image_path(freihand_root, "training", 2)
     other = image_path(freihand_root, "training", 1)
-    for spoil, word in (
+    for corrupt, word in (
         (lambda: path.unlink(), "00000002"),
         (lambda: path.write_bytes(b""), "empty or corrupt"),
         (lambda: path.write_bytes(other.read_bytes()[:50]), "empty or corrupt"),
     ):
-        spoil()
+        corrupt()
         with pytest.raises(HandMeshError, match=word):
             dataset.sample(2)
     with FreiHandWriter(tmp_path / "small", "training", np.zeros(45)) as writer:

@@ -1,4 +1,4 @@
-"""Laws of the filters: still stays still, frame rate does not matter, tremble goes, lag is small, rotations stay."""
+"""Laws of the filters: still stays still, frame rate does not matter, jitter goes, lag is small, rotations stay."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_constant_passes_through() -> None:
         assert np.allclose(turn(turned, step / 30), turned)
 
 
-def test_tremble_is_reduced_and_the_mean_kept() -> None:
+def test_jitter_is_reduced_and_the_mean_kept() -> None:
     rng = np.random.default_rng(1)
     noisy = 5 + rng.normal(0, 0.01, (400, 1, 3))
     filtered = OneEuroFilter(OneEuroSettings(min_cutoff_hz=1.0, beta=1.0))

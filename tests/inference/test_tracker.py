@@ -1,4 +1,4 @@
-"""Laws of the tracker in a world of numbers: it follows, keeps identities, finds again, is steadier than the noise."""
+"""Laws of the tracker in a world of numbers: it follows, keeps identities, finds again, jitters less than the noise."""
 
 from __future__ import annotations
 
@@ -215,22 +215,22 @@ def test_tracks_on_one_hand_become_one(open_mano: ManoArrays) -> None:
 
 
 @pytest.mark.parametrize("is_right", [True, False])
-def test_smoothing_halves_the_tremble_and_hardly_lags(open_mano: ManoArrays, is_right: bool) -> None:
+def test_smoothing_halves_the_jitter_and_hardly_lags(open_mano: ManoArrays, is_right: bool) -> None:
     count, path = 150, sway(150)
-    tremble, errors = {}, {}
+    jitter, errors = {}, {}
     for smoothing in (False, True):
         world = World(open_mano, [WorldHand(is_right, [0, 0, 0.5])], noise=0.03)
         tracker = HandTracker(world, smoothing=smoothing, max_hands=1, K=K)
         still = np.array([hands[0].joints for hands in move(tracker, world, count, path=np.tile(path[:1], (count, 1)))])
-        tremble[smoothing] = np.diff(still[30:], 2, axis=0).std()
+        jitter[smoothing] = np.diff(still[30:], 2, axis=0).std()
         moving = np.array([hands[0].joints[9] for hands in move(tracker, world, count, count, path)])
         errors[smoothing] = np.abs(moving - moving[0] - (path - path[0]))[10:, 0].mean()
-    assert tremble[True] < 0.4 * tremble[False]
+    assert jitter[True] < 0.4 * jitter[False]
     # The hand sways at up to half a metre a second: 15 ms of lag are 7.5 mm at most, 5 on average.
     assert errors[True] < errors[False] + 0.005
 
 
-def test_a_steadied_hand_still_is_the_models(open_mano: ManoArrays) -> None:
+def test_a_filtered_hand_still_is_the_models(open_mano: ManoArrays) -> None:
     for is_right in (True, False):
         world = World(open_mano, [WorldHand(is_right, [0, 0, 0.5])], noise=0.05)
         for (hand,) in move(HandTracker(world, max_hands=1, K=K), world, 5):

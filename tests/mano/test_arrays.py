@@ -34,7 +34,7 @@ def test_fingerprint_ignores_storage_precision_and_sees_a_moved_vertex(fake_mano
 
 
 @pytest.mark.parametrize(
-    ("key", "spoil", "word"),
+    ("key", "corrupt", "word"),
     [
         ("v_template", lambda a: a[:-1], "shape"),
         ("posedirs", lambda a: np.where(a == a.flat[0], np.nan, a), "NaN"),
@@ -45,12 +45,12 @@ def test_fingerprint_ignores_storage_precision_and_sees_a_moved_vertex(fake_mano
         ("v_template", lambda a: a * [-1, 1, 1], "right hand"),
     ],
 )
-def test_a_spoilt_file_is_refused_and_the_key_is_named(fake_mano, tmp_path, key, spoil, word):
+def test_a_corrupted_file_is_refused_and_the_key_is_named(fake_mano, tmp_path, key, corrupt, word):
     content = fake_mano.to_struct_dict()
-    content[key] = spoil(content[key])
-    np.savez(tmp_path / "spoilt.npz", **content)
+    content[key] = corrupt(content[key])
+    np.savez(tmp_path / "corrupted.npz", **content)
     with pytest.raises(HandMeshError, match=word):
-        load_mano(tmp_path / "spoilt.npz")
+        load_mano(tmp_path / "corrupted.npz")
 
 
 def test_missing_file_missing_key_and_truncated_file_are_named(fake_mano, tmp_path):
@@ -76,7 +76,7 @@ def test_an_npz_that_unpacks_to_far_more_than_a_hand_is_refused_unread(fake_mano
         load_mano(tmp_path / "bomb.npz")
 
 
-def test_spoilt_bytes_of_a_packed_array_are_named(fake_mano, tmp_path):
+def test_corrupted_bytes_of_a_packed_array_are_named(fake_mano, tmp_path):
     path = tmp_path / "hand.npz"
     np.savez_compressed(path, **fake_mano.to_struct_dict())
     with zipfile.ZipFile(path) as archive:

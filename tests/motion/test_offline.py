@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from handmesh.inference.hand_filter import HandSteadier
+from handmesh.inference.hand_filter import HandFilter
 from handmesh.mano.hand_model import HandModel
 from handmesh.motion.offline import smooth_live, smooth_offline
 from handmesh.motion.recorder import recording_of
@@ -150,10 +150,10 @@ def test_the_live_filter_gives_what_the_tracker_shows(
 ) -> None:
     frames = make_frames(count=25)
     result = smooth_live(recording_of(header, frames).of_model(model))
-    steadiers: dict[bool, HandSteadier] = {}
+    filters: dict[bool, HandFilter] = {}
     for row, frame in enumerate(frames):
         for hand, shown in zip(frame.hands, result.frame(row).hands, strict=True):
-            wanted = steadiers.setdefault(hand.is_right, HandSteadier(model))(hand, frame.timestamp_s)
+            wanted = filters.setdefault(hand.is_right, HandFilter(model))(hand, frame.timestamp_s)
             assert np.abs(wanted.vertices - shown.vertices).max() < 2e-5
             assert np.abs(wanted.keypoints_2d - shown.keypoints_2d).max() < 2e-3
 

@@ -92,7 +92,7 @@ def test_a_heatmap_at_its_target_costs_least() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mask", "spoilt", "free"),
+    ("mask", "corrupted", "free"),
     [
         ("presence", ("joints", "vertices", "keypoints_2d", "betas", "hand_pose"), ()),
         ("has_mano", ("betas", "hand_pose", "global_orient"), ()),
@@ -100,13 +100,15 @@ def test_a_heatmap_at_its_target_costs_least() -> None:
         ("is_right", ("joints", "vertices", "betas", "hand_pose"), ("is_right",)),
     ],
 )
-def test_a_label_that_is_not_there_changes_nothing(mask: str, spoilt: tuple[str, ...], free: tuple[str, ...]) -> None:
+def test_a_label_that_is_not_there_changes_nothing(
+    mask: str, corrupted: tuple[str, ...], free: tuple[str, ...]
+) -> None:
     output, said, batch = _case()
     batch["has_3d"] = torch.ones(3)
     batch[mask] = torch.tensor([1.0, 0.0, 1.0])
     clean = hand_losses(output, said, batch, SIZE)
     bad = {name: value.clone() for name, value in batch.items()}
-    for name in spoilt:
+    for name in corrupted:
         bad[name][1] = float("nan")
     for name, value in hand_losses(output, said, bad, SIZE).items():
         assert name in free or torch.equal(value, clean[name]), name
