@@ -86,7 +86,7 @@ _WITH_OWN_PARSER = {
     "webcam": _Command(
         "handmesh.cli.webcam", "hand meshes live: a camera, a clip or photos in; window, clip or pictures out"
     ),
-    "video": _Command("handmesh.cli.video", "a clip in; out: its hands recorded, drawn on every frame, or both"),
+    "video": _Command("handmesh.cli.video", "clips in; out: their hands recorded, drawn on every frame, or both"),
     "evaluate": _Command("handmesh.cli.evaluate", "score a checkpoint on FreiHAND, or a set in its layout"),
     "export": _Command(
         "handmesh.cli.export", "a checkpoint as a file for ONNX Runtime, OpenVINO, Core ML, TorchScript"

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 #: What is written for a photo, in this order: the numbers come last, so that where they are, everything is.
 FORMATS = ("png", "glb", "obj", "json")
-#: What a folder's clips are known by; a clip that is named itself may be called anything.
-CLIP_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".wmv", ".mpg", ".mpeg", ".mts", ".3gp")
 _ABOUT = "photos, clips and folders of them in; overlays (.png, .mp4), meshes (.glb, .obj) and numbers (.json) out"
 
 
@@ -59,6 +57,7 @@ def find_jobs(paths: Sequence[str | Path], target: Path) -> tuple[list[Job], lis
         HandMeshError: a path where there is nothing, or nothing to be done in all of them.
     """
     from handmesh.io.images import IMAGE_SUFFIXES
+    from handmesh.io.sources import CLIP_SUFFIXES
 
     sources: list[Path] = []
     left_out: list[Path] = []

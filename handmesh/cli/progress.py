@@ -35,6 +35,10 @@ class Progress:
             self._bar.total = self._bar.n + steps
         self._bar.update(steps)
 
+    def describe(self, what: str) -> None:
+        """Another text before the bar."""
+        self._bar.set_description(what)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -1,69 +1,57 @@
-"""``handmesh video CLIP``: the hands of a clip recorded, smoothed as a whole, and drawn on every frame of it."""
+"""``handmesh video CLIP_OR_FOLDER``: the hands of clips recorded, smoothed as a whole, and drawn on every frame."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from handmesh.cli.clip_passes import ClipPasses, Stopped
 from handmesh.cli.progress import Progress, say
-from handmesh.cli.tracking import add_run_options, clip_path, expect_run_options, load_tracker, results_model
+from handmesh.cli.tracking import add_run_options, clip_path, expect_run_options, load_tracker
+from handmesh.cli.video_folder import find_tasks, run_folder
 from handmesh.errors import CommandParser, HandMeshError
-from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.timing import LiveStats
-from handmesh.inference.tracker import Frame, HandTracker
-from handmesh.io.files import refuse_to_replace, sha256_file
+from handmesh.io.files import refuse_to_replace
 from handmesh.io.sources import ClipSource, open_source
 from handmesh.io.stop_signals import StopSignals
-from handmesh.models.checkpoint_path import find_checkpoint
-from handmesh.motion.clips import draw_clip, header_of, record_clip, smoothed
-from handmesh.motion.recording import RecordedFrame
 from handmesh.motion.recording_files import expect_recording_name, part_path
-from handmesh.rendering.live_view import LiveView
 
-
-class _Stopped(Exception):
-    """The user asked to end: what is half done keeps no final name."""
+#: What is left to do once the model is loaded.
+Work = Callable[[ClipPasses], None]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the words, record, smooth, draw. Returns the exit code; the same words take an interrupted run up."""
     args = _parse(argv)
     code = 0
-    with StopSignals() as stop, closing(open_source(args.source)) as source:
-        if not isinstance(source, ClipSource):
-            raise HandMeshError(
-                f"expected a clip, got {args.source}; photos are for: handmesh predict, cameras for: handmesh webcam"
-            )
-        record = expect_recording_name(args.recording) if args.recording else None
-        clip = clip_path(args.output, source) if args.output or not record else None
-        refuse_to_replace([source.path], [target for target in (clip, record) if target])
+    with StopSignals() as stop, ExitStack() as stack:
+        prepare = _prepare_folder if Path(args.source).expanduser().is_dir() else _prepare_clip
+        work = prepare(args, stack)
         tracker = load_tracker(args, smoothing=False)
         stats = LiveStats(tracker.predictor.engine.name)
         try:
             with stop.deferred():
-                _run(source, tracker, clip, record, args, stats, stop)
-        except _Stopped:
+                work(ClipPasses(tracker, args, stats, stop))
+        except Stopped:
             say("stopped; the same command goes on from here")
             code = 130
-    if stats.frames:
-        say(stats.line())
-    if args.stats:
-        stats.save(args.stats)
+        finally:
+            if stats.frames:
+                say(stats.line())
+                if args.stats:
+                    stats.save(args.stats)
     return code
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandParser(
         prog="handmesh video",
-        description="The hands in every frame of a clip: drawn on it, recorded, or both. Interrupted, the same command "
-        "goes on where it was.",
+        description="The hands in every frame of a clip, or of every clip of a folder: drawn on it, recorded, or both. "
+        "Interrupted, the same command goes on where it was; of a folder, what is done is passed over.",
     )
-    parser.add_argument("source", metavar="CLIP")
+    parser.add_argument("source", metavar="CLIP_OR_FOLDER", help="with a folder, --output and --recording are folders")
     add_run_options(parser)
     how = parser.add_mutually_exclusive_group()
     for name, kind, about in (
@@ -78,56 +66,40 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def _run(
-    source: ClipSource, tracker: HandTracker, clip: Path | None, record: Path | None, args: argparse.Namespace,
-    stats: LiveStats, stop: StopSignals,
-) -> None:  # fmt: skip
+def _prepare_folder(args: argparse.Namespace, stack: ExitStack) -> Work:
+    folder = Path(args.source).expanduser()
+    tasks = find_tasks(folder, args)
+    return lambda passes: run_folder(folder, args, passes, tasks)
+
+
+def _prepare_clip(args: argparse.Namespace, stack: ExitStack) -> Work:
+    source = stack.enter_context(closing(open_source(args.source)))
+    if not isinstance(source, ClipSource):
+        raise HandMeshError(
+            f"expected a clip, got {args.source}; photos are for: handmesh predict, cameras for: handmesh webcam"
+        )
+    record = expect_recording_name(args.recording) if args.recording else None
+    clip = clip_path(args.output, source) if args.output or not record else None
+    refuse_to_replace([source.path], [target for target in (clip, record) if target])
+    return lambda passes: _run(source, passes, clip, record)
+
+
+def _run(source: ClipSource, passes: ClipPasses, clip: Path | None, record: Path | None) -> None:
     """Both passes; what they leave has its final name only when it is whole."""
-    part, model = part_path(record or clip or source.path), results_model(tracker.predictor)
-    header = header_of(source, model, is_fov_assumed=args.view.is_fov_assumed, settings=_settings(args, tracker))
+    part = part_path(record or clip or source.path)
 
     def resume(count: int) -> None:
         say(f"{part} has {count} frames already: going on")
         progress.advance(count)
 
-    def count(frame: Frame) -> None:
-        stats.add(frame.stages_ms, bool(frame.hands), *frame.image.shape[1::-1])
-        progress.advance()
-        if stop.is_requested:
-            raise _Stopped
-
     with Progress(source.description, source.frame_count) as progress:
-        raw = record_clip(source, tracker, part, header, count, resume)
-    result = smoothed(raw.of_model(model), args.smoothing)
+        raw = passes.record(source, part, progress.advance, resume)
+    result = passes.smooth(raw)
     if clip:
-        view = LiveView(args.opacity, args.outline, args.mirror, args.hud)
-
-        def draw(image: NDArray[np.uint8], frame: RecordedFrame) -> NDArray[np.uint8]:
-            ids = [hand.track_id or 0 for hand in frame.hands]
-            picture = view.draw(image, frame.hands, ids)
-            return view.annotate(picture, frame.hands, ids) if view.hud_in_files else picture
-
-        def drawn(clock: StageClock) -> None:
-            stats.add_stages(clock.stages_ms)
-            drawing.advance()
-            if stop.is_requested:
-                raise _Stopped
-
         with Progress(f"drawing {clip.name}", len(result.frames)) as drawing:
-            lost_sound = draw_clip(result, source, clip, draw, args.view.calibration, drawn)
+            lost_sound = passes.draw(result, source, clip, drawing.advance)
         say(f"wrote {clip}" + (f", silent: {lost_sound}" if lost_sound else ""))
     if record:
         result.save(record)
         say(f"wrote {record}: {len(result.frames)} frames, {len(result.tracks())} hands")
     part.unlink(missing_ok=True)
-
-
-def _settings(args: argparse.Namespace, tracker: HandTracker) -> dict[str, str]:
-    """What decides about the numbers of the first pass, besides the clip: of other settings no run is taken up."""
-    return {
-        "weights": sha256_file(find_checkpoint(args.checkpoint))[:16],
-        "engine": tracker.predictor.engine.name,
-        "max_hands": str(args.max_hands),
-        "camera": args.view.describe(),
-        "hand_length_m": str(args.view.hand_length_m),
-    }

@@ -16,6 +16,8 @@ from handmesh.io.clip_source import ClipSource
 from handmesh.io.frames import Source, SourceFrame
 from handmesh.io.images import is_photo, list_images, read_image
 
+#: What a folder's clips are known by; a clip that is named itself may be called anything.
+CLIP_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".wmv", ".mpg", ".mpeg", ".mts", ".3gp")
 _EXPECTED = "expected a camera (0, /dev/video0, rtsp://...), a clip, a photo or a folder of photos"
 
 
@@ -49,6 +51,27 @@ def open_source(spec: int | str | os.PathLike[str]) -> Source:
     if is_photo(path):
         return PhotoSource([path], path.name)
     return ClipSource(path)
+
+
+def list_clips(folder: str | os.PathLike[str]) -> list[Path]:
+    """The clips of a folder and of the folders in it, by their suffixes, in the order of their names.
+
+    Raises:
+        HandMeshError: no such folder, or no clip in it.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise HandMeshError(f"expected a folder of clips, got {root}: no such folder; check the path")
+    found = [
+        path for path in sorted(root.rglob("*"))
+        if path.suffix.lower() in CLIP_SUFFIXES and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+    ]  # fmt: skip
+    if not found:
+        raise HandMeshError(
+            f"expected clips ({', '.join(CLIP_SUFFIXES)}) in {root}, got none; photos are for: handmesh predict"
+        )
+    return found
 
 
 def _mode(path: Path) -> int | None:

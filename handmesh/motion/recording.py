@@ -68,7 +68,7 @@ class Recording:
     """Header, frames and hands. The tables are not to be changed in place.
 
     Attributes:
-        is_complete: False when the file was cut off in the middle of a line.
+        is_complete: False when lines are missing at the end of the file.
         mano: hand model that vertices are made with: "open", or the path of a MANO file.
     """
 

@@ -69,7 +69,7 @@ def save_tables(recording: Tables, path: str | os.PathLike[str]) -> None:
     with atomic_path(target) as part, open(part, "wb") as file:
         if target.suffix.lower() == ".npz":
             arrays: dict[str, NDArray[Any]] = {
-                "header": np.frombuffer(orjson.dumps(recording.header.to_dict()), np.uint8),
+                "header": np.frombuffer(orjson.dumps(_finished_header(recording)), np.uint8),
                 "frame_row": np.asarray(recording.hands.frame_row, np.int64),
             }
             for prefix, columns, table in (("frame", FRAME_COLUMNS, recording.frames),
@@ -82,7 +82,7 @@ def save_tables(recording: Tables, path: str | os.PathLike[str]) -> None:
 
 
 def _lines_of(recording: Tables) -> Iterator[bytes]:
-    yield dump_line(recording.header.to_dict())
+    yield dump_line(_finished_header(recording))
     bounds = np.searchsorted(recording.hands.frame_row, np.arange(len(recording.frames) + 1))
     for row in range(len(recording.frames)):
         line = {name: _plain(getattr(recording.frames, name)[row]) for name in FRAME_COLUMNS}
@@ -91,6 +91,11 @@ def _lines_of(recording: Tables) -> Iterator[bytes]:
             for hand in range(bounds[row], bounds[row + 1])
         ]
         yield dump_line(line)
+
+
+def _finished_header(recording: Tables) -> dict[str, Any]:
+    """The header of a file that is written whole: it says how many lines follow, so that none is missed unnoticed."""
+    return {**recording.header.to_dict(), "frame_count": len(recording.frames)}
 
 
 def _plain(value: Any) -> Any:
@@ -122,7 +127,8 @@ def load_tables(path: str | os.PathLike[str]) -> Tables:
     frames, hands = (concatenate_columns(parts, columns) for parts, columns in
                      ((reading.frames, FRAME_COLUMNS), (reading.hands, HAND_COLUMNS)))  # fmt: skip
     rows = np.repeat(np.arange(len(reading.counts)), reading.counts)
-    return Tables(reading.header, *tables_from_columns(frames, hands, rows, wrong), reading.is_complete)
+    is_complete = reading.is_complete and reading.expected_frames in (None, len(reading.counts))
+    return Tables(reading.header, *tables_from_columns(frames, hands, rows, wrong), is_complete)
 
 
 class Lines:
@@ -135,10 +141,11 @@ class Lines:
         state: the tracker's, of the last line.
         whole_bytes: length of the file up to the end of its last whole line.
         is_complete: nothing comes after that.
+        expected_frames: how many there are, as the header of a finished recording says; None in an unfinished one.
     """
 
-    def __init__(self, header: RecordingHeader) -> None:
-        self.header = header
+    def __init__(self, header: RecordingHeader, expected_frames: int | None = None) -> None:
+        self.header, self.expected_frames = header, expected_frames
         self.frames: list[dict[str, NDArray[Any]]] = []
         self.hands: list[dict[str, NDArray[Any]]] = []
         self.counts: list[int] = []
@@ -153,7 +160,8 @@ def read_lines(path: Path, wrong: Callable[[str], HandMeshError]) -> Lines:
         first = file.readline(MAX_LINE_BYTES)
         if not first.endswith(b"\n"):
             raise wrong("its first line is no header")
-        lines = Lines(header_from_dict(_parse(first, 1, wrong), wrong))
+        content = _parse(first, 1, wrong)
+        lines = Lines(header_from_dict(content, wrong), content.get("frame_count"))
         lines.whole_bytes = len(first)
         frames: list[dict[str, Any]] = []
         number = 1

@@ -141,7 +141,7 @@ def concatenate_hands(parts: Sequence[HandTable]) -> HandTable:
 
 
 class Tables(NamedTuple):
-    """What a file holds: the header and both tables; not complete when it was cut off in the middle of a line."""
+    """What a file holds: the header and both tables; not complete when lines are missing at its end."""
 
     header: RecordingHeader
     frames: FrameTable

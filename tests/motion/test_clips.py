@@ -131,9 +131,9 @@ def test_the_part_of_another_run_is_not_taken_up(tracker: FakeTracker, clip: Pat
 def test_bad_words_are_one_clear_error(tracker: FakeTracker, clip: Path, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for words, match in (
-        ([], "CLIP"),
+        ([], "CLIP_OR_FOLDER"),
         (["missing.mp4"], "no such file"),
-        (["folder"], "photos"),
+        (["folder"], "expected clips"),
         ([str(clip), "--output", "o.txt"], "clip"),
         ([str(clip), "--recording", "r.txt"], r"\.jsonl or \.npz"),
         ([str(clip), "--output", "clip.mp4"], "for both"),
