@@ -20,7 +20,12 @@ pack() {
     stage=$1 config=$2 checkpoint=$3
     shift 3
     mkdir -p "$stage/data"
-    cp "$config" "$stage/config.yaml"
+    # One file, whatever it is based on; JSON is YAML.
+    "$python" -c 'import json, sys; from handmesh.config import config_to_dict, load_config
+print(json.dumps(config_to_dict(load_config(sys.argv[1])), indent=1))' "$config" > "$stage/config.yaml"
+    # What the other machine may lack, for its Python.
+    "$python" -m pip install -q --target "$stage/packages" --python-version "${STAGE_PYTHON:-3.12}" --only-binary=:all: \
+        pydantic orjson
     cp "$checkpoint" "$stage/start.safetensors"
     for set in "$@"; do
         "$python" scripts/shrink_dataset.py "$set" "$stage/data/$(basename "$set")" --side "${SIDE:-176}" --each "${EACH:-2500}"
@@ -34,6 +39,7 @@ run() {
     shift 2
     mkdir -p "$result"
     result=$(cd "$result" && pwd)
+    export PYTHONPATH="$PYTHONPATH:$stage/packages"
     for set in "$stage"/data/*/; do
         [ -f "${set}training.pack" ] || "$python" -m handmesh pack "$set"
     done

@@ -2,7 +2,7 @@
 """A start for training from features that have seen real photos: FastViT's maps taught those of an ImageNet network.
 
 scripts/experiments/pretrain_features.py --weights LITE0.pth --minutes 120 --size 96 --out runs/features PICTURES...
-scripts/train.sh configs/restart/stage1.yaml train.start_from=runs/features
+scripts/train.sh configs/shipped/restart1.yaml train.start_from=runs/features
 
 Without labels: a random square of any picture, the student's four maps (strides 4 to 32, through a 1 x 1 convolution
 each) against EfficientNet-Lite0's, one minus the correlation over the channels of each place. LITE0.pth lies in PyPI's

@@ -95,8 +95,8 @@ def test_damaged_and_foreign_files_are_named(net: HandMeshNet, fake_mano: ManoAr
 def test_numbers_that_make_no_network_are_named_before_one_is_built(
     net: HandMeshNet, fake_mano: ManoArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: object
 ) -> None:
-    model = dataclasses.replace(CONFIG.model, **{key: value})  # type: ignore[arg-type]
-    save_checkpoint(tmp_path / "a.safetensors", net, dataclasses.replace(CONFIG, model=model))
+    save_checkpoint(tmp_path / "a.safetensors", net, CONFIG)
+    rewritten(tmp_path / "a.safetensors", lambda description, _: description["config"]["model"].update({key: value}))
     monkeypatch.setattr("handmesh.models.checkpoint.HandMeshNet", None)
     with pytest.raises(HandMeshError, match=rf"a\.safetensors: expected model\.{key} to be .*train one"):
         load_checkpoint(tmp_path / "a.safetensors", fake_mano)
