@@ -40,7 +40,7 @@ setup:
 	@$(PY) -m handmesh fetch --quiet
 
 setup-dev:
-	@scripts/setup.sh "$(VENV)" demo,view,smplx,dev
+	@scripts/setup.sh "$(VENV)" demo,view,smplx,dev,rerun,cluster
 	@$(PY) -m handmesh fetch --quiet
 
 clean:

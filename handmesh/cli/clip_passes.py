@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from handmesh.io.stop_signals import StopSignals
 from handmesh.models.checkpoint_path import find_checkpoint
 from handmesh.motion.clips import draw_clip, header_of, record_clip, smoothed
 from handmesh.motion.recording import RecordedFrame, Recording
+from handmesh.motion.rerun_log import RerunWriter
 from handmesh.motion.tables import RecordingHeader
 from handmesh.rendering.live_view import LiveView
 
@@ -37,6 +38,8 @@ class ClipPasses:
         """``args``: of add_run_options, with ``smoothing``; ``stats`` counts the frames of both passes."""
         self.tracker, self.model = tracker, results_model(tracker.predictor)
         self._args, self._stats, self._stop = args, stats, stop
+        #: Of the frames of the latest clip that were followed in this run, for rerun.
+        self._stages_ms: dict[int, Mapping[str, float]] = {}
         self._settings = {
             "weights": sha256_file(find_checkpoint(args.checkpoint))[:16],
             "engine": tracker.predictor.engine.name,
@@ -65,12 +68,21 @@ class ClipPasses:
             HandMeshError: as of record_clip.
         """
 
+        self._stages_ms = {}
+        there = 0
+
+        def take_up(frames: int) -> None:
+            nonlocal there
+            there = frames
+            resumed(frames)
+
         def count(frame: Frame) -> None:
+            self._stages_ms[there + len(self._stages_ms)] = frame.stages_ms
             self._stats.add(frame.stages_ms, bool(frame.hands), *frame.image.shape[1::-1])
             advance(1)
             self.expect_to_go_on()
 
-        return record_clip(source, self.tracker, part, self.header(source), count, resumed)
+        return record_clip(source, self.tracker, part, self.header(source), count, take_up)
 
     def smooth(self, raw: Recording) -> Recording:
         """What is drawn and kept of the first pass."""
@@ -102,6 +114,23 @@ class ClipPasses:
             self.expect_to_go_on()
 
         return draw_clip(result, source, clip, draw, args.view.calibration, drawn)
+
+    def log(self, result: Recording, source: ClipSource, path: Path, advance: Callable[[int], None]) -> None:
+        """The clip, its hands and the milliseconds of the first pass for rerun's viewer.
+
+        Args:
+            result: what :meth:`smooth` gave.
+            source: the clip, whose first pass was this object's latest.
+            path: the .rrd file to write.
+            advance: called with how many frames more are done.
+        """
+        camera = self._args.view.calibration
+        with RerunWriter(path) as writer:
+            for row, item in zip(range(len(result.frames)), source):
+                image = item.image if camera is None else camera.undistort(item.image)
+                writer.write(result.frame(row), image, self._stages_ms.get(row))
+                advance(1)
+                self.expect_to_go_on()
 
     def expect_to_go_on(self) -> None:
         """Raises :class:`Stopped` once the user has asked to end."""

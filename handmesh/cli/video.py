@@ -17,6 +17,7 @@ from handmesh.io.files import refuse_to_replace
 from handmesh.io.sources import ClipSource, open_source
 from handmesh.io.stop_signals import StopSignals
 from handmesh.motion.recording_files import expect_recording_name, part_path
+from handmesh.motion.rerun_log import expect_rerun
 
 #: What is left to do once the model is loaded.
 Work = Callable[[ClipPasses], None]
@@ -53,6 +54,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("source", metavar="CLIP_OR_FOLDER", help="with a folder, --output and --recording are folders")
     add_run_options(parser)
+    parser.add_argument("--rerun", metavar="FILE.rrd", help="write picture, meshes and milliseconds for rerun's viewer")
     how = parser.add_mutually_exclusive_group()
     for name, kind, about in (
         ("--offline", "offline", "smooth without lag, fill short gaps, one shape a hand (default)"),
@@ -68,6 +70,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _prepare_folder(args: argparse.Namespace, stack: ExitStack) -> Work:
     folder = Path(args.source).expanduser()
+    if args.rerun:
+        raise HandMeshError(f"expected one clip with --rerun, got the folder {folder}; name a clip in it")
     tasks = find_tasks(folder, args)
     return lambda passes: run_folder(folder, args, passes, tasks)
 
@@ -79,14 +83,15 @@ def _prepare_clip(args: argparse.Namespace, stack: ExitStack) -> Work:
             f"expected a clip, got {args.source}; photos are for: handmesh predict, cameras for: handmesh webcam"
         )
     record = expect_recording_name(args.recording) if args.recording else None
-    clip = clip_path(args.output, source) if args.output or not record else None
-    refuse_to_replace([source.path], [target for target in (clip, record) if target])
-    return lambda passes: _run(source, passes, clip, record)
+    log = expect_rerun(args.rerun) if args.rerun else None
+    clip = clip_path(args.output, source) if args.output or not (record or log) else None
+    refuse_to_replace([source.path], [target for target in (clip, record, log) if target])
+    return lambda passes: _run(source, passes, clip, record, log)
 
 
-def _run(source: ClipSource, passes: ClipPasses, clip: Path | None, record: Path | None) -> None:
+def _run(source: ClipSource, passes: ClipPasses, clip: Path | None, record: Path | None, log: Path | None) -> None:
     """Both passes; what they leave has its final name only when it is whole."""
-    part = part_path(record or clip or source.path)
+    part = part_path(record or clip or log or source.path)
 
     def resume(count: int) -> None:
         say(f"{part} has {count} frames already: going on")
@@ -99,6 +104,10 @@ def _run(source: ClipSource, passes: ClipPasses, clip: Path | None, record: Path
         with Progress(f"drawing {clip.name}", len(result.frames)) as drawing:
             lost_sound = passes.draw(result, source, clip, drawing.advance)
         say(f"wrote {clip}" + (f", silent: {lost_sound}" if lost_sound else ""))
+    if log:
+        with Progress(f"writing {log.name}", len(result.frames)) as logging:
+            passes.log(result, source, log, logging.advance)
+        say(f"wrote {log}; to see it: rerun {log}")
     if record:
         result.save(record)
         say(f"wrote {record}: {len(result.frames)} frames, {len(result.tracks())} hands")
