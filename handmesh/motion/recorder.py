@@ -63,36 +63,54 @@ class RecordingWriter:
             finish(self._lines.path, self.path)
 
 
+class FrameRecords:
+    """Frames as the lines of a recording have them, one after another: quaternions keep their signs along a track."""
+
+    def __init__(self, header: RecordingHeader, there: Lines | None = None) -> None:
+        """``there``: the lines before, None for none."""
+        self._header = header
+        self._before: dict[int, dict[str, NDArray[np.float64]]] = {}
+        if there is not None and there.counts:
+            last = there.hands[-1]
+            for row in range(len(last["track_id"]) - there.counts[-1], len(last["track_id"])):
+                self._before[int(last["track_id"][row])] = {name: last[name][row] for name in _ROTATIONS}
+
+    def header_of(self, first: RecordedFrame) -> RecordingHeader:
+        """The header, with the size and the field of view of the first frame."""
+        focal_px = float(first.K[0, 0])
+        fov_deg = float(np.degrees(2 * np.arctan(max(first.image_size) / 2 / focal_px)))
+        return replace(self._header, image_size=first.image_size, fov_deg=round(fov_deg, 4))
+
+    def record(self, frame: RecordedFrame) -> dict[str, Any]:
+        """The line of the next frame, as an object."""
+        rows = [hand_record(hand, place, self._before) for place, hand in enumerate(frame.hands)]
+        self._before = {row["track_id"]: {name: row[name] for name in _ROTATIONS} for row in rows}
+        return {
+            "index": frame.index,
+            "timestamp_s": float(frame.timestamp_s),
+            "image_size": list(frame.image_size),
+            "K": np.asarray(frame.K, np.float64),
+            "hands": rows,
+        }
+
+
 class LineWriter:
     """The lines of a recording, appended to a file, each in one piece."""
 
     def __init__(self, path: Path, header: RecordingHeader, there: Lines | None = None) -> None:
         """``there``: what the file holds already; what is left of a line after that is cut off. None: begin anew."""
         self.path, self.frame_count = path, 0 if there is None else len(there.counts)
-        self._header = header
-        self._before: dict[int, dict[str, NDArray[np.float64]]] = {}
+        self._records = FrameRecords(header, there)
         self._file: BinaryIO | None = None
         if there is not None and there.counts:
             os.truncate(path, there.whole_bytes)
-            last = there.hands[-1]
-            for row in range(len(last["track_id"]) - there.counts[-1], len(last["track_id"])):
-                self._before[int(last["track_id"][row])] = {name: last[name][row] for name in _ROTATIONS}
 
     def write(self, frame: RecordedFrame, state: object = None) -> None:
         """Add a frame; ``state`` is what the tracker needs to go on after it, and is dropped when all is done."""
         lines = []
         if self.frame_count == 0:
-            focal_px = float(frame.K[0, 0])
-            fov_deg = float(np.degrees(2 * np.arctan(max(frame.image_size) / 2 / focal_px)))
-            header = replace(self._header, image_size=frame.image_size, fov_deg=round(fov_deg, 4))
-            lines.append(dump_line(header.to_dict()))
-        line = {
-            "index": frame.index,
-            "timestamp_s": float(frame.timestamp_s),
-            "image_size": list(frame.image_size),
-            "K": np.asarray(frame.K, np.float64),
-            "hands": self._rows(frame.hands),
-        }
+            lines.append(dump_line(self._records.header_of(frame).to_dict()))
+        line = self._records.record(frame)
         if state is not None:
             line["tracker"] = state
         lines.append(dump_line(line))
@@ -113,11 +131,6 @@ class LineWriter:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    def _rows(self, hands: Sequence[Hand]) -> list[dict[str, Any]]:
-        rows = [hand_record(hand, place, self._before) for place, hand in enumerate(hands)]
-        self._before = {row["track_id"]: {name: row[name] for name in _ROTATIONS} for row in rows}
-        return rows
 
 
 def hand_record(
