@@ -36,11 +36,11 @@ lint: setup-dev
 	$(PY) -m mypy
 
 setup:
-	@scripts/setup.sh "$(VENV)" demo,view,smplx
+	@scripts/setup.sh "$(VENV)" demo,stream,view,smplx
 	@$(PY) -m handmesh fetch --quiet
 
 setup-dev:
-	@scripts/setup.sh "$(VENV)" demo,view,smplx,dev,rerun,cluster
+	@scripts/setup.sh "$(VENV)" demo,stream,view,smplx,dev,rerun,cluster
 	@$(PY) -m handmesh fetch --quiet
 
 clean:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -88,6 +89,31 @@ class IterableSource:
 
     def close(self) -> None:
         """Nothing is held: whoever made the frames ends them."""
+
+
+class PacedSource:
+    """The frames of a clip at their own times, none sooner: as if a camera gave them. None is left out."""
+
+    is_live, is_photos = False, False
+
+    def __init__(self, source: Source) -> None:
+        """``source``: the clip; closed with this."""
+        self._source, self._ended = source, threading.Event()
+        self.description, self.fps, self.frame_count = source.description, source.fps, source.frame_count
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        start_s: float | None = None
+        for frame in self._source:
+            if start_s is None:
+                start_s = time.perf_counter() - frame.timestamp_s
+            if self._ended.wait(max(0.0, start_s + frame.timestamp_s - time.perf_counter())):
+                return
+            yield replace(frame, grabbed_s=time.perf_counter())
+
+    def close(self) -> None:
+        """End the wait for the next frame, and close the clip; idempotent."""
+        self._ended.set()
+        self._source.close()
 
 
 def plausible_fps(fps: float) -> float:

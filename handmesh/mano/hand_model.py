@@ -50,7 +50,12 @@ class HandModel:
         vertices = (self._hand.template + shape @ self._hand.shape_basis).reshape(-1, 3)
         return float(np.sqrt(((vertices - self.rest_wrist(True, betas)) ** 2).sum(axis=1).max()))
 
+    def rest_joints(self, is_right: bool, betas: FloatArray) -> NDArray[np.float64]:
+        """Joints (16, 3) of the flat hand of that shape, MANO order, metres, in the model's frame."""
+        joints = self._hand.rest_joints + np.asarray(betas, np.float32) @ self._hand.joint_basis
+        joints = joints.reshape(16, 3)
+        return np.asarray(joints if is_right else joints * _FLIP_X, np.float64)
+
     def rest_wrist(self, is_right: bool, betas: FloatArray) -> NDArray[np.float64]:
         """The point (3,) that global_orient turns about, metres: the rest wrist of that shape."""
-        wrist = self._hand.rest_joints[:3] + np.asarray(betas, np.float32) @ self._hand.joint_basis[:, :3]
-        return np.asarray(wrist if is_right else wrist * _FLIP_X, np.float64)
+        return np.asarray(self.rest_joints(is_right, betas)[0])
