@@ -1,4 +1,4 @@
-"""``handmesh webcam``: a camera, a clip or photos in; a window, a clip, a recording or pictures out."""
+"""``handmesh webcam``: a camera, a clip or photos in; a window, a clip, a recording, a stream or pictures out."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from handmesh.errors import CommandParser, HandMeshError
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.timing import LiveStats
 from handmesh.io.files import refuse_to_replace
+from handmesh.io.frames import PacedSource
 from handmesh.io.images import write_image
 from handmesh.io.prefetch import Ahead
 from handmesh.io.sources import ClipSource, PhotoSource, Source, open_source
@@ -34,6 +35,9 @@ from handmesh.motion.clips import header_of
 from handmesh.motion.recorder import RecordingWriter
 from handmesh.motion.recording import RecordedFrame
 from handmesh.motion.recording_files import expect_recording_name
+from handmesh.motion.streams.live import LiveStream, StreamTarget
+from handmesh.motion.streams.targets import open_targets
+from handmesh.motion.tables import RecordingHeader
 from handmesh.rendering.live_view import LiveView
 from handmesh.rendering.result_files import result_names, write_record
 from handmesh.rendering.window import Window, why_no_window
@@ -50,11 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parse(argv)
     if args.list_cameras:
         return _print_cameras()
-    with StopSignals() as stop, closing(_open(args.source)) as source:
+    # Before the camera: what is wrong with an address is known at once.
+    with StopSignals() as stop, open_targets(args.stream, say) as targets, closing(_open(args.source)) as source:
         is_photos = isinstance(source, PhotoSource)
-        has_window = not (args.headless or is_photos) and _can_open_window()
         record = _recording_path(args.recording, source)
-        is_silent = is_photos or ((has_window or record) and not args.output)
+        if is_photos and targets:
+            raise HandMeshError(f"expected a camera or a clip with --stream, got photos ({source.description})")
+        has_window = not (args.headless or is_photos) and _can_open_window()
+        is_silent = is_photos or ((has_window or record or targets) and not args.output)
         clip = None if is_silent else clip_path(args.output, source)
         tracker = _load(args)
         stats = LiveStats(tracker.predictor.engine.name)
@@ -63,8 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             if isinstance(source, PhotoSource):
                 _annotate_photos(tracker, source, Path(args.output or DEFAULT_FOLDER / "photos"), view, stats, stop)
             else:
-                writer = _recording_writer(record, tracker, source, args) if record else None
-                _run_live(tracker, source, clip, has_window, view, stats, stop, writer)
+                header = _header(tracker, source, args) if record or targets else None
+                writer = RecordingWriter(record, header) if record and header else None
+                stream = _stream(targets, tracker, header) if targets and header else None
+                _run_live(tracker, source, clip, has_window, view, stats, stop, writer, stream)
     if stop.is_requested:
         say("stopped")
     for target in (clip, record):
@@ -84,6 +93,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--list-cameras", action="store_true", help="print this machine's cameras and end")
     parser.add_argument("--headless", action="store_true", help="no window, also where there is a display")
     add_run_options(parser)
+    parser.add_argument(
+        "--stream", action="append", default=[], metavar="URL",
+        help="send every frame's hands: udp://HOST:PORT, ws://HOST:PORT or osc://HOST:PORT (VMC), this machine where "
+        "HOST is left out; may be given more than once; alone, no clip",
+    )  # fmt: skip
     parser.add_argument("--no-smoothing", action="store_true", help="each frame as the network gives it")
     args = parser.parse_args(argv)
     expect_run_options(args)
@@ -141,31 +155,41 @@ def _recording_path(recording: str | None, source: Source) -> Path | None:
     return target
 
 
-def _recording_writer(path: Path, tracker: HandTracker, source: Source, args: argparse.Namespace) -> RecordingWriter:
-    header = header_of(
+def _header(tracker: HandTracker, source: Source, args: argparse.Namespace) -> RecordingHeader:
+    """Of the recording and of the stream."""
+    return header_of(
         source, results_model(tracker.predictor), smoothing="live" if tracker.smoothing else "none",
         is_fov_assumed=args.view.is_fov_assumed,
         settings={"checkpoint": args.checkpoint, "engine": tracker.predictor.engine.name},
     )  # fmt: skip
-    return RecordingWriter(path, header)
+
+
+def _stream(targets: list[StreamTarget], tracker: HandTracker, header: RecordingHeader) -> LiveStream:
+    say(f"streaming to {', '.join(target.url for target in targets)}")
+    return LiveStream(targets, header, results_model(tracker.predictor))
 
 
 def _run_live(
     tracker: HandTracker, source: Source, clip: Path | None, has_window: bool, view: LiveView, stats: LiveStats,
-    stop: StopSignals, recording: RecordingWriter | None = None,
+    stop: StopSignals, recording: RecordingWriter | None = None, stream: LiveStream | None = None,
 ) -> None:  # fmt: skip
-    """Frames to the window, the clip, the recording, or several of them, until the source ends or the user does.
+    """Frames to the window, the clip, the recording, the stream, or several of them, until the source ends or the user
+    does.
 
     Three things overlap: the source grabs or decodes, the tracker understands, and here it is drawn, shown, written.
     """
+    # A stream's receivers live in real time, also where the frames are a clip's.
+    frames_from = PacedSource(source) if stream and not source.is_live else source
     with ExitStack() as stack:
         writer = stack.enter_context(_writer(clip, source)) if clip else None
         window = stack.enter_context(Window("handmesh")) if has_window else None
         if recording:
             stack.enter_context(recording)
-        frames = stack.enter_context(Ahead(tracker.run(source), 1, "tracker"))
+        if stream:
+            stack.enter_context(stream)
+        frames = stack.enter_context(Ahead(tracker.run(frames_from), 1, "tracker"))
         # Runs first: a tracker that waits for its source ends when the source does.
-        stack.callback(source.close)
+        stack.callback(frames_from.close)
         progress = stack.enter_context(Progress(source.description, source.frame_count, not window))
         if source.is_live and writer:
             say(f"recording to {clip}; Ctrl-C ends it")
@@ -174,14 +198,16 @@ def _run_live(
             if size not in ((0, 0), frame.image.shape[1::-1]):
                 say(f"{source.description} now gives {frame.image.shape[1]} x {frame.image.shape[0]} pixels")
             size, clock, key = frame.image.shape[1::-1], StageClock(), ""
-            if recording:
-                with clock("record"):
-                    width, height = size
-                    recording.write(
-                        RecordedFrame(stats.frames, frame.timestamp_s, (width, height), frame.K, frame.hands)
-                    )
+            if stream or recording:
+                row = RecordedFrame(stats.frames, frame.timestamp_s, (size[0], size[1]), frame.K, frame.hands)
+                if stream:
+                    with clock("stream"):
+                        stream.send(row, frame.grabbed_s)
+                if recording:
+                    with clock("record"):
+                        recording.write(row)
             with clock("draw"):
-                # A recording alone needs no picture.
+                # A recording or a stream alone needs no picture.
                 drawn = view.draw(frame.image, frame.hands, frame.ids) if writer or window else frame.image
                 is_annotated = window or (writer and view.hud_in_files)
                 picture = _annotated(drawn, frame, view, stats, bool(window)) if is_annotated else drawn
@@ -202,6 +228,8 @@ def _run_live(
                     key = window.show(picture, int(due_s * 1000))
                 _obey(key, window, frame, view, stats, stop)
                 tracker.smoothing = view.smoothing
+    if stream:
+        say(f"streamed {stream.frame_count} frames")
     if writer and writer.lost_sound:
         say(f"{clip} is silent: {writer.lost_sound}")
 

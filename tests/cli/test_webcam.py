@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -294,16 +295,27 @@ def test_a_slow_cameras_recording_takes_as_long_as_it_did(
     assert ("55 s without a new picture are left out" in capsys.readouterr().err) == (gap_s == 60)
 
 
-def test_no_thread_is_left(tracker: FakeTracker, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_thread_is_left(
+    tracker: FakeTracker, clip: Path, monkeypatch: pytest.MonkeyPatch, open_mano: ManoArrays
+) -> None:
     before = set(threading.enumerate())
     assert webcam.main(["--source", str(clip), "--headless", "--output", "a.mp4"]) == 0
     tracker.stop_after = 2
     assert webcam.main(["--source", str(clip), "--headless", "--output", "b.mp4"]) == 130
+    tracker.predictor.model, tracker.predictor.transfer = HandModel(open_mano), None
+    words = ["--stream", "udp://:5005", "--stream", f"ws://:{free_port()}"]
+    assert webcam.main(["--source", str(clip), "--headless", *words]) == 130
     tracker.stop_after = None
     camera = CameraSource(0, opener=lambda _: ScriptedCamera([]), loss_patience_s=0.1)
     monkeypatch.setattr(webcam, "open_source", lambda spec: camera)
     assert webcam.main(["--source", "0", "--headless", "--output", "c.mp4"]) == 0
     assert set(threading.enumerate()) == before
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 _ENDLESS = """
@@ -373,3 +385,52 @@ def test_a_camera_is_recorded_too(
         write_image(tmp_path / "photos" / "a.png", np.zeros((8, 8, 3), np.uint8))
         monkeypatch.setattr(webcam, "open_source", open_source)
         webcam.main(["--source", "photos", "--recording", "p.jsonl"])
+
+
+def test_a_clip_is_streamed_as_it_is_recorded(
+    tracker: FakeTracker, clip: Path, tmp_path: Path, open_mano: ManoArrays, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracker.predictor.model, tracker.predictor.transfer = HandModel(open_mano), None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(5)
+        url = f"udp://127.0.0.1:{receiver.getsockname()[1]}"
+        start_s = time.perf_counter()
+        words = ["--source", str(clip), "--headless", "--recording", "r.jsonl", "--stream", url]
+        assert webcam.main([*words, "--stats", "stats.json"]) == 0
+        # Six frames at 25 a second: as a camera gives them, though nobody looks.
+        assert time.perf_counter() - start_s > 5 / 25 - 0.01
+        lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_bytes().splitlines()]
+        messages = []
+        while len(messages) < len(lines) or messages[-1].get("index") != 5:
+            message = json.loads(receiver.recv(65536))
+            if message not in messages[:1]:
+                messages.append(message)
+    said = capsys.readouterr().err
+    assert f"streaming to {url}" in said and "streamed 6 frames" in said
+    assert "stream" in json.loads((tmp_path / "stats.json").read_text())["stages_ms"]
+    assert messages[0] == lines[0]
+    # On a busy machine silences between frames are filled; what is left are the frames.
+    frames = list({message["index"]: message for message in reversed(messages[1:])}.values())[::-1]
+    assert [message["sequence"] for message in messages[1:]] == list(range(len(messages) - 1))
+    for message, line in zip(frames, lines[1:], strict=True):
+        assert {name: message[name] for name in line} == line
+    assert not list(tmp_path.glob("**/*.mp4"))[1:]
+
+
+def test_a_bad_stream_is_refused_before_the_camera_opens(
+    tracker: FakeTracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webcam, "open_source", lambda spec: pytest.fail("the camera was opened"))
+    for url, says in (("ftp://:1", "no such kind"), ("udp://no-such-host.invalid:1", "can be found")):
+        with pytest.raises(HandMeshError, match=says):
+            webcam.main(["--source", "0", "--headless", "--stream", url])
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(HandMeshError, match="another program"):
+            webcam.main(["--source", "0", "--headless", "--stream", f"ws://:{taken.getsockname()[1]}"])
+    write_image(tmp_path / "photos" / "a.png", np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.setattr(webcam, "open_source", open_source)
+    with pytest.raises(HandMeshError, match="with --stream, got photos"):
+        webcam.main(["--source", "photos", "--stream", "udp://:5005"])
