@@ -87,8 +87,11 @@ def stream_to(
 
 
 def saved_lines(recording: Recording, folder: Path) -> list[dict[str, Any]]:
+    """Of the recording's file; how many frames it has is known at its end alone, which a stream does not have."""
     recording.save(folder / "saved.jsonl")
-    return [json.loads(line) for line in (folder / "saved.jsonl").read_bytes().splitlines()]
+    header, *lines = map(json.loads, (folder / "saved.jsonl").read_bytes().splitlines())
+    assert header.pop("frame_count") == len(lines)
+    return [header, *lines]
 
 
 def check_equal(received: list[dict[str, Any]], lines: list[dict[str, Any]]) -> None:
