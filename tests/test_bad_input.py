@@ -134,6 +134,17 @@ def test_a_camera_that_is_not_there(refuse: Callable[..., None]) -> None:
     refuse("demo/webcam.py", "--headless", "--source", 97, says=["camera", "97", "--source"])
 
 
+def test_a_stream_that_goes_nowhere(refuse: Callable[..., None]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        in_use = f"ws://127.0.0.1:{taken.getsockname()[1]}"
+        refuse("demo/webcam.py", "--headless", "--stream", in_use, says=[in_use, "another program"])
+    refuse("handmesh", "webcam", "--headless", "--stream", "tcp://:5005", says=["tcp://:5005", "no such kind"])
+    refuse("handmesh", "webcam", "--headless", "--stream", "udp://:70000", says=["70000", "1 to 65535"])
+    refuse("handmesh", "webcam", "--headless", "--stream", "osc://none.invalid:39539", says=["none.invalid"])
+
+
 # Files that are not there or not what they are said to be
 
 
