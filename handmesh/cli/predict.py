@@ -50,13 +50,13 @@ def find_jobs(paths: Sequence[str | Path], target: Path) -> tuple[list[Job], lis
     """What is to be done for the paths named, in their order, and what their folders hold besides.
 
     Args:
-        paths: photos, clips, and folders, whose photos and clips are taken by name, sub-folders not.
+        paths: photos, clips, and folders, of which the photos are taken by content, the clips by name, sub-folders not.
         target: folder of the results.
 
     Raises:
         HandMeshError: a path where there is nothing, or nothing to be done in all of them.
     """
-    from handmesh.io.images import IMAGE_SUFFIXES
+    from handmesh.io.images import IMAGE_SUFFIXES, is_photo
     from handmesh.io.sources import CLIP_SUFFIXES
 
     sources: list[Path] = []
@@ -65,12 +65,17 @@ def find_jobs(paths: Sequence[str | Path], target: Path) -> tuple[list[Job], lis
         if path.is_dir():
             inside = sorted(each for each in path.iterdir() if not each.name.startswith("."))
             taken = [
-                each for each in inside if each.is_file() and each.suffix.lower() in (*IMAGE_SUFFIXES, *CLIP_SUFFIXES)
+                each for each in inside if each.is_file() and (each.suffix.lower() in CLIP_SUFFIXES or is_photo(each))
             ]
             sources += taken
             left_out += [each for each in inside if each not in taken]
-        elif path.exists():
+        elif path.is_file():
             sources.append(path)
+        elif path.exists():
+            raise HandMeshError(
+                f"expected a photo, a clip or a folder of them, got {path}: it is no file; a camera is for: handmesh "
+                "webcam, and of a pipe save what it gives to a file first"
+            )
         else:
             raise HandMeshError(
                 f"expected a photo, a clip or a folder of them, got {path}: no such file; check the path"
@@ -83,8 +88,7 @@ def find_jobs(paths: Sequence[str | Path], target: Path) -> tuple[list[Job], lis
         )
     names = _result_names(sources)
     jobs = [
-        Job(source, target / name, source.suffix.lower() not in IMAGE_SUFFIXES)
-        for source, name in zip(sources, names, strict=True)
+        Job(source, target / name, not is_photo(source)) for source, name in zip(sources, names, strict=True)
     ]
     return jobs, left_out
 
@@ -147,11 +151,10 @@ class Predictions:
         """Of each frame its time, its undistorted picture, the hands and the numbers of their tracks."""
         from handmesh.inference.tracker import HandTracker
 
-        tracker = HandTracker(self.predictor, max_hands=self._most or 2, **self._view.tracker_words())
+        words = self._view.tracker_words()
+        tracker = HandTracker(self.predictor, max_hands=self._most or 2, min_score=self._score, **words)
         for frame in tracker.run(frames):
-            hands = self._kept(frame.hands)
-            ids = [number for hand, number in zip(frame.hands, frame.ids, strict=True) if hand in hands]
-            yield frame.timestamp_s, frame.image, hands, ids
+            yield frame.timestamp_s, frame.image, frame.hands, frame.ids
 
     def _kept(self, hands: Sequence[Hand]) -> list[Hand]:
         return [hand for hand in hands if hand.score >= self._score][: self._most]
@@ -176,13 +179,24 @@ def predict_photo(job: Job, formats: Sequence[str], predictions: Predictions) ->
     return hands
 
 
-def predict_clip(job: Job, formats: Sequence[str], predictions: Predictions, progress: Callable[[], object]) -> int:
-    """Write one clip's results: its frames with the hands drawn on them, and a JSON with one frame a line.
+def predict_clip(
+    job: Job, formats: Sequence[str], predictions: Predictions, progress: Callable[[], object]
+) -> tuple[int, str]:
+    """Write one clip's results: its frames with the hands drawn, its sound, and a JSON of a line a frame.
 
     A clip's hands are written without their meshes, which the hand model makes of the parameters.
 
+    Args:
+        job: the clip.
+        formats: of FORMATS; "png" stands for the drawn clip.
+        predictions: finds the hands.
+        progress: called for each frame.
+
     Returns:
-        How many frames show a hand.
+        How many frames show a hand, and why the drawn clip is silent where the clip is not.
+
+    Raises:
+        HandMeshError: not a clip, or results that cannot be written.
     """
     from handmesh.io.sources import open_source
     from handmesh.io.video_writer import ClipWriter
@@ -194,7 +208,9 @@ def predict_clip(job: Job, formats: Sequence[str], predictions: Predictions, pro
     seen = count = 0
     with ExitStack() as stack:
         stack.callback(source.close)
-        writer = stack.enter_context(ClipWriter(files["png"], source.fps or 30.0)) if "png" in files else None
+        writer = None
+        if "png" in files:
+            writer = stack.enter_context(ClipWriter(files["png"], source.fps or 30.0, sound_from=job.source))
         record = None
         if "json" in files:
             record = stack.enter_context(open(stack.enter_context(atomic_path(files["json"])), "w", encoding="utf-8"))
@@ -214,7 +230,7 @@ def predict_clip(job: Job, formats: Sequence[str], predictions: Predictions, pro
             progress()
         if record:
             record.write("\n]}\n" if count else '{"frames": []}\n')
-    return seen
+    return seen, writer.lost_sound if writer else ""
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -318,7 +334,8 @@ def _one(job: Job, formats: Sequence[str], predictions: Predictions, found: list
             found.append((job.source.name, hands))
         return ", ".join(f"{hand.side} {hand.score:.2f}" for hand in hands) or "no hand"
     with tqdm(desc=job.source.name, unit="frame", disable=None, leave=False) as bar:
-        return f"{predict_clip(job, formats, predictions, bar.update)} frames with hands"
+        seen, lost_sound = predict_clip(job, formats, predictions, bar.update)
+    return f"{seen} frames with hands" + (f"; silent: {lost_sound}" if lost_sound else "")
 
 
 def _say(line: str) -> None:

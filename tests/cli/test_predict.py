@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +125,65 @@ def test_a_folders_clip_is_predicted_too(
     assert [hand["track"] for hand in content["frames"][2]["hands"]] == [4, 7]
     assert "joints" in content["frames"][2]["hands"][0] and "vertices" not in content["frames"][2]["hands"][0]
     assert len(list(open_source(tmp_path / "out" / "b.mp4"))) == 4
+
+
+def test_photos_are_known_by_their_content_whatever_they_are_called(
+    tmp_path: Path, predictor: FakePredictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    photo(folder / "whole.jpg").rename(folder / "a.jfif")
+    photo(folder / "whole.png").rename(folder / "b")
+    (folder / "c.jfif").write_text("no picture")
+    code, out, err = run(folder, "--output", tmp_path / "out", "--formats", "json", capsys=capsys)
+    assert code == 0 and out.splitlines()[:2] == ["a.jfif: right 0.90, left 0.90", "b: right 0.90, left 0.90"]
+    assert "1 (c.jfif)" in err
+    code, out, _ = run(folder / "a.jfif", "--output", tmp_path / "alone", "--formats", "png", capsys=capsys)
+    assert code == 0 and names(tmp_path / "alone") == ["a.png"]
+
+
+def clip_with_sound(path: Path) -> Path:
+    """Twelve grey frames and half a second of silence."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        video, audio = container.add_stream("libx264", rate=25), container.add_stream("aac", rate=48000)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for index in range(12):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8), format="rgb24")
+            frame.pts = index
+            container.mux(video.encode(frame))
+        for start in range(0, 24000, 960):
+            samples = av.AudioFrame.from_ndarray(np.zeros((2, 960), np.float32), "fltp", "stereo")
+            samples.sample_rate, samples.pts = 48000, start
+            container.mux(audio.encode(samples))
+        for stream in (video, audio):
+            container.mux(stream.encode(None))
+    return path
+
+
+def test_a_clip_keeps_its_sound_and_one_without_is_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    clip_with_sound(tmp_path / "in" / "loud.mp4")
+    with ClipWriter(tmp_path / "in" / "silent.mp4", 25) as writer:
+        writer.write(np.full((48, 64, 3), 90, np.uint8))
+    monkeypatch.setattr(HandMeshPredictor, "from_pretrained", lambda *_, **__: FakePredictor({}))
+
+    def clip(self: object, source: Source) -> Iterator[tuple[float, np.ndarray, list[Hand], list[int]]]:
+        for frame in source:
+            yield frame.timestamp_s, frame.image, [], []
+
+    monkeypatch.setattr(predict_command.Predictions, "clip", clip)
+    code, out, _ = run(tmp_path / "in", "--output", tmp_path / "out", "--formats", "png", capsys=capsys)
+    assert code == 0 and out.splitlines()[:2] == ["loud.mp4: 0 frames with hands", "silent.mp4: 0 frames with hands"]
+    assert [open_source(tmp_path / "out" / f"{name}.mp4").audio_codec for name in ("loud", "silent")] == ["aac", None]
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path, predictor: FakePredictor) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(HandMeshError, match="pipe: it is no file; a camera is for: handmesh webcam"):
+        find_jobs([tmp_path / "pipe"], tmp_path / "out")
 
 
 def test_bad_words_sources_and_targets(tmp_path: Path, predictor: FakePredictor) -> None:
