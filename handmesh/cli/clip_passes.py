@@ -44,6 +44,7 @@ class ClipPasses:
             "weights": sha256_file(find_checkpoint(args.checkpoint))[:16],
             "engine": tracker.predictor.engine.name,
             "max_hands": str(args.max_hands),
+            "min_score": str(args.min_score),
             "camera": args.view.describe(),
             "hand_length_m": str(args.view.hand_length_m),
         }

@@ -33,13 +33,16 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stats", metavar="FILE.json", help="write frames, fps and milliseconds by stage")
     add_camera_options(parser)
     add_model_options(parser)
-    parser.add_argument("--max-hands", type=int, default=2)
+    parser.add_argument("--max-hands", type=int, default=2, metavar="N", help="as many are followed (default 2)")
+    parser.add_argument("--min-score", type=float, default=0.0, metavar="S", help="least score of a hand, 0 to 1")
 
 
 def expect_run_options(args: argparse.Namespace) -> None:
     """Check what add_run_options parsed, and add ``args.view``, the camera as the user described it."""
     if args.max_hands < 1:
         raise HandMeshError(f"expected --max-hands of at least 1, got {args.max_hands}")
+    if not 0 <= args.min_score <= 1:
+        raise HandMeshError(f"expected --min-score between 0 and 1, got {args.min_score:g}")
     if not 0 <= args.opacity <= 1:
         raise HandMeshError(f"expected --opacity between 0 (not seen) and 1 (solid), got {args.opacity:g}")
     args.view = camera_options(args)
@@ -53,7 +56,9 @@ def load_tracker(args: argparse.Namespace, smoothing: bool) -> HandTracker:
     predictor = HandMeshPredictor.from_pretrained(**model_options(args))
     predictor.detector.load()
     say(args.view.describe())
-    return HandTracker(predictor, smoothing, args.max_hands, **args.view.tracker_words())
+    # Asked for, hands are kept that the network gives less than its usual threshold.
+    predictor.presence_threshold = min(predictor.presence_threshold, args.min_score or 1.0)
+    return HandTracker(predictor, smoothing, args.max_hands, min_score=args.min_score, **args.view.tracker_words())
 
 
 def results_model(predictor: HandMeshPredictor) -> HandModel:

@@ -86,19 +86,30 @@ class HandTracker:
         fov_deg: float | None = None,
         camera: CameraCalibration | None = None,
         hand_length_m: float | None = None,
+        min_score: float = 0.0,
     ) -> None:
         """Compose a tracker; ``smoothing`` may be switched later. One tracker follows one scene, in one thread.
 
         Args:
+            predictor: finds the hands.
+            smoothing: filter each hand over time; nothing of the future is known.
+            max_hands: as many are followed.
             K, fov_deg: describe the camera, as for the predictor.
             camera: a calibration instead of those: :meth:`run` gives frames undistorted, :meth:`step` wants them so.
             hand_length_m: wrist crease to middle fingertip, measured, of the person in view.
+            min_score: hands below it are followed, and given only when their score rises to it.
+
+        Raises:
+            HandMeshError: a number out of range, or a camera described twice.
         """
         if camera is not None and not (K is None and fov_deg is None):
             raise HandMeshError("expected the camera as K, fov_deg or camera, got two; a calibration says it all")
         if max_hands < 1:
             raise HandMeshError(f"expected max_hands of 1 or more, got {max_hands}")
+        if not 0 <= min_score <= 1:
+            raise HandMeshError(f"expected min_score between 0 and 1, got {min_score}")
         check_hand_length(hand_length_m)
+        self.min_score = min_score
         self.predictor, self.smoothing, self.max_hands = predictor, smoothing, max_hands
         self._K, self._fov_deg, self._camera, self._hand_length_m = K, fov_deg, camera, hand_length_m
         self.clock = StageClock()
@@ -143,7 +154,11 @@ class HandTracker:
     @property
     def ids(self) -> list[int]:
         """The track numbers of the hands that the last step returned, in its order."""
-        return [track.number for track in self._tracks if track.misses == 0]
+        return [track.number for track in self._given()]
+
+    def _given(self) -> list[Track]:
+        """The tracks whose hands a step returns."""
+        return [track for track in self._tracks if track.misses == 0 and track.shown.score >= self.min_score]
 
     def step(self, image: NDArray[np.uint8], timestamp_s: float) -> list[Hand]:
         """The hands in the next frame.
@@ -176,9 +191,9 @@ class HandTracker:
             self._follow(estimates[:known], timestamp_s, image.shape)
             self._welcome(estimates[known:], timestamp_s)
             self._drop_duplicates()
-        seen = [track for track in self._tracks if track.misses == 0]
         return [
-            replace(self.predictor.finished(track.shown, self._hand_length_m), track_id=track.number) for track in seen
+            replace(self.predictor.finished(track.shown, self._hand_length_m), track_id=track.number)
+            for track in self._given()
         ]
 
     def _see_size(self, size: tuple[int, int]) -> None:

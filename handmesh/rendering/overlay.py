@@ -27,6 +27,8 @@ WRIST_COLOR = (235, 235, 235)
 
 Region = tuple[int, int, int, int]
 
+#: Of its opacity a surface keeps at least so much, however little its network trusts it.
+_LEAST_FIRMNESS = 0.35
 _STEP = np.float32(0.03)  # relative step of depth within a pixel's neighbours that makes it an edge
 # A key light over the viewer's left shoulder and a weak one from below, in the camera's frame, pointing to the light.
 _KEY = np.array([-0.45, -0.65, -0.61], np.float32)
@@ -112,14 +114,13 @@ def _faces_around(face_index: np.ndarray, row: int, column: int, candidates: np.
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _blend(
     image: np.ndarray, left: int, top: int, face_index: np.ndarray, inverse_depth: np.ndarray, edges: np.ndarray,
-    boxes: np.ndarray, planes: np.ndarray, tints: np.ndarray, face_hand: np.ndarray, opacity: float,
+    boxes: np.ndarray, planes: np.ndarray, tints: np.ndarray, face_hand: np.ndarray, opacities: np.ndarray,
 ) -> None:
     """Blend a z-buffer over image (H, W, 3) uint8: its pixel (1, 1) is the image's (left, top), its border is spare.
 
     Pixels well inside a surface are shaded once; where depth steps, four samples choose among the faces around."""
     zero, one, half = np.float32(0.0), np.float32(1.0), np.float32(0.5)
     quarter, most = np.float32(0.25), np.float32(255.0)
-    full = np.float32(opacity)
     candidates = np.empty(9, np.int32)
     for v in range(1, face_index.shape[0] - 1):
         for u in range(1, face_index.shape[1] - 1):
@@ -154,6 +155,7 @@ def _blend(
                         hand = face_hand[np.uintp(f)]
             if weight == zero:
                 continue
+            full = opacities[np.uintp(hand)]
             rest = one - weight * full
             diffuse, shine = diffuse * full, shine * full * most + half
             pixel = image[np.uintp(top + v - 1), np.uintp(left + u - 1)]
@@ -187,6 +189,7 @@ def draw_hands(
     alpha: float = 0.85,
     outline: bool = False,
     colors: Sequence[Color] | None = None,
+    fade: bool = True,
 ) -> np.ndarray:
     """Draw hands over the picture that they were found in.
 
@@ -198,6 +201,7 @@ def draw_hands(
         alpha: how opaque the surface is, 0..1.
         outline: a line around each surface, opaque whatever alpha is.
         colors: RGB 0..255 for each hand; default :func:`handmesh.rendering.colors.hand_colors`.
+        fade: a surface that may well not fit its hand (``fit_score`` below a half) is drawn fainter.
 
     Returns:
         A copy of image with the hands.
@@ -218,11 +222,18 @@ def draw_hands(
         tints = {id(hand): color for hand, color in zip(hands, colors, strict=True)}
         for region, group in _groups(hands, image.shape[1], image.shape[0]):
             group_tints = np.array([tints[id(hand)] for hand in group], np.float32)
-            _draw_meshes(image, region, group, alpha if mesh else 0.0, group_tints, outline)
+            solid = alpha if mesh else 0.0
+            opacities = np.array([solid * (_firmness(hand) if fade else 1.0) for hand in group], np.float32)
+            _draw_meshes(image, region, group, opacities, group_tints, outline)
     if joints:
         for hand in sorted(hands, key=lambda h: -float(h.translation[2])):
             _draw_skeleton(image, hand)
     return image
+
+
+def _firmness(hand: Hand) -> float:
+    """The share of its opacity that a hand keeps: all from a fit score of a half, the least at 0."""
+    return _LEAST_FIRMNESS + (1 - _LEAST_FIRMNESS) * min(1.0, 2 * hand.fit_score)
 
 
 def _region(hand: Hand, width: int, height: int) -> Region:
@@ -255,7 +266,7 @@ def _groups(hands: Sequence[Hand], width: int, height: int) -> list[tuple[Region
 
 
 def _draw_meshes(
-    image: np.ndarray, region: Region, hands: list[Hand], alpha: float, tints: np.ndarray, outline: bool
+    image: np.ndarray, region: Region, hands: list[Hand], opacities: np.ndarray, tints: np.ndarray, outline: bool
 ) -> None:
     left, top, right, bottom = region
     if right <= left or bottom <= top:
@@ -282,9 +293,9 @@ def _draw_meshes(
         first_vertex += len(vertices)
         first_face += len(faces)
     face_hand = np.repeat(np.arange(len(hands)), count)
-    if alpha > 0:
+    if opacities.any():
         planes = _light_planes(edges, boxes, np.concatenate(all_faces), np.concatenate(light))
-        _blend(image, left, top, face_index, inverse_depth, edges, boxes, planes, tints, face_hand, alpha)
+        _blend(image, left, top, face_index, inverse_depth, edges, boxes, planes, tints, face_hand, opacities)
     if outline:
         covered = image[top:bottom, left:right]
         # Face -1 is no face; it reads the entry after the last hand's.

@@ -47,7 +47,7 @@ def draw_side_view(image: NDArray[np.uint8], hands: Sequence[Hand], colors: Sequ
     _draw_grid(panel, centre, px_per_m)
     seen = [_from_side(hand, centre, side, px_per_m) for hand in hands if np.isfinite(hand.vertices).all()]
     kept = None if colors is None else [c for c, hand in zip(colors, hands) if np.isfinite(hand.vertices).all()]
-    panel = draw_hands(panel, seen, alpha=1.0, colors=kept)
+    panel = draw_hands(panel, seen, alpha=1.0, colors=kept, fade=False)
     scale = float(np.clip(side / 620, 0.25, 0.9))
     text = f"from the side, {centre[2] * 100:.0f} cm away" if points else "from the side: no hand"
     cv2.putText(panel, text, (round(14 * scale), side - round(14 * scale)), _FONT, scale, _TEXT, 1, cv2.LINE_AA)

@@ -206,6 +206,7 @@ def test_a_window_obeys_keys(tracker: FakeTracker, clip: Path, tmp_path: Path, m
         ["--source", "{clip}", "--hand-length", "180"],
         ["--source", "{clip}", "--max-hands", "0"],
         ["--source", "{clip}", "--opacity", "1.5"],
+        ["--source", "{clip}", "--min-score", "60"],
         ["--nonsense"],
     ],
 )

@@ -325,6 +325,21 @@ def test_following_no_hands_is_no_setting(fake_mano: ManoArrays, max_hands: int)
         HandTracker(World(fake_mano, []), max_hands=max_hands)
 
 
+@pytest.mark.parametrize("min_score", [-0.1, 1.5, float("nan")])
+def test_a_score_that_is_none_is_no_setting(fake_mano: ManoArrays, min_score: float) -> None:
+    with pytest.raises(HandMeshError, match="min_score between 0 and 1"):
+        HandTracker(World(fake_mano, []), min_score=min_score)
+
+
+def test_a_hand_below_the_least_score_is_followed_and_not_given(open_mano: ManoArrays) -> None:
+    world = World(open_mano, [WorldHand(True, [0, 0, 0.5])])
+    tracker = HandTracker(world, K=K, min_score=0.96)
+    assert all(hands == [] for hands in move(tracker, world, 5)) and tracker.ids == []
+    tracker.min_score = 0.9
+    assert [len(hands) for hands in move(tracker, world, 2, start=5)] == [1, 1] and tracker.ids == [0]
+    assert world.searches < 7, "it was not looked for again"
+
+
 @pytest.mark.parametrize("timestamp_s", [float("nan"), float("inf"), -float("inf")])
 def test_a_time_that_is_none_is_refused(fake_mano: ManoArrays, timestamp_s: float) -> None:
     with pytest.raises(HandMeshError, match="time in seconds"):
