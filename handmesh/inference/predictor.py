@@ -110,14 +110,18 @@ class HandMeshPredictor:
             "trust_engine_file": trust_engine_file,
         }  # fmt: skip
         arrays, transfer = load_mano(mano), None
-        if str(mano) != "open":
+        is_open = str(mano) == "open"
+        if not is_open:
             open_hand = load_mano("open")
             own = open_hand.fingerprint()
-            if arrays.fingerprint() != own and hand_fingerprint_of(checkpoint) == own:
-                transfer, arrays = HandModelTransfer(open_hand, arrays), open_hand
-        # A licensed hand stays out of every file we write; the open one may be copied.
+            is_open = arrays.fingerprint() == own
+            if not is_open and hand_fingerprint_of(checkpoint) == own:
+                transfer = HandModelTransfer(open_hand, arrays)
+            if is_open or transfer:
+                arrays = open_hand
+        # A licensed hand stays out of every file we write; the open one may be copied, whatever its file is called.
         predictor = cls._load(
-            checkpoint, device, engine, arrays, threads, str(mano) == "open" or bool(transfer), trust_engine_file
+            checkpoint, device, engine, arrays, threads, is_open or bool(transfer), trust_engine_file
         )
         predictor.transfer, predictor._origin = transfer, words
         return predictor
