@@ -35,7 +35,14 @@ class ClipPasses:
     """
 
     def __init__(self, tracker: HandTracker, args: argparse.Namespace, stats: LiveStats, stop: StopSignals) -> None:
-        """``args``: of add_run_options, with ``smoothing``; ``stats`` counts the frames of both passes."""
+        """Prepare both passes.
+
+        Args:
+            tracker: follows the hands of one clip after another.
+            args: of add_run_options, with ``smoothing``.
+            stats: counts the frames of both passes.
+            stop: asked before each frame.
+        """
         self.tracker, self.model = tracker, results_model(tracker.predictor)
         self._args, self._stats, self._stop = args, stats, stop
         #: Of the frames of the latest clip that were followed in this run, for rerun.

@@ -118,7 +118,18 @@ def score_checkpoint(args: argparse.Namespace, dataset: Any) -> Outcome:
 
 
 def robustness(args: argparse.Namespace, engine: Any, crop: Any, dataset: Any, protocol: Any) -> dict[str, Any]:
-    """Run the corruptions over some samples and print their table."""
+    """Score some samples under the corruptions and print the table.
+
+    Args:
+        args: the command's options.
+        engine: runs the network.
+        crop: what the network was trained to see.
+        dataset: its first ``args.corruptions`` samples are taken.
+        protocol: which box the first crop has.
+
+    Returns:
+        The errors in mm, as plain data.
+    """
     from dataclasses import asdict
 
     from tqdm import tqdm
@@ -149,7 +160,13 @@ def score_fixed(args: argparse.Namespace, dataset: Any) -> Outcome:
 
 
 def report(args: argparse.Namespace, outcome: Outcome, dataset: Any) -> None:
-    """Write the files that were asked for and print the tables."""
+    """Write the files that were asked for and print the tables.
+
+    Args:
+        args: the command's options.
+        outcome: what was scored.
+        dataset: what it was scored on.
+    """
     from handmesh.evaluation import report as forms
     from handmesh.evaluation.protocols import mean_pose_error
     from handmesh.evaluation.submission import write_predictions

@@ -57,7 +57,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def summary(result: Exported, format_name: str, int8: bool) -> str:
-    """What was written, how near it is, how fast, and what may be done with it."""
+    """What was written, how near it is, how fast, and what may be done with it.
+
+    Args:
+        result: of the export.
+        format_name: as of ``--format``.
+        int8: whether it was quantized, which bounds the mean error in place of the largest.
+    """
     lines = [f"{result.file}: {result.megabytes:.1f} MB for {result.runtime}"]
     if result.largest_mm is None:
         lines.append(f"not tried: {result.runtime} runs on a Mac only; export it there to have it compared")

@@ -27,16 +27,23 @@ def root_align(points: FloatArray, root: int = ROOT_JOINT) -> FloatArray:
 def similarity_align(
     source: FloatArray, target: FloatArray, allow_reflection: bool = True
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Move, turn and scale source (..., N, 3) onto target (..., N, 3) with the least squared error.
+    """Move, turn and scale source onto target with the least squared error.
 
     As FreiHAND's official tool does it: both centred and divided by their Frobenius norm (+1e-8), the orthogonal
-    matrix from an SVD, the scale from the sum of singular values, then back in the target's units. That rule does not
-    correct the determinant, so a mirrored hand fits perfectly; ``allow_reflection=False`` keeps to proper rotations
-    (Umeyama 1991).
+    matrix from an SVD, the scale from the sum of singular values, then back in the target's units.
+
+    Args:
+        source: (..., N, 3) points, any frame and unit.
+        target: (..., N, 3) points, any frame and unit.
+        allow_reflection: the official rule: the determinant is not corrected, so a mirrored hand fits perfectly. False:
+            proper rotations only (Umeyama 1991).
 
     Returns:
         aligned: (..., N, 3) in the target's frame and units.
         is_reflected: (...) whether the best orthogonal matrix was a reflection (also when it was not allowed).
+
+    Raises:
+        ValueError: two shapes, or points that are not 3D.
     """
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
     if source.shape != target.shape or source.shape[-1] != 3:

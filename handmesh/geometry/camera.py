@@ -44,14 +44,20 @@ def intrinsics_from_fov(width: int, height: int, fov_deg: float = DEFAULT_FOV_DE
 def fit_translation(
     points: FloatArray, keypoints_2d: FloatArray, K: FloatArray, weights: FloatArray | None = None
 ) -> NDArray[np.float64]:
-    """The translation (3,) that puts points (N, 3) where they project onto keypoints_2d (N, 2) pixels.
+    """The translation that puts points where they project onto pixels.
 
     Each pixel gives two equations linear in t: x + tx = a (z + tz) and y + ty = b (z + tz), with (a, b, 1) the pixel's
     ray. They are solved by weighted least squares; one more round weighs each by the depth just found, so that what is
     minimized is the error in pixels rather than in metres.
 
     Args:
+        points: (N, 3) in the camera's axes, any origin; metres or another unit.
+        keypoints_2d: (N, 2) pixels.
+        K: (3, 3) intrinsics, pixels.
         weights: (N,) non-negative, or None for all equal.
+
+    Returns:
+        (3,) in the camera's frame, in the points' unit.
     """
     points = np.asarray(points, np.float64)
     rays = (np.asarray(keypoints_2d, np.float64) - np.asarray(K)[:2, 2]) / np.array([K[0, 0], K[1, 1]])

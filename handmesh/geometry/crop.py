@@ -111,10 +111,15 @@ class CropTransform:
     def apply_image(
         self, image: NDArray[np.uint8], interpolation: int | None = None, border: int = cv2.BORDER_CONSTANT
     ) -> NDArray[np.uint8]:
-        """The crop (size, size, 3) of an image (H, W, 3) uint8.
+        """The crop of an image. One much smaller than its source is averaged down first: plain sampling would alias.
 
-        ``border`` is cv2's rule for what lies outside the picture: black unless told. A crop much smaller than its
-        source is averaged down first, since plain sampling would alias.
+        Args:
+            image: (H, W, 3) uint8.
+            interpolation: one of cv2's; None for bilinear after that averaging, anything else samples without it.
+            border: cv2's rule for what lies outside the picture; black as it is.
+
+        Returns:
+            (size, size, 3) uint8.
         """
         homography = self.homography
         height, width = image.shape[:2]
@@ -168,10 +173,16 @@ def mirror_pose(hand_pose: FloatArray) -> NDArray[np.float64]:
 
 
 def box_around(points: FloatArray, padding: float = 1.0, rotation_deg: float = 0.0) -> NDArray[np.float64]:
-    """Square box_xyxy (4,) around points (N, 2) in pixels, ``padding`` times the longer side of their extent.
+    """The square box around points.
 
-    With ``rotation_deg`` the extent and the middle are measured along the axes of the crop that turns the picture back
-    by so much: the box to give to :meth:`CropTransform.from_box` with the same rotation.
+    Args:
+        points: (N, 2) pixels.
+        padding: side of the box over the longer side of the points' extent.
+        rotation_deg: extent and middle are measured along the axes of the crop that turns the picture back by so much:
+            the box to give to :meth:`CropTransform.from_box` with the same rotation.
+
+    Returns:
+        box_xyxy (4,) in pixels.
     """
     angle = np.radians(rotation_deg)
     axes = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])

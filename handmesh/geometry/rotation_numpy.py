@@ -11,7 +11,16 @@ FloatArray = NDArray[np.floating[Any]]
 
 
 def expect_tail(name: str, shape: tuple[int, ...], tail: tuple[int, ...]) -> None:
-    """Raises ValueError, with the name, unless a shape ends in ``tail``."""
+    """Check how a shape ends.
+
+    Args:
+        name: of the array, for the message.
+        shape: of the array.
+        tail: how the shape has to end.
+
+    Raises:
+        ValueError: it ends in another way.
+    """
     if tuple(shape[-len(tail) :]) != tail:
         wanted = ", ".join(str(size) for size in tail)
         raise ValueError(f"expected {name} of shape (..., {wanted}), got {tuple(shape)}")

@@ -23,7 +23,13 @@ class Ahead(Generic[T]):
     """
 
     def __init__(self, items: Iterable[T], depth: int = 1, name: str = "ahead") -> None:
-        """Start at once, in a thread called ``name``."""
+        """Start at once, in a thread.
+
+        Args:
+            items: iterated in the thread; what it raises is raised to the caller.
+            depth: items waiting or in the making at most.
+            name: of the thread.
+        """
         self._made: queue.SimpleQueue[tuple[bool, T | BaseException | None]] = queue.SimpleQueue()
         self._room = threading.Semaphore(depth)
         self._stop = threading.Event()

@@ -30,7 +30,13 @@ class SoundCopy:
     """
 
     def __init__(self, source: Path, container: OutputContainer, suffix: str) -> None:
-        """The sound of ``source`` for a container whose file's name ends in ``suffix``."""
+        """Copy from one clip into another.
+
+        Args:
+            source: the clip with the sound.
+            container: the clip being written.
+            suffix: how its file's name ends (".mp4"), which decides what sound it can hold.
+        """
         self.packets, self.lost = 0, ""
         self._source, self._container, self._suffix = source, container, suffix
         self._stack = ExitStack()

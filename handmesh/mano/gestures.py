@@ -119,7 +119,14 @@ def finger_abduction(spread: Array) -> Array:
 
 
 def place_finger(angles: Array, finger: int, mcp: Array, pip: Array, dip: Array | None = None) -> None:
-    """Writes flexions (degrees) of finger 0..3 (index, middle, ring, little) into angles (...,15,3) degrees."""
+    """Write a finger's flexions into joint angles.
+
+    Args:
+        angles: (..., 15, 3) degrees, changed in place.
+        finger: 0..3 for index, middle, ring, little.
+        mcp, pip: (...) degrees, of the first and second joint.
+        dip: (...) degrees, of the last joint; None: it follows the second.
+    """
     root = _ROOTS[finger]
     angles[..., root, 0], angles[..., root + 1, 0] = mcp, pip
     angles[..., root + 2, 0] = DIP_OF_PIP * pip if dip is None else dip

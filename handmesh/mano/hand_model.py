@@ -35,9 +35,17 @@ class HandModel:
     def pose(
         self, is_right: bool, global_orient: FloatArray, hand_pose: FloatArray, betas: FloatArray
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """global_orient (3, 3), hand_pose (15, 3, 3), betas (10,) -> vertices (778, 3), joints (21, 3), metres.
+        """One posed hand, in the model's frame, turned about the rest wrist; no translation.
 
-        In the model's frame, turned by global_orient about the rest wrist; no translation.
+        Args:
+            is_right: False poses the mirrored model.
+            global_orient: (3, 3) rotation of the wrist.
+            hand_pose: (15, 3, 3) rotations of the finger joints, MANO order.
+            betas: (10,) shape.
+
+        Returns:
+            vertices: (778, 3) metres.
+            joints: (21, 3) metres, FreiHAND's order.
         """
         if is_right:
             return self._hand.pose(global_orient, hand_pose, betas)

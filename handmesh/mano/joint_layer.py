@@ -52,7 +52,16 @@ class JointLayer(nn.Module):
             self.register_buffer(name, torch.as_tensor(value).float().contiguous(), persistent=False)
 
     def forward(self, global_orient: Tensor, hand_pose: Tensor, betas: Tensor) -> Tensor:
-        """global_orient (B, 3, 3), hand_pose (B, 15, 3, 3), betas (B, 10) -> joints (B, 21, 3), metres, MANO frame."""
+        """Joints of posed right hands.
+
+        Args:
+            global_orient: (B, 3, 3) rotation of the wrist.
+            hand_pose: (B, 15, 3, 3) rotations of the finger joints, MANO order.
+            betas: (B, 10) shape.
+
+        Returns:
+            (B, 21, 3) metres, MANO frame, FreiHAND's order.
+        """
         feature = torch.cat([betas, (hand_pose - self.identity).flatten(1)], dim=1)
         points = (self.template + feature @ self.basis).unflatten(1, (-1, 3))
         rest = (self.joint_template + betas @ self.joint_basis).unflatten(1, (16, 3))

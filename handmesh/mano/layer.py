@@ -53,12 +53,17 @@ class ManoLayer(nn.Module):
         constant("identity", torch.eye(3))
 
     def forward(self, global_orient: Tensor, hand_pose: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
-        """global_orient (B, 3, 3), hand_pose (B, 15, 3, 3), betas (B, 10) -> vertices (B, 778, 3) and
-        joints (B, 21, 3).
+        """Posed right hands, always in the precision of the buffers (float32): half precision would cost millimetres.
 
-        Metres, MANO frame, no translation; the root turns about the rest wrist joint. joints: FreiHAND's
-        order and meaning (regressor on the posed vertices, plus fingertip vertices). Always computed in the
-        precision of the buffers (float32): half precision would cost millimetres.
+        Args:
+            global_orient: (B, 3, 3) rotation about the rest wrist joint.
+            hand_pose: (B, 15, 3, 3) rotations of the finger joints, MANO order.
+            betas: (B, 10) shape.
+
+        Returns:
+            vertices: (B, 778, 3) metres, MANO frame, no translation.
+            joints: (B, 21, 3) the same; FreiHAND's order and meaning (regressor on the posed vertices, plus fingertip
+                vertices).
         """
         device = global_orient.device.type
         if torch.is_autocast_enabled(device):

@@ -62,7 +62,13 @@ class RestSurface:
         self._is_edge = (self._matrix @ _edge_vertices(faces).astype(float)) > 0.99
 
     def nearest(self, points: Array, normals: Array, fingers: Array) -> NearestPoints:
-        """The nearest points that face the same way and belong to the same finger."""
+        """The nearest points that face the same way and belong to the same finger.
+
+        Args:
+            points: (N, 3) metres, in the model's rest frame.
+            normals: (N, 3) unit normals there.
+            fingers: (N, 6) share of the palm and of each finger (:func:`finger_groups`).
+        """
         _, chosen = self._tree.query(_features(points, normals, fingers))
         places, across = self._points[chosen], self._normals[chosen]
         distance = np.abs(((points - places) * across).sum(axis=1))

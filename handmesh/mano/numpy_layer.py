@@ -42,10 +42,16 @@ class NumpyHand:
     def pose(
         self, global_orient: np.ndarray, hand_pose: np.ndarray, betas: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """global_orient (..., 3, 3), hand_pose (..., 15, 3, 3), betas (..., 10) -> vertices (..., 778, 3),
-        joints (..., 21, 3).
+        """Posed right hands, in float32.
 
-        Metres, MANO frame, no translation; the hand turns about its rest wrist joint.
+        Args:
+            global_orient: (..., 3, 3) rotation about the rest wrist joint.
+            hand_pose: (..., 15, 3, 3) rotations of the finger joints, MANO order.
+            betas: (..., 10) shape.
+
+        Returns:
+            vertices: (..., 778, 3) metres, MANO frame, no translation.
+            joints: (..., 21, 3) the same, FreiHAND's order.
         """
         lead = np.shape(betas)[:-1]
         betas = np.asarray(betas, np.float32).reshape(-1, 10)
@@ -63,8 +69,15 @@ class NumpyHand:
 
 
     def joint_places(self, global_orient: np.ndarray, hand_pose: np.ndarray, betas: np.ndarray) -> np.ndarray:
-        """global_orient (3, 3), hand_pose (15, 3, 3), betas (10,) -> posed positions (16, 3) of the kinematic joints,
-        MANO order, metres.
+        """Posed positions of the kinematic joints of one right hand.
+
+        Args:
+            global_orient: (3, 3) rotation about the rest wrist joint.
+            hand_pose: (15, 3, 3) rotations of the finger joints, MANO order.
+            betas: (10,) shape.
+
+        Returns:
+            (16, 3) metres, MANO frame and order.
         """
         joints = (self.rest_joints + np.asarray(betas, np.float32) @ self.joint_basis).reshape(1, 16, 3)
         fingers = np.asarray(hand_pose, np.float32).reshape(1, 5, 3, 3, 3)
@@ -100,5 +113,14 @@ def numpy_hand(arrays: ManoArrays) -> NumpyHand:
 def pose_vertices(
     arrays: ManoArrays, global_orient: np.ndarray, hand_pose: np.ndarray, betas: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """vertices (..., 778, 3) and joints (..., 21, 3) float32 in metres; see NumpyHand.pose."""
+    """:meth:`NumpyHand.pose` of a hand model.
+
+    Args:
+        arrays: the hand model.
+        global_orient, hand_pose, betas: (..., 3, 3), (..., 15, 3, 3) and (..., 10).
+
+    Returns:
+        vertices: (..., 778, 3) float32, metres, MANO frame.
+        joints: (..., 21, 3) the same, FreiHAND's order.
+    """
     return numpy_hand(arrays).pose(global_orient, hand_pose, betas)

@@ -152,7 +152,19 @@ class Budget:
 
 
 def dense_array(value: Any, budget: Budget, depth: int = 1) -> np.ndarray | None:
-    """A plain array of an entry, None for what is no array."""
+    """A plain array of an entry.
+
+    Args:
+        value: what was read: an array, chumpy's, scipy's sparse one, or a number.
+        budget: of the bytes that may be made dense.
+        depth: how many arrays this one is inside of, itself counted.
+
+    Returns:
+        None for what is no array.
+
+    Raises:
+        Refused: nested deeper than a MANO file has it, too large, or of parts that do not fit together.
+    """
     if depth > _MAX_DEPTH:
         raise Refused("arrays inside arrays, deeper than a MANO file has them")
     if isinstance(value, Array):

@@ -52,10 +52,17 @@ class PosePrior:
     def sample(
         self, rng: np.random.Generator, n: int, shares: tuple[float, float, float] = _SHARES, shown: bool = False
     ) -> Array:
-        """(n,15,3,3) rotation matrices of the fifteen joints, the flat rest hand being the identity.
+        """Draw poses; the flat rest hand is the identity.
 
-        shares: of gestures and their mixtures, fingers on their own, anything within the limits.
-        shown: as people show hands to a camera, where a thumb goes with the fingers (sample_angles)."""
+        Args:
+            rng: where the draws come from.
+            n: how many.
+            shares: of gestures and their mixtures, fingers on their own, anything within the limits.
+            shown: as people show hands to a camera, where a thumb goes with the fingers (:meth:`sample_angles`).
+
+        Returns:
+            (n, 15, 3, 3) rotation matrices of the fifteen joints, MANO order.
+        """
         return angles_to_rotations(self.sample_angles(rng, n, shares, shown), self.axes)
 
     def angles_of(self, name: str) -> Array:
@@ -69,9 +76,16 @@ class PosePrior:
     def sample_angles(
         self, rng: np.random.Generator, n: int, shares: tuple[float, float, float] = _SHARES, shown: bool = False
     ) -> Array:
-        """(n,15,3) angles; poses whose fingers pass through one another are refused and drawn again.
+        """Draw poses as angles; those whose fingers pass through one another are refused and drawn again.
 
-        shown: a thumb lies over the palm or meets fingers where they are bent, and seldom where they are straight.
+        Args:
+            rng: where the draws come from.
+            n: how many.
+            shares: as :meth:`sample`.
+            shown: a thumb lies over the palm or meets fingers where they are bent, and seldom where they are straight.
+
+        Returns:
+            (n, 15, 3) flexion, abduction and twist, radians.
         """
         angles = np.empty((n, 15, 3))
         missing = np.arange(n)

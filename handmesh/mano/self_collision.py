@@ -16,7 +16,13 @@ class HandCapsules:
     """Fifteen finger segments and four of the palm, with radii measured on the hand's own surface."""
 
     def __init__(self, arrays: ManoArrays, joints: Array, tips: Array) -> None:
-        """joints (16,3) rest joints, tips (5,3) rest fingertips, thumb first, metres."""
+        """Measure the capsules.
+
+        Args:
+            arrays: the hand model.
+            joints: (16, 3) rest joints, MANO order, metres.
+            tips: (5, 3) rest fingertips, thumb first, metres.
+        """
         self.joints = joints
         self.tips = tips
         starts, ends, radii = [], [], []
@@ -98,7 +104,15 @@ def _radius(points: Array, start: Array, end: Array) -> float:
 
 
 def segment_distance(p0: Array, p1: Array, q0: Array, q1: Array) -> Array:
-    """Least distance between segments p0-p1 and q0-q1 (...,3) (Ericson 2005, Real-Time Collision Detection, 5.1.9)."""
+    """Least distance between segments (Ericson 2005, Real-Time Collision Detection, 5.1.9).
+
+    Args:
+        p0, p1: (..., 3) ends of the first.
+        q0, q1: (..., 3) ends of the second.
+
+    Returns:
+        (...) in the unit of the points.
+    """
     d1, d2, r = p1 - p0, q1 - q0, p0 - q0
     a, e = (d1 * d1).sum(-1), (d2 * d2).sum(-1)
     b, c, f = (d1 * d2).sum(-1), (d1 * r).sum(-1), (d2 * r).sum(-1)

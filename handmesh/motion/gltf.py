@@ -137,7 +137,16 @@ def _farthest_mm(feature: FloatArray, basis: FloatArray, weights: FloatArray, ch
 
 
 def mesh_error_mm(recording: Recording, motion: SkeletalMotion, correctives: Correctives) -> float:
-    """The farthest that a vertex of the animated mesh is from the recording's own, over at most 300 frames."""
+    """How far the animated mesh is from the recording's own at most, over at most 300 frames.
+
+    Args:
+        recording: the recording.
+        motion: one track of it.
+        correctives: that track's morph targets.
+
+    Returns:
+        The largest distance of a vertex, mm.
+    """
     index, weights = influences(recording)
     rest = rest_vertices(recording, motion) + correctives.base
     places, matrices = motion.joint_positions(), to_matrix(motion.rotations)

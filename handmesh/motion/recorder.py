@@ -98,7 +98,13 @@ class LineWriter:
     """The lines of a recording, appended to a file, each in one piece."""
 
     def __init__(self, path: Path, header: RecordingHeader, there: Lines | None = None) -> None:
-        """``there``: what the file holds already; what is left of a line after that is cut off. None: begin anew."""
+        """Begin, or go on with, a recording.
+
+        Args:
+            path: the file.
+            header: its first line.
+            there: what the file holds already; what is left of a line after that is cut off. None: begin anew.
+        """
         self.path, self.frame_count = path, 0 if there is None else len(there.counts)
         self._records = FrameRecords(header, there)
         self._file: BinaryIO | None = None

@@ -9,9 +9,20 @@ import numpy as np
 
 
 def contact_sheet(images: Sequence[np.ndarray], columns: int = 8, size: int = 224, gap: int = 2) -> np.ndarray:
-    """Pictures (H, W, 3) uint8 RGB in rows of `columns`, each fitted into size x size pixels: one (H', W', 3) uint8.
+    """Pictures in rows, each fitted into a square in its proportions; what is left over is dark grey.
 
-    Pictures keep their proportions; what is left over is dark grey. Raises ValueError when there is none."""
+    Args:
+        images: (H, W, 3) uint8 RGB each.
+        columns: pictures in a row.
+        size: side of a square, pixels.
+        gap: between squares, pixels.
+
+    Returns:
+        (H', W', 3) uint8 RGB.
+
+    Raises:
+        ValueError: no picture, or no column.
+    """
     if not images or columns < 1:
         raise ValueError(f"expected at least one picture and one column, got {len(images)} and {columns}")
     rows = -(-len(images) // columns)

@@ -28,7 +28,13 @@ class RasterBuffers(NamedTuple):
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray, out: np.ndarray) -> None:
-    """Fill out (V, 3) with unit normals, the area-weighted mean of the faces round each vertex."""
+    """Unit normals: the area-weighted mean of the faces round each vertex.
+
+    Args:
+        vertices: (V, 3) float32.
+        faces: (F, 3) int32.
+        out: (V, 3) float32, filled.
+    """
     out[:] = 0.0
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
@@ -58,8 +64,19 @@ def setup_edges(
     vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, width: int, height: int, near: float, cull: bool,
     edges: np.ndarray, boxes: np.ndarray,
 ) -> None:
-    """Per face: edges (F, 3, 3) float32, rows e_i such that b_i / z = e_i . (u - u0, v - v0, 1) with (u0, v0) the
-    first corner of its box; boxes (F, 4) int32 u0, v0, u1, v1 (exclusive; u1 = u0 when nothing is to be drawn)."""
+    """What :func:`fill_faces` needs of each face.
+
+    Args:
+        vertices: (V, 3) float32, metres, camera frame.
+        faces: (F, 3) int32, counter-clockwise seen from outside.
+        K: (3, 3) float64 intrinsics, pixels.
+        width, height: of the picture, pixels.
+        near: distance from which anything is drawn, metres.
+        cull: leave out faces that look away from the camera.
+        edges: (F, 3, 3) float32, filled: rows e_i such that b_i / z = e_i . (u - u0, v - v0, 1) with (u0, v0) the first
+            corner of the face's box.
+        boxes: (F, 4) int32, filled: u0, v0, u1, v1 (exclusive; u1 = u0 when nothing is to be drawn).
+    """
     fx, fy, cx, cy, skew = K[0, 0], K[1, 1], K[0, 2], K[1, 2], K[0, 1]
     for f in range(faces.shape[0]):
         boxes[f, 0] = boxes[f, 1] = boxes[f, 2] = boxes[f, 3] = 0
@@ -113,10 +130,17 @@ def fill_faces(
     edges: np.ndarray, boxes: np.ndarray, near: float, first_index: int,
     inverse_depth: np.ndarray, face_index: np.ndarray,
 ) -> None:
-    """Draw every face into inverse_depth (H, W) float32 (0 = empty) and face_index (H, W) int32.
+    """Draw every face.
 
     Each row of a face is one span, found by solving the three edge functions for u: most faces of a hand are a few
     pixels wide, and testing every pixel of a box against three edges costs twice as much.
+
+    Args:
+        edges, boxes: of :func:`setup_edges`.
+        near: distance from which anything is drawn, metres.
+        first_index: the index of the first face in face_index.
+        inverse_depth: (H, W) float32, 1 / metres, 0 = empty; changed where a face is nearer.
+        face_index: (H, W) int32, changed with it.
     """
     nearest = np.float32(1.0 / near)
     one, zero = np.float32(1.0), np.float32(0.0)
@@ -178,11 +202,18 @@ def rasterize(
     vertices_cam: np.ndarray, faces: np.ndarray, K: np.ndarray, width: int, height: int,
     *, near: float = NEAR_M, cull: bool = True,
 ) -> RasterBuffers:
-    """Rasterise one mesh.
+    """Rasterise one mesh. Parts nearer than ``near`` or behind the camera are not drawn.
 
-    vertices_cam (V, 3) metres in the camera's frame (x right, y down, z forward); faces (F, 3), counter-clockwise
-    seen from outside; K (3, 3) pixels. `cull` drops faces that look away from the camera. Parts nearer than `near`
-    metres or behind the camera are not drawn.
+    Args:
+        vertices_cam: (V, 3) metres, camera frame.
+        faces: (F, 3), counter-clockwise seen from outside.
+        K: (3, 3) intrinsics, pixels.
+        width, height: of the picture, pixels.
+        near: metres.
+        cull: leave out faces that look away from the camera.
+
+    Returns:
+        depth (H, W), face index (H, W) and barycentrics (H, W, 3); inf and -1 where there is nothing.
     """
     vertices_cam = np.ascontiguousarray(vertices_cam, np.float32)
     faces = np.ascontiguousarray(faces, np.int32)

@@ -33,7 +33,14 @@ def record_of(
     K: NDArray[np.floating[Any]] | None = None,
     is_fov_assumed: bool | None = None,
 ) -> dict[str, Any]:
-    """What :func:`write_record` writes."""
+    """What :func:`write_record` writes.
+
+    Args:
+        hands, image_name, image_size, K, is_fov_assumed: as there.
+
+    Returns:
+        Plain dicts, lists, numbers and text.
+    """
     content: dict[str, Any] = {"handmesh": __version__, "image": image_name}
     if image_size is not None:
         width, height = (int(side) for side in image_size)
@@ -93,7 +100,8 @@ def write_glb(path: Path, hands: Sequence[Hand], colors: Sequence[Color] | None 
 def write_obj(path: Path, hands: Sequence[Hand], colors: Sequence[Color] | None = None) -> None:
     """All hands in one Wavefront OBJ, a named object each, with normals, and colours as most programs read them.
 
-    Args as :func:`write_glb`; the axes are the same.
+    Args:
+        path, hands, colors: as of :func:`write_glb`; the axes are the same.
     """
     lines = ["# handmesh: metres; x right, y up, z towards the viewer; the camera is the origin"]
     first = 1

@@ -87,7 +87,11 @@ class Guard:
         self._open = self._receiving = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or refuse it with a line of JSON."""
+        """Serve one request, or refuse it with a line of JSON.
+
+        Args:
+            scope, receive, send: ASGI's.
+        """
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
         elif scope["type"] != "http":

@@ -115,7 +115,13 @@ def _theme() -> Any:
 
 
 def make_server(app: App, host: str, port: int) -> uvicorn.Server:
-    """uvicorn for the page, not yet started; it says where the page is once it is there."""
+    """uvicorn for the page, not yet started; it prints the page's address once it answers.
+
+    Args:
+        app: the page, as of :func:`build_app`.
+        host: name or address that it listens at.
+        port: 0 for a free one.
+    """
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -141,7 +147,11 @@ def make_server(app: App, host: str, port: int) -> uvicorn.Server:
 
 
 def serve(app: App, host: str, port: int) -> None:
-    """Serve until Ctrl-C or SIGTERM."""
+    """Serve until Ctrl-C or SIGTERM.
+
+    Args:
+        app, host, port: as of :func:`make_server`.
+    """
     # uvicorn ends in good order at either signal and then raises it once more.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
