@@ -14,8 +14,16 @@ _LUMA = np.array([0.299, 0.587, 0.114])  # Rec. 601
 
 
 def jitter_colour(image: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Channel gains, exposure, contrast, saturation (one matrix) and gamma (one table); strength 0 changes
-    nothing."""
+    """Channel gains, exposure, contrast, saturation (one matrix) and gamma (one table).
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        rng: draws them.
+        strength: 0 changes nothing, 1 is the usual.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
     if strength <= 0:
         return image
     matrix, contrast, gamma = draw_colour(rng, strength)
@@ -37,10 +45,18 @@ def draw_colour(rng: np.random.Generator, strength: float) -> tuple[np.ndarray, 
 
 
 def occlude(image: np.ndarray, keypoints_2d: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Paste a block or an ellipse over part of the hand; also return which keypoints (21,) bool it hides.
+    """Paste a block or an ellipse over part of the hand, unless it would hide most of the hand.
 
-    It is filled with one colour or with another part of the picture, and left out when it would hide most of
-    the hand.
+    It is filled with one colour or with another part of the picture.
+
+    Args:
+        image: (S, S, 3) uint8 RGB.
+        keypoints_2d: (21, 2) pixels.
+        rng: draws place, size, shape and filling.
+
+    Returns:
+        image: (S, S, 3) uint8 RGB.
+        hidden: (21,) bool, the keypoints under it.
     """
     size = image.shape[0]
     centre = keypoints_2d[rng.integers(len(keypoints_2d))] + rng.normal(0, 0.1 * size, 2)
@@ -77,7 +93,13 @@ def blur(image: np.ndarray, sigma_px: float) -> np.ndarray:
 
 
 def motion_blur(image: np.ndarray, length_px: float, angle_deg: float) -> np.ndarray:
-    """The mean along a line of the given length and direction."""
+    """The mean along a line.
+
+    Args:
+        image: (H, W, 3) uint8.
+        length_px: of the line.
+        angle_deg: its direction, clockwise from the x axis.
+    """
     radius = max(int(np.ceil(length_px / 2)), 1)
     kernel = np.zeros((2 * radius + 1, 2 * radius + 1), np.float32)
     along = np.radians(angle_deg)
@@ -94,7 +116,13 @@ def noise_bank() -> np.ndarray:
 
 
 def add_noise(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Sensor noise of standard deviation sigma (in 0..255), fully coloured to fully grey."""
+    """Sensor noise, coloured or grey.
+
+    Args:
+        image: (H, W, 3) uint8.
+        sigma: its standard deviation in grey levels (0..255).
+        rng: draws it.
+    """
     height, width = image.shape[:2]
     bank = noise_bank()
     if height > bank.shape[0] or width > bank.shape[1]:
@@ -115,8 +143,13 @@ def compress(image: np.ndarray, quality: int) -> np.ndarray:
 
 
 def degrade(image: np.ndarray, rng: np.random.Generator, probability: float) -> np.ndarray:
-    """Each of low resolution, blur, noise and JPEG with the given probability, in the order a camera applies
-    them."""
+    """Low resolution, blur, noise and JPEG, in the order in which a camera applies them.
+
+    Args:
+        image: (S, S, 3) uint8 RGB.
+        rng: draws which, and how strong each is.
+        probability: of each.
+    """
     chosen = rng.random(4) < probability
     unit = image.shape[0] / 128
     if chosen[0]:

@@ -51,10 +51,13 @@ class DataReport:
 
 
 def check_data(root: str | Path, mano: ManoArrays, images: bool = True, with_bar: bool = False) -> DataReport:
-    """Look at every split of a folder in FreiHAND's layout.
+    """Check every split of a folder in FreiHAND's layout. What is wrong with it is reported, never raised.
 
-    mano: the hand model its labels were made with. images: whether to open every image (two minutes for the
-    whole set). with_bar: show progress on stderr. Never raises for what is wrong with the folder.
+    Args:
+        root: the folder.
+        mano: the hand model its labels were made with.
+        images: whether to open every image (two minutes for the whole set).
+        with_bar: show progress on stderr.
     """
     report = DataReport(user_path(root))
     there = [s for s in SPLITS if (report.root / s).is_dir() or any(report.root.glob(f"{s}_*.json"))]

@@ -22,11 +22,15 @@ _BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)
 
 
 def sample_box(sample: Sample, padding: float, rotation_deg: float = 0.0) -> np.ndarray:
-    """The square box_xyxy (4,) a sample is cropped to: around its 21 joints, times padding.
+    """The square box a sample is cropped to: around its 21 joints, or its own box_xyxy, or the central square.
 
-    rotation_deg: roll of the crop the box is for; the joints' extent is measured along that crop's axes.
+    Args:
+        sample: one without a hand has a box of its own or none.
+        padding: side of the box over the joints' extent; not applied to a sample without a hand.
+        rotation_deg: roll of the crop the box is for; the joints' extent is measured along that crop's axes.
 
-    A sample without a hand has its own box_xyxy, or else the picture's central square.
+    Returns:
+        box_xyxy (4,) in pixels of the picture.
     """
     if sample["presence"]:
         return box_around(project_points(sample["joints"], sample["K"]), padding, rotation_deg)
@@ -40,12 +44,18 @@ def sample_box(sample: Sample, padding: float, rotation_deg: float = 0.0) -> np.
 def crop_sample(
     sample: Sample, crop: CropTransform, border: int = cv2.BORDER_CONSTANT, with_image: bool = True
 ) -> Sample:
-    """Cut a sample out: float32 labels in the crop's (virtual, perhaps mirrored) camera frame.
+    """Crop a sample: float32 labels in the crop's (virtual, perhaps mirrored) camera frame.
 
-    image (S, S, 3) uint8 RGB; K_crop (3, 3); joints (21, 3), vertices (778, 3) m; keypoints_2d (21, 2) crop
-    pixels; global_orient (3, 3), hand_pose (15, 3, 3), betas (10,), meaningful when has_mano; visibility
-    (21,); has_mano, has_3d, presence, is_right (as shown in the crop) float32 0 or 1; index int64.
-    with_image: cut the picture out too; else the whole picture stands under image.
+    Args:
+        sample: picture and labels in the camera's frame.
+        crop: the crop.
+        border: cv2's rule for what lies outside the picture.
+        with_image: crop the picture too; else the whole picture stands under ``image``.
+
+    Returns:
+        image (S, S, 3) uint8 RGB; K_crop (3, 3); joints (21, 3), vertices (778, 3) m; keypoints_2d (21, 2) crop pixels;
+        global_orient (3, 3), hand_pose (15, 3, 3), betas (10,), meaningful when has_mano; visibility (21,); has_mano,
+        has_3d, presence, is_right (as shown in the crop) float32 0 or 1; index int64.
     """
     present = bool(sample["presence"])
     joints = crop.apply_points_3d(sample["joints"])
@@ -71,8 +81,18 @@ def crop_sample(
 
 
 def plain_crop(sample: Sample, size: int, padding: float, perspective: bool = True, upright: bool = False) -> Sample:
-    """The sample's own box, square, without any change; upright turns the middle finger up (by the true
-    joints)."""
+    """The crop of a sample's own box, without any change.
+
+    Args:
+        sample: picture and labels in the camera's frame.
+        size: side of the crop, pixels.
+        padding: side of the crop over the joints' extent.
+        perspective: turn the virtual camera to the hand.
+        upright: roll the crop so that the middle finger points up (by the true joints).
+
+    Returns:
+        As :func:`crop_sample`.
+    """
     roll = _roll(sample) if upright else 0.0
     box = sample_box(sample, padding, roll)
     return crop_sample(sample, CropTransform.from_box(box, sample["K"], size, roll, perspective=perspective))
@@ -86,8 +106,19 @@ def random_crop(
     padding: float,
     perspective: bool = True,
 ) -> Sample:
-    """A training crop: box scaled, shifted and rolled at random, perhaps mirrored, then colour and
-    degradation."""
+    """A training crop: box scaled, shifted and rolled at random, perhaps mirrored, then colour and degradation.
+
+    Args:
+        sample: picture and labels in the camera's frame.
+        rng: draws everything.
+        augment: how far; with ``on_device`` the picture stays whole, and the numbers for :func:`finish` come with it.
+        size: side of the crop, pixels.
+        padding: side of the crop over the joints' extent, before scaling.
+        perspective: turn the virtual camera to the hand.
+
+    Returns:
+        As :func:`crop_sample`; visibility is 0 where the occluder hides a joint.
+    """
     if rng.random() < augment.full_circle:
         roll = rng.uniform(-180, 180)
     else:

@@ -60,7 +60,13 @@ class Annotations:
 
 
 def image_path(root: Path, split: str, index: int) -> Path:
-    """The path of image `index` (counted over all versions)."""
+    """The path of one image.
+
+    Args:
+        root: of the data set.
+        split: "training" or "evaluation".
+        index: of the image, counted over all versions.
+    """
     return root / split / "rgb" / f"{index:08d}.jpg"
 
 
@@ -132,9 +138,17 @@ class FreiHandDataset:
         hands_mean: np.ndarray | None = None,
         versions: Sequence[int] | None = None,
     ) -> None:
-        """hands_mean: (45,) mean pose of the hand model the labels were made with; without it has_mano is
-        False.
-        versions: which of the four kinds of background to use, by default all that are there.
+        """Read the annotations; images are read when they are asked for.
+
+        Args:
+            root: of the data set.
+            split: "training" or "evaluation".
+            hands_mean: (45,) mean pose (axis-angle, radians) of the hand model the labels were made with; without it
+                has_mano is False.
+            versions: which of the four kinds of background to use; None for all that are there.
+
+        Raises:
+            HandMeshError: annotations or images that are missing, damaged or of other shapes.
         """
         self.root, self.split = user_path(root), split
         self.annotations = load_annotations(root, split)

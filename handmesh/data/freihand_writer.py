@@ -39,7 +39,17 @@ class FreiHandWriter:
     """
 
     def __init__(self, root: str | Path, split: str, hands_mean: np.ndarray) -> None:
-        """hands_mean (45,): the mean pose of the hand model; the files hold poses as residuals to it."""
+        """Begin a split.
+
+        Args:
+            root: of the data set.
+            split: "training" or "evaluation".
+            hands_mean: (45,) mean pose of the hand model (axis-angle, radians); the files hold poses as residuals to
+                it.
+
+        Raises:
+            HandMeshError: another name of a split, or there is an earlier one in the folder.
+        """
         if split not in SPLITS:
             raise HandMeshError(f"expected split 'training' or 'evaluation', got '{split}'")
         self.root, self.split = user_path(root), split
@@ -115,7 +125,14 @@ def _mano_entry(sample: Mapping[str, Any], joints: np.ndarray, hands_mean: np.nd
 
 
 def write_pictures(root: Path, split: str, index: int, sample: Mapping[str, Any]) -> None:
-    """Write a sample's image, and its mask where the split has masks, each whole or not at all."""
+    """Write a sample's image, and its mask where the split has masks, each whole or not at all.
+
+    Args:
+        root: of the data set.
+        split: "training" or "evaluation".
+        index: of the image.
+        sample: image (H, W, 3) uint8 RGB; mask (H, W), above zero on the hand, or None.
+    """
     _write_jpeg(image_path(root, split, index), cv2.cvtColor(sample["image"], cv2.COLOR_RGB2BGR))
     mask = sample.get("mask")
     if mask is not None and split == "training":
@@ -124,7 +141,13 @@ def write_pictures(root: Path, split: str, index: int, sample: Mapping[str, Any]
 
 
 def write_annotations(root: Path, split: str, entries: Iterable[Entries]) -> None:
-    """Write the split's JSON files from its samples' entries, taken one at a time and in the order of their ids."""
+    """Write the split's JSON files, all of them or none.
+
+    Args:
+        root: of the data set.
+        split: "training" or "evaluation".
+        entries: of one sample each, taken one at a time and in the order of their ids.
+    """
     keys = [key for key in KEYS if not (key == "mano" and split == "evaluation")]
     with ExitStack() as stack:
         paths = [stack.enter_context(atomic_path(root / f"{split}_{key}.json")) for key in keys]

@@ -37,10 +37,20 @@ def draw_look(
     keypoints_2d: np.ndarray,
     present: bool,
 ) -> dict[str, np.ndarray]:
-    """All that :func:`finish` needs to know of one sample, float32.
+    """All that :func:`finish` needs to know of one sample.
 
-    warp (3, 3) from crop pixels to picture pixels; colour (3, 3); look (12,), occluder (13,); and seen (21,), 0 for the
-    joints that the occluder hides. border: an index into BORDERS.
+    Args:
+        rng: draws it.
+        augment: how far.
+        crop: of the sample.
+        border: an index into BORDERS.
+        keypoints_2d: (21, 2) pixels of the crop.
+        present: whether the sample shows a hand; only then is there an occluder.
+
+    Returns:
+        float32: warp (3, 3) from crop pixels to picture pixels; colour (3, 3); look (12,), occluder (13,); and seen
+            (21,),
+        0 for the joints that the occluder hides.
     """
     matrix, contrast, gamma = draw_colour(rng, augment.colour)
     size, unit = crop.size, crop.size / 128
@@ -102,9 +112,16 @@ def finish(batch: dict[str, Tensor], size: int) -> dict[str, Tensor]:
 
 
 def cut_out(pictures: Tensor, warp: Tensor, look: Tensor, size: int) -> Tensor:
-    """Crops (B, 3, size, size) of pictures (B, 3, H, W); warp (B, 3, 3) from crop pixels to picture pixels.
+    """Crops of pictures. One much smaller than its source is averaged down first, as CropTransform.apply_image does.
 
-    A crop much smaller than its source is averaged down first, as CropTransform.apply_image does.
+    Args:
+        pictures: (B, 3, H, W) float.
+        warp: (B, 3, 3) from crop pixels to picture pixels.
+        look: (B, 12) of :func:`draw_look`.
+        size: side of the crops, pixels.
+
+    Returns:
+        (B, 3, size, size).
     """
     line = torch.arange(size, dtype=torch.float32, device=pictures.device)
     y, x = torch.meshgrid(line, line, indexing="ij")

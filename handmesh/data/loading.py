@@ -39,6 +39,14 @@ class HandDataset(Dataset[Sample]):
     """
 
     def __init__(self, source: SampleSource, config: Config, train: bool, size: int = 0) -> None:
+        """Crops of a source.
+
+        Args:
+            source: gives the samples.
+            config: of the run.
+            train: augmented crops; else plain ones.
+            size: side of the crops, pixels; 0 for the network's.
+        """
         self.source, self.config, self.train = source, config, train
         self.size = size or config.model.image_size
 
@@ -73,7 +81,18 @@ class StepBatches(Sampler[list[Key]]):
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        """batch_size: of all processes together; steps: (first, one past the last)."""
+        """Plan the batches of some steps.
+
+        Args:
+            source: gives the samples.
+            batch_size: of all processes together.
+            steps: first, and one past the last.
+            seed: of the order.
+            rank, world: number of this process, and how many there are.
+
+        Raises:
+            HandMeshError: an empty source, or a batch size that the processes cannot share equally.
+        """
         super().__init__()
         if batch_size % world:
             raise HandMeshError(f"expected a batch size divisible by {world} processes, got {batch_size}")
@@ -157,10 +176,16 @@ def collate(samples: Sequence[Sample]) -> dict[str, Tensor]:
 def make_loader(
     dataset: HandDataset, batches: Sampler[list[Key]] | int, workers: int = 0, pin_memory: bool = False
 ) -> DataLoader[Any]:
-    """A loader over StepBatches, or over the whole data set in order with the given batch size.
+    """A loader of batches.
 
     With workers, OpenCV's own threads are switched off in this process: a worker forked from a process with a live
     OpenCV thread pool hangs at its first use (or even when it tries to resize the pool).
+
+    Args:
+        dataset: gives the crops.
+        batches: a :class:`StepBatches`, or a batch size: the whole data set in order.
+        workers: processes; 0 loads in this one.
+        pin_memory: as of torch's DataLoader.
     """
     if workers:
         cv2.setNumThreads(0)

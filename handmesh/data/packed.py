@@ -34,10 +34,20 @@ def pack_path(root: str | Path, split: str) -> Path:
 
 
 def pack_split(root: str | Path, split: str, with_bar: bool = False) -> Path:
-    """Write root/SPLIT.pack from a folder in FreiHAND's layout and return its path.
+    """Write SPLIT.pack into a folder in FreiHAND's layout.
 
-    Needs as much disk as the decoded images: 150 kB each at 224 pixels. Raises HandMeshError for whatever is
-    wrong with the folder, or with the disk; nothing half-written keeps the name.
+    Needs as much disk as the decoded images: 150 kB each at 224 pixels.
+
+    Args:
+        root: the folder.
+        split: "training" or "evaluation".
+        with_bar: show progress on stderr.
+
+    Returns:
+        The pack's path.
+
+    Raises:
+        HandMeshError: something is wrong with the folder, or with the disk; nothing half-written keeps the name.
     """
     dataset = FreiHandDataset(root, split)
     labels = {name: getattr(dataset.annotations, name) for name in _LABELS}
@@ -63,7 +73,14 @@ def pack_split(root: str | Path, split: str, with_bar: bool = False) -> Path:
 
 
 def open_split(root: str | Path, split: str, hands_mean: np.ndarray | None = None) -> FreiHandDataset:
-    """The split of a folder: from its pack when there is one, else from its files."""
+    """The split of a folder: from its pack when there is one, else from its files.
+
+    Args:
+        root, split, hands_mean: as of :class:`FreiHandDataset`.
+
+    Raises:
+        HandMeshError: as the constructors of both.
+    """
     if pack_path(root, split).is_file():
         return PackedDataset(root, split, hands_mean)
     return FreiHandDataset(root, split, hands_mean)
@@ -73,7 +90,14 @@ class PackedDataset(FreiHandDataset):
     """The same samples as FreiHandDataset, from the pack; without masks."""
 
     def __init__(self, root: str | Path, split: str = "training", hands_mean: np.ndarray | None = None) -> None:
-        """Raises HandMeshError when the pack is cut, damaged in its labels, or older than the annotations."""
+        """Map the pack into memory.
+
+        Args:
+            root, split, hands_mean: as of :class:`FreiHandDataset`.
+
+        Raises:
+            HandMeshError: the pack is cut, damaged in its labels, or older than the annotations.
+        """
         self.root, self.split = user_path(root), split
         self.path = pack_path(root, split)
         self._description = _read_description(self.path)

@@ -53,9 +53,15 @@ class HandDetector:
         windows: Sequence[Window],
         is_wanted: Callable[[Detection], bool] = lambda place: True,
     ) -> list[Detection]:
-        """Hands in a few windows of a frame: one pass a window (6 ms) and one look a proposal (8 ms).
+        """Hands in a few windows of a frame: one pass a window (6 ms) and one check a proposal (8 ms).
 
-        ``is_wanted`` is asked about each place before it costs a look, and about the hand found there.
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            windows: the parts of it that are searched.
+            is_wanted: asked about each proposal before it costs a check, and about the hand found there.
+
+        Returns:
+            At most three, best first, with box, roll, side and score.
         """
         palms, check = self.load()
         proposals = [place for place in palms.detect(image, windows) if is_wanted(place)]

@@ -28,8 +28,14 @@ def weighted_suppression(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Replace each cluster of overlapping boxes by its score-weighted mean (BlazeFace, Bazarevsky et al. 2019, 3.4).
 
-    boxes (N, 4), keypoints (N, k, 2), scores (N,); a cluster is what overlaps its best box by more than `threshold`.
-    Returns the same three arrays, one row a cluster, best score first; a cluster keeps its best score.
+    Args:
+        boxes: (N, 4) xyxy.
+        keypoints: (N, k, 2) in the boxes' unit.
+        scores: (N,).
+        threshold: IoU with the best box of a cluster from which a box belongs to it.
+
+    Returns:
+        The same three arrays, one row a cluster, best score first; a cluster keeps its best score.
     """
     left = np.argsort(-scores, kind="stable")
     kept: list[tuple[np.ndarray, np.ndarray, float]] = []
@@ -47,7 +53,17 @@ def weighted_suppression(
 
 
 def keep_best(boxes: np.ndarray, scores: np.ndarray, threshold: float = 0.3, inside: float = 0.6) -> list[int]:
-    """Indices of the boxes that stay, best first: one goes if it overlaps a better one by IoU or lies mostly inside."""
+    """Which boxes stay: one goes if it overlaps a better one or lies mostly inside it.
+
+    Args:
+        boxes: (N, 4) xyxy.
+        scores: (N,).
+        threshold: largest IoU with a better box.
+        inside: largest share of a box that lies inside a better one.
+
+    Returns:
+        Indices into the boxes, best first.
+    """
     kept: list[int] = []
     for index in np.argsort(-scores, kind="stable"):
         box = boxes[index][None]
@@ -69,7 +85,15 @@ def drop_repeats(items: Sequence[T], is_same: Callable[[T, T], bool]) -> list[T]
 
 
 def points_apart(points: Any, others: Any, side: float) -> float:
-    """Mean distance of corresponding points (N, 2) and (N, 2), in sides of a box (pixels)."""
+    """Mean distance of corresponding points.
+
+    Args:
+        points, others: (N, 2) pixels.
+        side: of a hand's box, pixels.
+
+    Returns:
+        In sides of the box.
+    """
     return float(np.linalg.norm(np.subtract(points, others), axis=-1).mean() / max(side, 1e-9))
 
 

@@ -33,18 +33,33 @@ class PalmDetector:
     """Finds hands in RGB pictures. One instance holds one compiled model, which any number of threads may share."""
 
     def __init__(self, path: str | Path | None = None, *, threads: int = 0, threshold: float = 0.5) -> None:
-        """Load the model (fetching it when `path` is None and the cache lacks it); `threads` 0 = OpenVINO's choice."""
+        """Load the model.
+
+        Args:
+            path: its file; None for the one in the cache, fetched where the cache lacks it.
+            threads: 0 for OpenVINO's choice.
+            threshold: probability from which something is a palm.
+
+        Raises:
+            HandMeshError: no such file, or it can be neither found nor fetched.
+        """
         self._model = CompiledModel(path or ensure_palm_detector(), threads)
         self.threshold = threshold
 
     def detect(
         self, image: np.ndarray, windows: Sequence[Window] | None = None, max_hands: int | None = None
     ) -> list[Detection]:
-        """Hands in an RGB image (H, W, 3) uint8, best first; [] when there is none.
+        """Hands in a picture.
 
-        `windows` are the parts to look at: None searches a still thoroughly (whole, halves, thirds: some 30 passes);
-        give a few windows a frame for a clip. Boxes are squares around the whole hand in pixels of the full image and
-        may reach past its edge; is_right is None: the palm does not say.
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            windows: the parts that are searched, one pass each; None searches a still thoroughly (whole, halves,
+                thirds: some 30 passes). Give a few windows a frame for a clip.
+            max_hands: None for all.
+
+        Returns:
+            Best first; [] when there is none. Boxes are squares around the whole hand in pixels of the full image and
+            may reach past its edge; is_right is None: a palm does not tell.
         """
         height, width = image.shape[:2]
         found = [
@@ -100,10 +115,16 @@ def decode(raw: np.ndarray, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def hand_from_palm(palm: np.ndarray, keypoints: np.ndarray, score: float) -> Detection:
-    """The whole hand's Detection from a palm box (4,) xyxy and its keypoints (7, 2), all in image pixels.
+    """The whole hand from its palm. The box is moved from the palm along the hand's direction and grown.
 
-    The roll is the direction from the wrist to the middle finger's knuckle, 0 when it points up, positive clockwise
-    as seen; the box is moved along that direction and grown.
+    Args:
+        palm: (4,) xyxy, pixels of the image.
+        keypoints: (7, 2) of the palm, pixels of the image.
+        score: 0..1.
+
+    Returns:
+        A detection whose roll is the direction from the wrist to the middle finger's knuckle: 0 when it points up,
+        positive clockwise as seen, degrees.
     """
     direction = keypoints[MIDDLE_KEYPOINT] - keypoints[WRIST_KEYPOINT]
     roll = math.atan2(direction[0], -direction[1])

@@ -36,9 +36,12 @@ def wide_window(width: int, height: int) -> Window:
 
 
 def tile_windows(width: int, height: int, divisor: int, overlap: float = 0.5) -> list[Window]:
-    """Windows of side max(width, height) / divisor that cover the picture, neighbours sharing at least `overlap`.
+    """Windows that cover a picture. Where it is narrower than a window, the window is centred across it.
 
-    Where the picture is narrower than a window, the window is centred across it.
+    Args:
+        width, height: of the picture, pixels.
+        divisor: a window's side is the picture's longer side divided by this.
+        overlap: share of its side that a window has in common with its neighbour, at least.
     """
     if divisor <= 1:
         return [whole_window(width, height)]
@@ -47,7 +50,12 @@ def tile_windows(width: int, height: int, divisor: int, overlap: float = 0.5) ->
 
 
 def still_windows(width: int, height: int, divisors: tuple[int, ...] = STILL_DIVISORS) -> list[Window]:
-    """Every window a still is searched in: whole, wide, then ever smaller; no part is smaller than MIN_SIDE."""
+    """Every window in which a still is searched: whole, wide, then ever smaller ones.
+
+    Args:
+        width, height: of the picture, pixels.
+        divisors: of the smaller ones; those whose windows would be smaller than MIN_SIDE are left out.
+    """
     useful = [divisor for divisor in divisors if divisor > 1 and max(width, height) / divisor >= MIN_SIDE]
     tiles = [window for divisor in useful for window in tile_windows(width, height, divisor)]
     return [whole_window(width, height), wide_window(width, height), *tiles]
@@ -56,7 +64,13 @@ def still_windows(width: int, height: int, divisors: tuple[int, ...] = STILL_DIV
 def search_rounds(width: int, height: int, tiles_per_round: int = 2) -> list[list[Window]]:
     """A still's windows spread over the frames of a clip: the whole picture and a few of the others in turn.
 
-    Going round the list one entry a frame, the whole picture is seen every second frame and every window in time.
+    Args:
+        width, height: of a frame, pixels.
+        tiles_per_round: windows of a frame in which the whole picture is not searched.
+
+    Returns:
+        Windows of one frame each. Going round the list, the whole picture is searched every second frame and every
+        window in time.
     """
     whole, *tiles = still_windows(width, height)
     groups = [tiles[i : i + tiles_per_round] for i in range(0, len(tiles), tiles_per_round)]

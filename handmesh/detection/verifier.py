@@ -37,7 +37,13 @@ class HandCheck:
         self._model = LandmarkModel(path, threads=threads)
 
     def look(self, image: np.ndarray, detection: Detection, padding: float = CROP_PADDING) -> Landmarks:
-        """The landmark model's answer about one place of an RGB image (H, W, 3) uint8 (about 8 ms on two cores)."""
+        """The landmarks of one place (about 8 ms on two cores).
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            detection: the place, with its roll.
+            padding: side of the crop over the side of the box.
+        """
         return self._model.look(image, detection.box_xyxy, detection.rotation_deg, padding)
 
     def confirm(self, image: np.ndarray, place: Detection) -> Detection | None:
@@ -48,9 +54,15 @@ class HandCheck:
     def keep_hands(self, image: np.ndarray, proposals: list[Detection], *, thorough: bool = True) -> list[Detection]:
         """The proposals that show a hand, best first, each hand once.
 
-        `thorough` (for stills) looks a second time with the crop the first look suggests, and gives sure palms that
-        fail another chance at other rolls; otherwise one look each. The results have is_right, the box of the 21
-        points (square, without margin), the roll of the points, and score = palm score x presence.
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            proposals: of the palm detector.
+            thorough: check again with the crop that the first check suggests, and give confident palms that fail
+                another chance at other rolls (for stills); otherwise one check each.
+
+        Returns:
+            Detections with is_right, the box of the 21 points (square, without margin), the roll of the points, and
+            score = palm score x presence.
         """
         hands = []
         for proposal in proposals:

@@ -78,6 +78,16 @@ CORRUPTIONS: dict[str, _Corruption] = {
 
 
 def corrupt(sample: Sample, name: str, severity: int, seed: int = 0) -> np.ndarray:
-    """The sample's picture (H, W, 3) uint8, worse: one of CORRUPTIONS at severity 1 to 5."""
+    """A sample's picture, worse.
+
+    Args:
+        sample: with ``image`` and ``index``.
+        name: one of CORRUPTIONS.
+        severity: 1 to 5.
+        seed: the same seed, name, severity and index give the same picture.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
     rng = np.random.default_rng((seed, list(CORRUPTIONS).index(name), severity, int(sample["index"])))
     return CORRUPTIONS[name](sample, severity - 1, rng)

@@ -66,8 +66,15 @@ class Measurements:
 
 
 def pa_mpjpe(predicted: np.ndarray, true: np.ndarray, allow_reflection: bool = True) -> float:
-    """Mean aligned error in mm of points (N, P, 3) in metres: the short way for validation during
-    training."""
+    """Mean aligned error: the short way for validation during training.
+
+    Args:
+        predicted, true: (N, P, 3) metres.
+        allow_reflection: the official rule (:func:`similarity_align`).
+
+    Returns:
+        In mm.
+    """
     aligned, _ = similarity_align(predicted, true, allow_reflection)
     return float(point_errors(aligned, true).mean() * 1000)
 
@@ -91,8 +98,16 @@ def auc(errors: np.ndarray, thresholds: np.ndarray = PCK_THRESHOLDS_M) -> float:
 
 
 def f_scores(predicted: np.ndarray, true: np.ndarray, thresholds: tuple[float, ...] = F_THRESHOLDS_M) -> np.ndarray:
-    """F-score of two point sets (P, 3) and (Q, 3) at each threshold (metres): harmonic mean of the shares of
-    either set that lie strictly closer than the threshold to the other set."""
+    """F-scores: harmonic mean of the shares of either set that lie strictly closer than a threshold to the other set.
+
+    Args:
+        predicted: (P, 3) metres.
+        true: (Q, 3) metres.
+        thresholds: metres.
+
+    Returns:
+        One for each threshold, 0..1.
+    """
     # Distances beyond the largest threshold need not be known exactly.
     bound = max(thresholds) * 1.01
     to_true = cKDTree(true).query(predicted, distance_upper_bound=bound)[0]
@@ -110,10 +125,15 @@ def measure(
     true_vertices: np.ndarray,
     allow_reflection: bool = True,
 ) -> Measurements:
-    """Every error of N predictions: joints (N, 21, 3), vertices (N, 778, 3), metres, camera frame.
+    """Every error of N predictions.
 
-    allow_reflection=False aligns with proper rotations only (not the official rule). Raises HandMeshError
-    when the shapes differ, there are no samples, or a prediction is not finite.
+    Args:
+        joints, true_joints: (N, 21, 3) metres, camera frame.
+        vertices, true_vertices: (N, 778, 3) metres, camera frame.
+        allow_reflection: False aligns with proper rotations only (not the official rule).
+
+    Raises:
+        HandMeshError: the shapes differ, there are no samples, or a prediction is not finite.
     """
     for name, predicted, true in (("joints", joints, true_joints), ("vertices", vertices, true_vertices)):
         _check(name, predicted, true)

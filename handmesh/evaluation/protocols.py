@@ -99,7 +99,19 @@ def evaluate(
     allow_reflection: bool = True,
     **details: Any,
 ) -> Evaluation:
-    """Score predictions for every sample of a set, in order. details: further fields of Evaluation."""
+    """Score predictions for every sample of a set, in order.
+
+    Args:
+        predictions: joints and vertices, metres, camera frame.
+        dataset: gives the truth.
+        protocol: its name.
+        about: a few words on its crop.
+        allow_reflection: False aligns with proper rotations only (not the official rule).
+        details: further fields of :class:`Evaluation`.
+
+    Raises:
+        HandMeshError: not as many predictions as samples, or one that is not finite.
+    """
     hands = np.arange(len(dataset)) % dataset.unique
     true_joints, true_vertices = dataset.annotations.joints[hands], dataset.annotations.vertices[hands]
     measured = measure(predictions.joints, predictions.vertices, true_joints, true_vertices, allow_reflection)
@@ -125,12 +137,22 @@ def predict(
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
     alter: Callable[[Sample], np.ndarray] | None = None,
 ) -> Predictions:
-    """Run the network over a set.
+    """Run a network over a set.
 
-    rounds: from the second on, the crop is made from the round before (around its joints, upright), as the
-    program does on a picture: nothing of the truth enters. views: crops whose answers are averaged (test-time
-    augmentation).
-    progress: wraps the iterable of batch starts. alter: changes a sample's picture before it is cropped.
+    Args:
+        engine: runs the network.
+        crop: what it was trained to see.
+        dataset: gives the samples.
+        protocol: which box the first crop has.
+        rounds: from the second on, the crop is made from the round before (around its joints, upright), as the program
+            does on a picture: nothing of the truth enters.
+        views: crops whose predictions are averaged (test-time augmentation).
+        batch_size: samples at a time.
+        progress: wraps the iterable of batch starts.
+        alter: changes a sample's picture, (H, W, 3) uint8 RGB, before it is cropped.
+
+    Returns:
+        joints and vertices in metres, camera frame; keypoints in pixels of the pictures.
     """
     parts: list[tuple[np.ndarray, ...]] = []
     for start in progress(range(0, len(dataset), batch_size)):

@@ -106,8 +106,12 @@ def evaluate_real(
     """Errors of every photo, in their order.
 
     Args:
+        network: crops (B, size, size, 3) uint8 to joints and keypoints.
+        photos: with labels.
         size: side of the network's input in pixels.
-        padding, perspective: side of the crop over the box of the 21 joints, and kind of crop, as in training.
+        padding: side of the crop over the box of the 21 joints, as in training.
+        batch_size: photos at a time.
+        perspective: kind of crop, as in training.
     """
     results: list[RealResult] = []
     for start in range(0, len(photos), batch_size):
@@ -142,7 +146,15 @@ def evaluate_found(predict: Predict, photos: Iterable[LabelledPhoto]) -> list[Re
 def compare(
     photo: LabelledPhoto, joints: NDArray[Any], keypoints: NDArray[Any], longer_side: int, is_right: bool | None = None
 ) -> RealResult:
-    """A prediction against a label: joints (21, 3) metres in camera axes, keypoints (21, 2) pixels of the photo."""
+    """A prediction against a label.
+
+    Args:
+        photo: its keypoints_2d may be NaN where they are unknown.
+        joints: (21, 3) metres, camera axes.
+        keypoints: (21, 2) pixels of the photo.
+        longer_side: of the photo, pixels.
+        is_right: the predicted side; None where it was given.
+    """
     known = np.isfinite(photo.keypoints_2d).all(-1)
     label = photo.keypoints_2d[known]
     distance = float(np.linalg.norm(np.asarray(keypoints)[known] - label, axis=-1).mean())

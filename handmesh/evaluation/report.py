@@ -108,7 +108,12 @@ def format_results(
 
 
 def table_row(result: Evaluation, method: str, backbone: str) -> PublishedRow:
-    """A result as a row of the published table."""
+    """A result as a row of the published table.
+
+    Args:
+        result: what was scored.
+        method, backbone: names for the row.
+    """
     s = result.scores
     tta = f"{result.views} views" if result.views > 1 else "none"
     crop = result.about + (" + own" if result.rounds > 1 else "")
@@ -122,8 +127,17 @@ def write_folder(
     dataset: FreiHandDataset,
     content: dict[str, Any],
 ) -> None:
-    """Everything about the first protocol in one folder: result.json (content), scores.txt, samples.csv,
-    worst.png, and pck.png where matplotlib is installed."""
+    """Everything about the first protocol in one folder: result.json, scores.txt, samples.csv, worst.png, pck.png.
+
+    The last only where matplotlib is installed.
+
+    Args:
+        folder: made where there is none.
+        results: one a protocol.
+        predictions: of the first protocol.
+        dataset: what was scored on.
+        content: of result.json.
+    """
     folder = Path(folder)
     write_json(folder / "result.json", content)
     write_scores_txt(folder / "scores.txt", results[0])
@@ -155,7 +169,13 @@ def write_scores_txt(path: str | Path, result: Evaluation) -> None:
 
 
 def write_sample_csv(path: str | Path, result: Evaluation, dataset: FreiHandDataset) -> None:
-    """One line a sample, errors in mm, with the aligned error of each joint."""
+    """One line a sample: errors in mm, F-scores, and the aligned error of each joint in mm.
+
+    Args:
+        path: the file, written whole or not at all.
+        result: what was scored.
+        dataset: names the images.
+    """
     m = result.measured
     head = ["index", "file", "pa_mpjpe", "pa_mpvpe", "mpjpe", "root_mpjpe", "f5", "f15", "reflected", *JOINT_NAMES]
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
@@ -193,8 +213,18 @@ def plot_pck(path: str | Path, results: Sequence[Evaluation]) -> None:
 def worst_sheet(
     result: Evaluation, predictions: Predictions, dataset: FreiHandDataset, count: int = 20, tile: int = 224
 ) -> np.ndarray:
-    """The samples of largest aligned error as one RGB picture: truth in green, prediction in red, error
-    written."""
+    """The samples of largest aligned error as one picture: truth in green, prediction in red, the error in mm.
+
+    Args:
+        result: what was scored.
+        predictions: that it scored.
+        dataset: gives pictures and truth.
+        count: how many samples.
+        tile: side of each, pixels.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
     errors = result.measured.pa_joint_errors.mean(axis=1) * 1000
     tiles = []
     for index in np.argsort(-errors, kind="stable")[:count]:
@@ -215,7 +245,13 @@ def worst_sheet(
 
 
 def draw_bones(picture: np.ndarray, pixels: np.ndarray, colour: tuple[int, int, int]) -> None:
-    """The skeleton between pixels (21, 2), clipped far outside, into a picture (H, W, 3)."""
+    """Draw a skeleton.
+
+    Args:
+        picture: (H, W, 3) uint8, changed.
+        pixels: (21, 2); they may lie outside or be NaN.
+        colour: of the lines, in the picture's order of channels.
+    """
     points = np.clip(np.nan_to_num(np.round(pixels)), -9999, 9999).astype(int)
     for parent, child in BONES:
         cv2.line(picture, points[parent].tolist(), points[child].tolist(), colour, 1, cv2.LINE_AA)

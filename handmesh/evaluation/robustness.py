@@ -38,10 +38,16 @@ def measure_robustness(
     batch_size: int = 32,
     report: Callable[[str], None] = lambda line: None,
 ) -> Robustness:
-    """Run the network over the source once clean and once for each corruption and severity.
+    """Run a network over a set once clean and once for each corruption and severity.
 
-    The first crop's box is the clean picture's; from the second round on the network finds its own. report: is told
-    what runs.
+    Args:
+        engine: runs the network.
+        crop: what it was trained to see.
+        source: gives the samples.
+        protocol: which box the first crop has: the clean picture's.
+        rounds: from the second on the network places the crop itself.
+        batch_size: samples at a time.
+        report: is given a line for each run.
     """
     truth = np.stack([source.sample(i)["joints"] for i in range(len(source))])
 

@@ -18,7 +18,13 @@ _DECIMALS = 7  # a tenth of a micrometre
 
 
 def write_predictions(path: str | Path, joints: np.ndarray, vertices: np.ndarray) -> None:
-    """Write joints (N, 21, 3) and vertices (N, 778, 3), metres, camera frame."""
+    """Write pred.json.
+
+    Args:
+        path: the file, written whole or not at all.
+        joints: (N, 21, 3) metres, camera frame.
+        vertices: (N, 778, 3) metres, camera frame.
+    """
     with atomic_path(path) as temporary, open(temporary, "w", encoding="ascii") as file:
         for opening, points in (("[[", joints), ("],[", vertices)):
             file.write(opening)

@@ -18,8 +18,17 @@ from handmesh.models.hand_mesh_net import HandMeshNet
 
 @torch.no_grad()
 def validate(net: HandMeshNet, batches: Iterable[dict[str, Tensor]], device: Any = "cpu") -> dict[str, float]:
-    """Mean over samples with a right hand: pa_mpjpe, pa_mpvpe (mm), keypoints_px at a crop of 256 px, and
-    mean_pose_pa_mpjpe (mm), the score of the mean hand for every sample."""
+    """Scores over the samples with a right hand.
+
+    Args:
+        net: in either mode; it has its mode again afterwards.
+        batches: of plain crops.
+        device: where the network is.
+
+    Returns:
+        Means over samples: pa_mpjpe, pa_mpvpe (mm), keypoints_px at a crop of 256 px, and mean_pose_pa_mpjpe (mm), the
+        score of the mean hand for every sample. NaN where there is no right hand.
+    """
     was_training = net.training
     net.eval()
     identity = torch.eye(3, device=device)[None]

@@ -56,12 +56,15 @@ def agreed(
 ) -> list[LabelledPhoto]:
     """The photos whose side a network agrees on.
 
-    It sees each hand as the label shows it, and mirrored: the label's own side must be called a right hand (as which
+    It sees each hand as the label has it, and mirrored: the label's own side must be called a right hand (as which
     every crop shows its hand), and its keypoints may not lie farther from the label's than the other side's.
 
     Args:
-        engine: runs the network. photos: with known side and all 21 keypoints.
-        size, padding: of the network's crops, in pixels and over the hand's box.
+        engine: runs the network.
+        photos: with known side and all 21 keypoints.
+        size: side of the network's crops, pixels.
+        padding: side of a crop over the side of the hand's box.
+        progress: show a progress bar on stderr.
     """
     kept = []
     for photo in tqdm(photos, desc="comparing sides", disable=not progress):

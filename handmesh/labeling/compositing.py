@@ -32,9 +32,14 @@ _LEAST_INSIDE, _MOST_OUTSIDE = 0.85, 0.6
 def on_backgrounds(
     sample: dict[str, Any], arrays: ManoArrays, backgrounds: Backgrounds, copies: int, rng: np.random.Generator
 ) -> Iterator[dict[str, Any]]:
-    """The same labelled hand (see FreiHandDataset.sample) ``copies`` times, before other scenes and in other light.
+    """A labelled hand before other scenes and in other light. Nothing where the hand cannot be segmented.
 
-    Gives nothing where the hand cannot be cut out.
+    Args:
+        sample: as :meth:`FreiHandDataset.sample` gives it, with a square picture.
+        arrays: the hand model of its vertices.
+        backgrounds: gives the scenes.
+        copies: how many.
+        rng: draws scenes and light.
     """
     alpha = cut_out(sample["image"], sample["vertices"], arrays.faces, sample["K"]) if copies else None
     if alpha is None:
@@ -51,9 +56,16 @@ def on_backgrounds(
 def cut_out(
     image: NDArray[np.uint8], vertices: NDArray[np.floating], faces: NDArray[np.integer], K: NDArray[np.floating]
 ) -> NDArray[np.float32] | None:
-    """How much of each pixel (S, S), 0..1, is the hand or its arm; None where no outline can be trusted.
+    """How much of each pixel is the hand or its arm.
 
-    image: (S, S, 3) uint8 RGB. vertices (V, 3): of a mesh near the hand in it, metres, camera frame. K (3, 3) pixels.
+    Args:
+        image: (S, S, 3) uint8 RGB.
+        vertices: (V, 3) of a mesh near the hand in it, metres, camera frame.
+        faces: (F, 3).
+        K: (3, 3) intrinsics, pixels.
+
+    Returns:
+        (S, S) float32, 0..1; None where no outline can be trusted.
     """
     size = len(image)
     scale = _WORKING_PX / size

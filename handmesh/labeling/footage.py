@@ -58,11 +58,12 @@ class LabelledFootage:
 
 
 def gather_frames(source: str | Path, folder: Path, most: int) -> list[Frame]:
-    """``most`` frames, spread evenly over the footage, or all where there are fewer.
+    """Frames spread evenly over the footage.
 
     Args:
         source: a clip, or a folder of photos (and of folders of photos).
         folder: where the frames of a clip are put, as JPEG.
+        most: how many; all where there are fewer.
 
     Raises:
         HandMeshError: nothing there, no photos in the folder, no clip, one photo alone.
@@ -124,9 +125,15 @@ def _thinned(items: list, most: int) -> list:  # type: ignore[type-arg]
 def label_frames(
     frames: Sequence[Frame], detector: HandDetector, teacher: LandmarkModel, progress: bool = True
 ) -> LabelledFootage:
-    """Every hand that the detector finds in the frames, with the teacher's label (about 0.2 s a frame on two cores).
+    """Every hand that the detector finds in the frames, labelled (about 0.2 s a frame on two cores).
 
     A damaged photo is named on stderr and skipped.
+
+    Args:
+        frames: as :func:`gather_frames` gives them.
+        detector: finds the hands.
+        teacher: the landmark model that labels them.
+        progress: show a progress bar on stderr.
     """
     hands: list[LabelledPhoto] = []
     readable = with_hands = 0
@@ -146,7 +153,14 @@ def label_frames(
 def label_frame(
     frame: Frame, image: NDArray[np.uint8], detector: HandDetector, teacher: LandmarkModel
 ) -> list[LabelledPhoto]:
-    """The hands of one frame; its picture is given decoded."""
+    """The hands of one frame that are large enough and on whose landmarks all views agree.
+
+    Args:
+        frame: where it comes from.
+        image: (H, W, 3) uint8 RGB, its picture.
+        detector: finds the hands.
+        teacher: the landmark model that labels them.
+    """
     palms, check = detector.load()
     bordered, pad = with_border(image)
     height, width = image.shape[:2]

@@ -83,7 +83,16 @@ def middle_and_size(points: NDArray[np.floating[Any]]) -> tuple[Array, Array]:
 
 
 def features(frame: HandFrame, points: NDArray[np.floating[Any]], keypoints: NDArray[np.floating[Any]]) -> Array:
-    """(B, 106) what the correction is a linear function of: upright points in space, in the picture, and a one."""
+    """What the correction is a linear function of: upright points in space, in the picture, and a one.
+
+    Args:
+        frame: how the hands stand.
+        points: (B, 21, 3) of the landmark model, metres, camera axes.
+        keypoints: (B, 21, 2) pixels.
+
+    Returns:
+        (B, 106).
+    """
     count = len(points)
     parts = frame.from_space(points).reshape(count, -1), frame.from_picture(keypoints).reshape(count, -1)
     return np.concatenate([*parts, np.ones((count, 1))], axis=1)

@@ -182,7 +182,15 @@ def with_border(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
 def crop_for(
     photo: LabelledPhoto, width: int, height: int, size: int, padding: float, perspective: bool = True
 ) -> CropTransform:
-    """The upright crop around a label's keypoints, mirrored for a left hand."""
+    """The upright crop around a label's keypoints, mirrored for a left hand.
+
+    Args:
+        photo: its keypoints_2d may be NaN where they are unknown.
+        width, height: of the photo, pixels.
+        size: side of the crop, pixels.
+        padding: side of the crop over the side of the keypoints' box.
+        perspective: turn the virtual camera to the hand, as in training.
+    """
     known = photo.keypoints_2d[np.isfinite(photo.keypoints_2d).all(-1)]
     both = np.isfinite(photo.keypoints_2d[[0, 9]]).all()
     roll = roll_of(photo.keypoints_2d) if both else 0.0

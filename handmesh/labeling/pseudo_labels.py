@@ -61,14 +61,20 @@ def write_pseudo_labelled(
     photos: Sequence[LabelledPhoto], out: str | os.PathLike[str], arrays: ManoArrays, progress: bool = True,
     backgrounds: str | os.PathLike[str] | None = None, copies: int = 0, keep_flat: bool = False,
 ) -> Kept:
-    """Fit every trusted photo and write the good fits to the folder ``out`` in FreiHAND's layout.
+    """Fit every trusted photo and write the good fits as a data set in FreiHAND's layout.
 
     Args:
         photos: with 2D and 3D labels and a known side, as :func:`teacher_photos` gives them.
+        out: the folder of the data set.
+        arrays: the hand model that is fitted.
+        progress: show a progress bar on stderr.
         backgrounds: a folder of photos for the copies' scenes, besides drawn ones.
-        copies: of each training photo whose hand can be cut out, on other backgrounds.
+        copies: of each training photo whose hand can be segmented, on other backgrounds.
         keep_flat: keep training photos that some hand fits in the picture though not in space, or whose depth is
             known to be wrong (``has_depth``), with labels in the picture alone.
+
+    Returns:
+        How many samples of each kind were written and left out.
 
     Raises:
         HandMeshError: no photo is left or fits, no such folder of backgrounds, or ``out`` holds a data set already.
@@ -127,10 +133,16 @@ def correct(photos: Sequence[LabelledPhoto], arrays: ManoArrays) -> list[Labelle
 
 
 def make_sample(arrays: ManoArrays, photo: LabelledPhoto, fits: FittedHands, index: int) -> dict[str, Any]:
-    """A sample as :class:`handmesh.data.freihand.FreiHandDataset` gives it, from a photo and its fit.
+    """A sample as :meth:`FreiHandDataset.sample` gives it, from a photo and its fit.
 
-    The picture is a plain square cut-out round the hand, mirrored for a left hand; the camera's field of view is
-    assumed (the photo's fov_deg), and the hand stands where its joints meet the teacher's points.
+    The picture is a plain square crop round the hand, mirrored for a left hand; the camera's field of view is assumed
+    (the photo's fov_deg), and the hand stands where its joints project onto the landmarks.
+
+    Args:
+        arrays: the hand model of the fit.
+        photo: the labelled photo.
+        fits: of several photos.
+        index: of this one among them.
     """
     image, crop = _cut_out(photo)
     vertices, joints = pose_vertices(arrays, fits.global_orient[index], fits.hand_pose[index], fits.betas[index])

@@ -57,12 +57,17 @@ class TeacherLabel:
 def label_hand(
     image: NDArray[np.uint8], model: LandmarkModel, box_xyxy: NDArray[np.floating], roll_deg: float, padding: float
 ) -> TeacherLabel | None:
-    """The label of the hand at a place, or None where some look sees no hand (about 50 ms on two cores).
+    """The label of the hand at a place (about 50 ms on two cores).
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        box_xyxy: (4,) pixels, around the hand; roll_deg: its turn, clockwise; padding: of the first look, whose points
-            say where the others look.
+        model: the landmark model.
+        box_xyxy: (4,) pixels, around the hand.
+        roll_deg: its clockwise turn in the picture.
+        padding: side of the first view's crop over the side of the box; its points place the other views.
+
+    Returns:
+        None where some view shows no hand.
     """
     first = model.look(image, box_xyxy, roll_deg, padding)
     roll = roll_of(first.points)

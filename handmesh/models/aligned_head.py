@@ -89,6 +89,12 @@ class JointLinear(nn.Module):
     """A linear layer of its own for each joint."""
 
     def __init__(self, joints: int, inputs: int, outputs: int) -> None:
+        """Small random weights, biases zero.
+
+        Args:
+            joints: how many layers.
+            inputs, outputs: features of each.
+        """
         super().__init__()
         self.weight = nn.Parameter(torch.randn(joints, inputs, outputs) * 0.01)
         self.bias = nn.Parameter(torch.zeros(joints, outputs))
@@ -153,8 +159,13 @@ class AlignedHead(nn.Module):
         small_start(self.is_hand, self.scale, self.betas_out, self.keypoint_out)
 
     def forward(self, maps: list[Tensor], pooled: Tensor, *of_the_hand: Tensor) -> HeadOutput:
-        """maps: the backbone's, finest first. pooled (B, last channels). of_the_hand: mean_6d and rest_frame, where
-        they are not to be the head's own."""
+        """The head's prediction.
+
+        Args:
+            maps: the backbone's (B, channels, H, W) each, finest first.
+            pooled: (B, channels of the last).
+            of_the_hand: mean_6d (16, 6) and rest_frame (3, 3), where they are not to be the head's own.
+        """
         mean_6d, rest_frame = of_the_hand or (self.mean_6d, self.rest_frame)
         joined = self.up(maps[self.first :]).flatten(2)
         features = joined.transpose(1, 2)

@@ -161,6 +161,13 @@ class DoublingEmbed(nn.Module):
     """
 
     def __init__(self, depthwise: nn.Conv2d, act: nn.Module, pointwise: nn.Module) -> None:
+        """Take over three layers.
+
+        Args:
+            depthwise: a grouped convolution to twice its channels.
+            act: its activation.
+            pointwise: the 1 x 1 convolution behind it.
+        """
         super().__init__()
         self.depthwise, self.act, self.pointwise = depthwise, act, pointwise
 

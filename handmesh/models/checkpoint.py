@@ -45,11 +45,15 @@ def save_checkpoint(
 
     Args:
         path: a .safetensors file, or a folder that is to hold one.
+        net: the network.
         config: of the run that made the network.
         metrics: what it scored.
         half: large arrays as float16 (half the size; the small ones stay float32: BatchNorm's, and the first
             layers', on whose few numbers everything else is built).
         description: more for the header (JSON): git revision, data fingerprint, steps, ...
+
+    Raises:
+        OSError: the file cannot be written.
     """
     target = file_of(path)
     tensors = {}

@@ -35,7 +35,13 @@ class PooledHead(nn.Module):
     mean_6d: Tensor
 
     def __init__(self, channels: int, mean_pose: Tensor, hidden: int = 512) -> None:
-        """channels: width of the pooled feature. mean_pose: (15, 3, 3)."""
+        """A head that begins near the mean pose.
+
+        Args:
+            channels: width of the pooled feature.
+            mean_pose: (15, 3, 3) rotations of the finger joints.
+            hidden: width of the hidden layer.
+        """
         super().__init__()
         mean = torch.cat([torch.eye(3)[None], mean_pose.float()])
         self.register_buffer("mean_6d", matrix_to_rotation_6d(mean), persistent=False)
@@ -45,7 +51,13 @@ class PooledHead(nn.Module):
         small_start(self.parameters_out, self.is_hand)
 
     def forward(self, maps: list[Tensor], pooled: Tensor, *of_the_hand: Tensor) -> HeadOutput:
-        """maps are not looked at; pooled (B, channels). of_the_hand: mean_6d, where it is not to be the head's own."""
+        """The head's prediction.
+
+        Args:
+            maps: not used.
+            pooled: (B, channels).
+            of_the_hand: mean_6d (16, 6), where it is not to be the head's own.
+        """
         (mean_6d,) = of_the_hand or (self.mean_6d,)
         d6, betas, camera = self.parameters_out(self.hidden(pooled)).split([96, 10, 3], dim=-1)
         rotations = rotation_6d_to_matrix(mean_6d + d6.unflatten(-1, (16, 6)))

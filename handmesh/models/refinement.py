@@ -24,7 +24,13 @@ class Refinement(nn.Module):
     identity_6d: Tensor
 
     def __init__(self, channels: tuple[int, ...], image_size: int, strides: tuple[int, ...], width: int) -> None:
-        """channels, strides: of the backbone's maps. width: of the joint tokens."""
+        """A round for maps of known size.
+
+        Args:
+            channels, strides: of the backbone's maps, finest first.
+            image_size: side of the crop, pixels.
+            width: of the joint tokens.
+        """
         super().__init__()
         self.cells = tuple(image_size // stride for stride in strides)
         for index, stride in enumerate(strides):
@@ -44,10 +50,18 @@ class Refinement(nn.Module):
     def forward(
         self, maps: list[Tensor], rotations: Tensor, betas: Tensor, joints: Tensor, points: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Better rotations (B, 16, 3, 3) and betas (B, 10).
+        """Better parameters from features at the mesh's joints, which pass no gradient on.
 
-        maps: the backbone's. joints (B, 21, 3) metres, points (B, 21, 2) in -1..1: of the mesh so far, looked at
-        without gradient.
+        Args:
+            maps: the backbone's (B, channels, H, W) each.
+            rotations: (B, 16, 3, 3) of the mesh so far.
+            betas: (B, 10) of the mesh so far.
+            joints: (B, 21, 3) metres.
+            points: (B, 21, 2) the same in the crop, -1..1.
+
+        Returns:
+            rotations: (B, 16, 3, 3).
+            betas: (B, 10).
         """
         joints, points = joints.detach(), points.detach()
         relative = (joints - joints[:, ROOT_JOINT : ROOT_JOINT + 1]) / UNIT
