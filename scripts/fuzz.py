@@ -5,9 +5,9 @@
 
 Whole files, made as the tests make them, are changed at random: bits and slices of the bytes, numbers and brackets of
 texts, headers rebuilt so that checksums hold. Each batch runs in a process of its own, which ends where an input takes
-more than --seconds of the processor, or 30 times as long by the clock, or the process more than --memory. A fault is any
-other exception than HandMeshError, an error of more than one line, a crash, a hang, or too much memory. The same seed
-gives the same inputs.
+more than --seconds of the processor, or 30 times as long by the clock, or the process more than --memory. A fault is
+any other exception than HandMeshError, an error of more than one line, a crash, a hang, or too much memory. The same
+seed gives the same inputs.
 """
 
 from __future__ import annotations
