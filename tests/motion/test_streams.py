@@ -419,6 +419,8 @@ def test_threads_and_ports_are_given_back(
         ("udp://127.0.0.1:0", "names no port"),
         ("udp://127.0.0.1:70000", "1 to 65535"),
         ("osc://127.0.0.1:vmc", "1 to 65535"),
+        ("ws://[::1:8765", "no host and port"),
+        ("udp://a\0b:8765", "a\\x00b"),
         ("ws://127.0.0.1:8765/hands", "after the port"),
         ("ws://me@127.0.0.1:8765", "before the host"),
         ("udp://no-such-host.invalid:5005", "no-such-host.invalid"),

@@ -53,7 +53,7 @@ class StreamAddress:
             parts = urlsplit(url)
             port = parts.port
         except ValueError:
-            raise HandMeshError(f"{_EXPECTED}, got {url!r}: a port is a number from 1 to 65535") from None
+            raise HandMeshError(f"{_EXPECTED}, got {url!r}: no host and port (1 to 65535)") from None
         if not port:
             raise HandMeshError(f"{_EXPECTED}, got {url!r}: it names no port; add one, such as {scheme}://:8765")
         if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
