@@ -115,7 +115,14 @@ class Predictions:
     def __init__(
         self, load: Callable[[], HandMeshPredictor], view: CameraOptions, most: int | None, score: float
     ) -> None:
-        """``most`` hands a picture, those of at least ``score``; None, 0.0: all that are found."""
+        """Nothing is loaded yet.
+
+        Args:
+            load: gives the predictor, called once.
+            view: field of view, calibration and hand length, as far as the user gave them.
+            most: hands a picture at most; None for all.
+            score: hands of at least this score, 0..1.
+        """
         self._load, self._view, self._most, self._score = load, view, most, score
 
     @cached_property
@@ -161,7 +168,19 @@ class Predictions:
 
 
 def predict_photo(job: Job, formats: Sequence[str], predictions: Predictions) -> list[Hand]:
-    """Write one photo's results; its hands."""
+    """Write one photo's results.
+
+    Args:
+        job: the photo and the name of its results.
+        formats: of FORMATS.
+        predictions: finds the hands.
+
+    Returns:
+        The photo's hands.
+
+    Raises:
+        HandMeshError: a photo that cannot be read, or results that cannot be written.
+    """
     from handmesh.io.images import read_image, write_image
     from handmesh.rendering.overlay import draw_hands
     from handmesh.rendering.result_files import write_glb, write_obj, write_record

@@ -24,7 +24,16 @@ MAX_BOX_SIDES = 10.0
 
 
 def for_each(values: Any, count: int, name: str) -> Sequence[Any]:
-    """An argument of a call with ``count`` pictures, one entry a picture."""
+    """An argument of a call with several pictures, one entry a picture.
+
+    Args:
+        values: as the caller gave it: None or a bool for all, or a sequence.
+        count: how many pictures.
+        name: of the argument, for the message.
+
+    Raises:
+        HandMeshError: a sequence of another length.
+    """
     if values is None or isinstance(values, bool):
         return [values] * count
     if len(values) != count:
@@ -82,7 +91,19 @@ def box_places(
 def camera_matrix(
     image: NDArray[np.uint8], K: FloatArray | None = None, fov_deg: float | None = None
 ) -> NDArray[np.float64]:
-    """K (3, 3): the one given, or one of that field of view over the longer side, or of DEFAULT_FOV_DEG."""
+    """The camera's intrinsics.
+
+    Args:
+        image: (H, W, 3); its size places the principal point where only a field of view is known.
+        K: (3, 3) pixels, taken as it is.
+        fov_deg: field of view over the longer side, where there is no K; None for DEFAULT_FOV_DEG.
+
+    Returns:
+        K (3, 3) in pixels.
+
+    Raises:
+        HandMeshError: a K that is no such matrix, or a field of view outside 0..180 degrees.
+    """
     if K is None:
         fov_deg = DEFAULT_FOV_DEG if fov_deg is None else fov_deg
         if not 0 < fov_deg < 180:

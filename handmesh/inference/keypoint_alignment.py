@@ -98,9 +98,12 @@ class KeypointAligner:
         """The hand that agrees best with keypoints and pose.
 
         Args:
-            rotations: (16, 3, 3) absolute, of a right hand; betas: (10,).
-            keypoints: (21, 2) pixels of the crop; confidence: (21,) 0..1.
-            K: (3, 3) intrinsics of the crop; translation: (3,) metres, where the hand lies now.
+            rotations: (16, 3, 3) absolute, of a right hand.
+            betas: (10,) shape.
+            keypoints: (21, 2) pixels of the crop.
+            confidence: (21,) 0..1.
+            K: (3, 3) intrinsics of the crop.
+            translation: (3,) metres, where the hand lies now.
             size: side of the crop in pixels.
 
         Returns:
@@ -190,8 +193,17 @@ class KeypointAligner:
 
 
 def turned(rotations: Array, change: Array, axes: Array) -> Array:
-    """Rotations (16, 3, 3) turned from the left by ``change`` (48,): the root by an axis-angle vector in the camera's
-    axes, each joint by angles about its ``axes`` (15, 3, 3)."""
+    """Rotations turned from the left.
+
+    Args:
+        rotations: (16, 3, 3) of root and joints.
+        change: (48,) radians: of the root an axis-angle vector in the camera's axes, of each joint angles about its
+            axes.
+        axes: (15, 3, 3) of the joints.
+
+    Returns:
+        (16, 3, 3).
+    """
     angles = change.reshape(16, 3)
     vectors = np.concatenate([angles[:1], np.einsum("ka,kac->kc", angles[1:], axes)])
     result: Array = axis_angle_to_matrix_np(vectors) @ rotations

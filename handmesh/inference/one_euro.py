@@ -115,7 +115,13 @@ class ShapeLock:
     """A person's shape does not change: betas are averaged, and held once the average has stood still for a while."""
 
     def __init__(self, agreement_s: float = 1.0, tolerance: float = 0.15, min_samples: int = 10) -> None:
-        """Lock when the mean moved less than ``tolerance`` (length of the betas' vector) over ``agreement_s``."""
+        """Nothing is locked yet.
+
+        Args:
+            agreement_s: for so long the mean must not have moved.
+            tolerance: by more than this (length of the betas' vector).
+            min_samples: frames before which nothing is locked.
+        """
         self.agreement_s, self.tolerance, self.min_samples = agreement_s, tolerance, min_samples
         self.reset()
 
@@ -127,7 +133,16 @@ class ShapeLock:
         self._weight, self._samples, self._since_s = 0.0, 0, 0.0
 
     def __call__(self, betas: FloatArray, timestamp_s: float, weight: float = 1.0) -> NDArray[np.float64]:
-        """The shape (10,) to use now, given what this frame says and how sure it is."""
+        """Take in one frame.
+
+        Args:
+            betas: (10,) of this frame.
+            timestamp_s: of this frame.
+            weight: how much this frame counts.
+
+        Returns:
+            The shape (10,) to use now.
+        """
         if self.is_locked:
             return self._mean.copy()
         betas = np.asarray(betas, np.float64)

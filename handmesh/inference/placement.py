@@ -33,10 +33,13 @@ class Estimate(NamedTuple):
 def lift_hand(
     output: EngineOutput, index: int, crop: CropTransform, model: HandModel, aligner: KeypointAligner | None = None
 ) -> Estimate:
-    """Row ``index`` of the network's answer, from the crop's frame into the camera's.
+    """One hand of the network's output, from the crop's frame into the camera's.
 
     Args:
-        crop: what the network saw. model: the hand model.
+        output: of several crops.
+        index: of this one among them.
+        crop: what the network saw.
+        model: the hand model.
         aligner: moves the mesh onto the network's own keypoints first; None leaves it as the network has it.
     """
     if aligner is not None:
@@ -90,7 +93,14 @@ def check_hand_length(length_m: float | None) -> None:
 def align_row(
     output: EngineOutput, index: int, crop: CropTransform, model: HandModel, aligner: KeypointAligner
 ) -> EngineOutput:
-    """Row ``index`` of the network's answer as an answer of one row, its mesh moved onto its keypoints."""
+    """One hand of the network's output, its mesh moved onto its keypoints.
+
+    Args:
+        output, index, crop, model, aligner: as of :func:`lift_hand`.
+
+    Returns:
+        An output of one row; as it was where the hand cannot be placed before the camera.
+    """
     row = type(output)(*(part[index : index + 1] for part in output))
     K = np.asarray(crop.K_crop, np.float64)
     keypoints, confidence = row.keypoints_2d[0], row.confidence[0].astype(np.float64)
@@ -107,9 +117,14 @@ def align_row(
 
 
 def resize_hand(hand: Hand, length_m: float | None, model: HandModel) -> Hand:
-    """The hand at its measured length (wrist crease to middle fingertip): larger and farther, or smaller and nearer.
+    """The hand at its measured length: larger and farther, or smaller and nearer.
 
-    It is seen where it was seen before: everything about it is scaled about the camera. None leaves it as it is.
+    It is seen where it was seen before: everything about it is scaled about the camera.
+
+    Args:
+        hand: in the camera's frame.
+        length_m: from wrist crease to middle fingertip, metres; None leaves the hand as it is.
+        model: the hand model it is posed with.
     """
     if length_m is None:
         return hand

@@ -249,9 +249,16 @@ class HandMeshPredictor:
         places: Sequence[Detection],
         clock: StageClock | None = None,
     ) -> list[Estimate]:
-        """One Estimate a place, in their order, all crops in one batch.
+        """Hands at known places, all crops in one batch.
 
-        A place whose side is not known (is_right None) is seen both ways, and the likelier one is kept.
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            K: (3, 3) intrinsics, pixels.
+            places: one whose side is not known (is_right None) is cropped both ways, and the likelier one is kept.
+            clock: gets the milliseconds of each stage.
+
+        Returns:
+            One a place, in their order.
         """
         clock = clock or StageClock()
         return self._predict(image, K, places, clock) if places else []

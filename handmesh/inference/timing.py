@@ -35,7 +35,14 @@ class LiveStats:
     def add(
         self, stages_ms: dict[str, float], has_hands: bool, width: int, height: int, grabbed_s: float = 0.0
     ) -> None:
-        """Count a frame that is finished now; ``grabbed_s`` on time.perf_counter's clock, 0 for unknown."""
+        """Count a frame that is finished now.
+
+        Args:
+            stages_ms: milliseconds of each stage.
+            has_hands: whether it shows a hand.
+            width, height: of the frame, pixels.
+            grabbed_s: when it was grabbed, on time.perf_counter's clock; 0 for unknown.
+        """
         now_s = time.perf_counter()
         self.frames += 1
         self.frames_with_hands += has_hands

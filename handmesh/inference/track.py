@@ -30,6 +30,14 @@ class Track:
     """One hand in view: where it was, how it moves, which side the votes say, its filters."""
 
     def __init__(self, number: int, hand: Hand, timestamp_s: float, model: HandModel) -> None:
+        """Begin with a hand's first frame.
+
+        Args:
+            number: of the track.
+            hand: in that frame.
+            timestamp_s: of that frame.
+            model: the hand model that the filter poses.
+        """
         self.number, self.hand, self.timestamp_s = number, hand, timestamp_s
         self.shown = hand
         self.velocity = np.zeros(2)
@@ -86,7 +94,14 @@ class Track:
             self.vote += VOTE_OF_LOOK if seen.is_right else -VOTE_OF_LOOK
 
     def follow(self, estimate: Estimate, timestamp_s: float, smoothing: bool, lean: float = 0.0) -> None:
-        """Take in this frame's estimate; ``lean`` are votes a second for a right hand (negative: left) besides."""
+        """Take in this frame's estimate.
+
+        Args:
+            estimate: of this frame.
+            timestamp_s: of this frame.
+            smoothing: filter it.
+            lean: votes a second for a right hand (negative: left) besides the network's.
+        """
         hand, step_s = estimate.hand, timestamp_s - self.timestamp_s
         if step_s > 0:
             moved = hand.keypoints_2d.mean(axis=0) - self.hand.keypoints_2d.mean(axis=0)

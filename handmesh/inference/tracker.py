@@ -88,19 +88,19 @@ class HandTracker:
         hand_length_m: float | None = None,
         min_score: float = 0.0,
     ) -> None:
-        """Compose a tracker; ``smoothing`` may be switched later. One tracker follows one scene, in one thread.
+        """Compose a tracker. One tracker follows one scene, in one thread.
 
         Args:
-            predictor: finds the hands.
-            smoothing: filter each hand over time; nothing of the future is known.
-            max_hands: as many are followed.
-            K, fov_deg: describe the camera, as for the predictor.
+            predictor: finds and predicts the hands.
+            smoothing: filter what is found; it may be switched later.
+            max_hands: at most so many are followed.
+            K: (3, 3) intrinsics, pixels, as for the predictor.
+            fov_deg: field of view over the longer side, as for the predictor.
             camera: a calibration instead of those: :meth:`run` gives frames undistorted, :meth:`step` wants them so.
             hand_length_m: wrist crease to middle fingertip, measured, of the person in view.
-            min_score: hands below it are followed, and given only when their score rises to it.
 
         Raises:
-            HandMeshError: a number out of range, or a camera described twice.
+            HandMeshError: the camera given twice, no hands to follow, or a length that no hand has.
         """
         if camera is not None and not (K is None and fov_deg is None):
             raise HandMeshError("expected the camera as K, fov_deg or camera, got two; a calibration says it all")

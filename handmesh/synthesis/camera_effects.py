@@ -33,7 +33,15 @@ def tone_curve(exposure: float, contrast: float) -> np.ndarray:
 def compose(
     color: np.ndarray, alpha: np.ndarray, curve: np.ndarray, gains: np.ndarray, picture: np.ndarray
 ) -> None:
-    """Lay premultiplied linear color (H, W, 3) over picture (H, W, 3) uint8 in place, through the tone curve."""
+    """Lay what was rendered over a picture, through the tone curve.
+
+    Args:
+        color: (H, W, 3) float32 linear, premultiplied.
+        alpha: (H, W) float32 coverage.
+        curve: of :func:`tone_curve`.
+        gains: (3,) of the white balance.
+        picture: (H, W, 3) uint8, changed.
+    """
     for v in range(color.shape[0]):
         for u in range(color.shape[1]):
             a = alpha[v, u]
@@ -61,11 +69,19 @@ def mean_color(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def skin_balance(mean: np.ndarray, curve: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(3,) float32 gains of the white balance before the tone curve, for skin of mean linear colour `mean` (3,).
+    """Gains of the white balance before the tone curve.
 
     Cameras balance lamps away well, but not fully, and see every skin in a narrow band of hues: the colour that comes
-    out of the curve is drawn from what was measured, and most of the way from `mean` to it is gone.
-    curve: as tone_curve() gives it."""
+    out of the curve is drawn from what was measured, and most of the way from ``mean`` to it is gone.
+
+    Args:
+        mean: (3,) linear colour of the skin.
+        curve: of :func:`tone_curve`.
+        rng: draws the colour.
+
+    Returns:
+        (3,) float32.
+    """
     grid = np.linspace(0, 1, _STEPS + 1) ** 2 * float(_RANGE)
     level = float(mean @ _LUMINANCE) + 1e-4
     luminance = float(np.interp(level, grid, curve) / 255) ** 2.2
@@ -84,14 +100,30 @@ def _lightness(luminance: float) -> float:
 
 
 def linear_from_lab(lightness: float, a: float, b: float) -> np.ndarray:
-    """(3,) linear RGB, sRGB's primaries, of a CIELAB colour under D65; outside 0..1 where the display has none such."""
+    """A CIELAB colour under D65 as linear RGB of sRGB's primaries.
+
+    Args:
+        lightness, a, b: the colour.
+
+    Returns:
+        (3,); outside 0..1 where displays do not have the colour.
+    """
     root = (lightness + 16) / 116 + np.array([a / 500, 0.0, -b / 200])
     xyz = np.where(root > 6 / 29, root**3, 3 * (6 / 29) ** 2 * (root - 4 / 29)) * _D65
     return np.asarray(_RGB_FROM_XYZ @ xyz)
 
 
 def channel_tables(gains: np.ndarray, gamma: float, lift: float) -> np.ndarray:
-    """(256, 1, 3) uint8 look-up table: white balance gains (3,), gamma, and haze (lift of the blacks, 0..1)."""
+    """A look-up table for each channel.
+
+    Args:
+        gains: (3,) of the white balance.
+        gamma: exponent after them.
+        lift: of the blacks, 0..1: haze.
+
+    Returns:
+        (256, 1, 3) uint8.
+    """
     x = np.arange(256)[:, None] / 255.0
     y = np.clip(x * gains, 0, 1) ** gamma
     return (255 * (lift + (1 - lift) * y) + 0.5).clip(0, 255).astype(np.uint8)[:, None, :]
@@ -144,7 +176,13 @@ def _add_noise(picture: np.ndarray, noise: np.ndarray, floor: float, shot: float
 
 
 def camera_effects(picture: np.ndarray, rng: np.random.Generator, bank: np.ndarray) -> np.ndarray:
-    """White balance, movement, focus, resolution, noise and compression, each now and then."""
+    """White balance, movement, focus, resolution, noise and compression, each now and then.
+
+    Args:
+        picture: (S, S, 3) uint8 RGB.
+        rng: draws which, and how strong.
+        bank: (4, N, N, 3) noise, of :func:`noise_bank`.
+    """
     size = picture.shape[0]
     gains = np.exp(rng.normal(0, 0.02, 3) + np.array([1, 0, -1]) * rng.normal(0, 0.05))
     gains *= np.exp(rng.normal(0, 0.13))

@@ -57,13 +57,27 @@ def write_dataset(
     workers: int | None = None, backgrounds: str | os.PathLike[str] | None = None, mano: str = "open",
     progress: bool = True, pictures: str = "full",
 ) -> Path:
-    """Render `train` and `evaluation` labelled right hands into the folder `out`; returns it.
+    """Render labelled right hands into a folder in FreiHAND's layout.
 
-    The same arguments give the same bytes, whatever `workers` (None: one per core). A stopped run is taken up again
-    by the same call; a complete one returns at once. backgrounds: a folder of photos and .hdr maps.
-    pictures: "full", or simpler ones to begin with and to compare with: "plain", "basic" (plain.py).
+    The same arguments give the same bytes, whatever ``workers``. A stopped run is taken up again by the same call; a
+    complete one returns at once.
 
-    Raises HandMeshError: numbers out of range, a folder that holds something else, an unwritable folder, a full disk.
+    Args:
+        out: the folder.
+        train, evaluation: samples of each split.
+        seed: of everything that is drawn.
+        size: side of the pictures, pixels.
+        workers: processes; None: one per core.
+        backgrounds: a folder of photos and .hdr maps; None for drawn scenes alone.
+        mano: the hand model, as load_mano takes it.
+        progress: show a progress bar on stderr.
+        pictures: "full", or simpler ones to begin with and to compare with: "plain", "basic" (baseline_generators.py).
+
+    Returns:
+        The folder.
+
+    Raises:
+        HandMeshError: numbers out of range, a folder that holds something else, an unwritable folder, a full disk.
     """
     if train < 0 or evaluation < 0 or train + evaluation == 0 or max(train, evaluation) >= FIRST_EVALUATION:
         raise HandMeshError(f"expected a number of samples of 1 or more, got train={train}, eval={evaluation}")

@@ -23,7 +23,17 @@ def to_srgb(linear: np.ndarray) -> np.ndarray:
 
 
 def noise_field(rng: np.random.Generator, size: int, cell: int, octaves: int = 4) -> np.ndarray:
-    """(size, size) float32 about 0..1: octaves of smoothed random grids, the coarsest with `cell` cells a side."""
+    """Octaves of smoothed random grids.
+
+    Args:
+        rng: draws them.
+        size: side of the field, pixels.
+        cell: cells a side of the coarsest grid.
+        octaves: grids, each twice as fine as the one before; those finer than two pixels are left out.
+
+    Returns:
+        (size, size) float32, about 0..1.
+    """
     total = np.zeros((size, size), np.float32)
     norm, amplitude = 0.0, 1.0
     for _ in range(octaves):
@@ -52,7 +62,16 @@ def gradient(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def mixture(rng: np.random.Generator, size: int, cell: int) -> np.ndarray:
-    """(size, size, 3) float: two colours that noise of `cell` cells a side mixes, or parts by a sharp edge."""
+    """Two colours that noise mixes, or parts by a sharp edge.
+
+    Args:
+        rng: draws them.
+        size: side, pixels.
+        cell: cells a side of the noise.
+
+    Returns:
+        (size, size, 3) camera values.
+    """
     field = noise_field(rng, size, cell)[..., None]
     low, high = field.min(), field.max()
     field = (field - low) / (high - low + 1e-6)
@@ -79,7 +98,13 @@ def cloth(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def clutter(rng: np.random.Generator, picture: np.ndarray, count: int) -> None:
-    """Draw so many boxes, ovals, polygons, lines and words over picture (size, size, 3) uint8, in place."""
+    """Draw boxes, ovals, polygons, lines and words.
+
+    Args:
+        rng: draws them.
+        picture: (S, S, 3) uint8, changed.
+        count: how many.
+    """
     size = picture.shape[0]
     for _ in range(count):
         color = tuple(float(c) for c in any_color(rng, 0.5))

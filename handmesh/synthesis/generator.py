@@ -69,8 +69,20 @@ class SampleGenerator:
         self, mano: ManoArrays, seed: int = 0, size: int = 224, backgrounds: str | os.PathLike[str] | None = None,
         negatives: float = 0.0, left_hands: float = 0.0, length: int = 1 << 30,
     ) -> None:
-        """backgrounds: a folder of photos and .hdr light maps; negatives: share of pictures with no hand;
-        left_hands: share that is mirrored into left hands (labels in the mirrored model's terms)."""
+        """Samples are drawn when they are asked for.
+
+        Args:
+            mano: the hand model.
+            seed: of everything that is drawn.
+            size: side of the pictures, pixels.
+            backgrounds: a folder of photos and .hdr light maps; None for drawn scenes alone.
+            negatives: share of pictures without a hand.
+            left_hands: share that is mirrored into left hands (labels are the mirrored model's).
+            length: of one pass over the samples.
+
+        Raises:
+            HandMeshError: a folder of backgrounds that is missing or empty.
+        """
         self.seed, self.size, self.length = int(seed), int(size), int(length)
         self.negatives, self.left_hands = negatives, left_hands
         self._hand_name = mano.fingerprint()

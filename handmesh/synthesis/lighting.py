@@ -145,7 +145,19 @@ def visibility(
     caster: np.ndarray, faces: np.ndarray, points: np.ndarray, normals: np.ndarray, directions: np.ndarray,
     bias_m: float, size: int,
 ) -> np.ndarray:
-    """(D, N) float32 in 0..1: how much of each direction each point sees past the caster mesh (V, 3), (F, 3)."""
+    """How much of each direction each point sees past a mesh.
+
+    Args:
+        caster: (V, 3) float32 metres, the mesh that hides.
+        faces: (F, 3) of it.
+        points, normals: (N, 3) float32 metres, and unit vectors there.
+        directions: (D, 3) float32 unit vectors towards the light.
+        bias_m: a surface hides only what lies deeper by this.
+        size: side of the shadow maps, pixels.
+
+    Returns:
+        (D, N) float32, 0..1.
+    """
     count = points.shape[0]
     out = np.zeros((directions.shape[0], count), np.float32)
     edges = np.empty((faces.shape[0], 3, 3), np.float32)
@@ -237,9 +249,18 @@ def ambient_occlusion(
     caster: np.ndarray, faces: np.ndarray, points: np.ndarray, normals: np.ndarray, lighting: Lighting,
     albedo: np.ndarray, turn: np.ndarray, count: int = 10,
 ) -> np.ndarray:
-    """(N, 3) float32: the part of the surroundings' light that reaches each point, colour by colour.
+    """The part of the surroundings' light that reaches each point, colour by colour.
 
-    albedo (3,) of what hides; turn (3, 3) rotation of the set of directions, so that no pattern repeats."""
+    Args:
+        caster, faces, points, normals: as of :func:`visibility`.
+        lighting: the surroundings.
+        albedo: (3,) of what hides.
+        turn: (3, 3) rotation of the set of directions, so that no pattern repeats.
+        count: of directions.
+
+    Returns:
+        (N, 3) float32.
+    """
     directions = np.ascontiguousarray(sphere_directions(count) @ turn.T.astype(np.float32))
     light = np.ascontiguousarray(lighting.radiance(directions), np.float32)
     seen = visibility(caster, faces, points, normals, directions, 0.004, _MAP)
@@ -249,6 +270,14 @@ def ambient_occlusion(
 def lamp_shadows(
     caster: np.ndarray, faces: np.ndarray, points: np.ndarray, normals: np.ndarray, lighting: Lighting
 ) -> np.ndarray:
-    """(N, L) float32 in 0..1: how much of each lamp each point sees."""
+    """How much of each lamp each point sees.
+
+    Args:
+        caster, faces, points, normals: as of :func:`visibility`.
+        lighting: its L lamps.
+
+    Returns:
+        (N, L) float32, 0..1.
+    """
     seen = visibility(caster, faces, points, normals, lighting.lamp_directions, 0.003, 2 * _MAP)
     return np.ascontiguousarray(seen.T)

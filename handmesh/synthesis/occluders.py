@@ -13,7 +13,16 @@ from handmesh.synthesis.backgrounds.pool import Backgrounds
 
 
 def draw_occluder(picture: np.ndarray, rng: np.random.Generator, backgrounds: Backgrounds) -> np.ndarray:
-    """Draw one thing over picture (S, S, 3) uint8, in place; returns where it lies, (S, S) bool."""
+    """Draw one thing over a picture.
+
+    Args:
+        picture: (S, S, 3) uint8, changed.
+        rng: draws shape, place and texture.
+        backgrounds: give the texture.
+
+    Returns:
+        (S, S) bool, where it lies.
+    """
     size = picture.shape[0]
     mask = np.zeros((size, size), np.uint8)
     kind = rng.integers(4)

@@ -79,7 +79,13 @@ def _frame(z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def sample_prop(joints: np.ndarray, palm: np.ndarray, rng: np.random.Generator) -> Prop:
-    """Something for the hand with these joints (21, 3), palm (3,) being the unit normal out of its palm."""
+    """Something for a hand to hold.
+
+    Args:
+        joints: (21, 3) of the hand, metres.
+        palm: (3,) unit normal out of its palm.
+        rng: draws kind, size and place.
+    """
     knuckles = joints[[5, 9, 13, 17]]
     tips = joints[list(FINGERTIPS)]
     across = joints[17] - joints[5]

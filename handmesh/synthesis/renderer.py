@@ -46,16 +46,35 @@ class HandRenderer:
         self.upright = np.stack([np.cross(-up, -out), -up, -out])
 
     def mesh(self, vertices: np.ndarray, global_orient: np.ndarray, arm: ForearmShape) -> np.ndarray:
-        """The coarse mesh with forearm (C, 3) float32 of posed hand vertices (778, 3), in their frame."""
+        """The coarse mesh with forearm.
+
+        Args:
+            vertices: (778, 3) of the posed hand, metres.
+            global_orient: (3, 3) rotation of its wrist.
+            arm: the forearm's shape.
+
+        Returns:
+            (C, 3) float32 in the vertices' frame.
+        """
         return self.surface.with_forearm(vertices, global_orient, arm)
 
     def render(
         self, coarse: np.ndarray, K: np.ndarray, size: int, look: Look, lighting: Lighting, turn: np.ndarray,
         shine: float, roughness: float, prop: Prop | None = None,
     ) -> Shaded:
-        """Draw a coarse mesh (camera frame) into size x size pixels of intrinsics K.
+        """Draw one hand.
 
-        turn (3, 3): rotation of the directions in which occlusion is measured."""
+        Args:
+            coarse: (C, 3) of :meth:`mesh`, metres, camera frame.
+            K: (3, 3) intrinsics, pixels.
+            size: side of the picture, pixels.
+            look: of its skin.
+            lighting: the light.
+            turn: (3, 3) rotation of the directions in which occlusion is measured.
+            shine: factor of the specular term.
+            roughness: of the skin, 0..1.
+            prop: what the hand holds.
+        """
         surface = self.surface
         points, faces = surface.subdivide(coarse), surface.fine_faces
         caster, caster_faces = coarse, surface.coarse_faces[: surface.num_shading_faces]

@@ -35,11 +35,15 @@ class Shaded(NamedTuple):
 
 
 def darken_crevices(shaded: Shaded, strength: float, reach_px: float) -> None:
-    """Darken, in place, what lies deeper than its surroundings: the gaps between fingers that touch, too narrow for
-    light.py's directions (unsharp masking of the depth buffer, Luft, Colditz and Deussen 2006).
+    """Darken what lies deeper than its surroundings: the gaps between fingers that touch, too narrow for the directions
+    of lighting.py (unsharp masking of the depth buffer, Luft, Colditz and Deussen 2006).
 
-    strength: part of the light taken where the step down is _CREVICE_M or more; none is taken from what lies _APART_M
-    behind, for that touches nothing here. reach_px: blur's sigma."""
+    Args:
+        shaded: its color is changed.
+        strength: part of the light taken where the step down is _CREVICE_M or more; none is taken from what lies
+            _APART_M behind, for that touches nothing here.
+        reach_px: the blur's sigma.
+    """
     height, width = shaded.alpha.shape
     origin = np.float32(shaded.depth.min())  # squares of small numbers keep their digits
     if not np.isfinite(origin):
@@ -124,11 +128,22 @@ def light_vertices(
     points: np.ndarray, normals: np.ndarray, occlusion: np.ndarray, shadow: np.ndarray, sh: np.ndarray,
     lamp_directions: np.ndarray, lamp_colors: np.ndarray, wrap: np.ndarray, roughness: float,
 ) -> np.ndarray:
-    """(V, 6) float32: light that a white matt surface, and one of gloss 1 besides, would send to the eye at the origin.
+    """Light that a white matt surface, and one of gloss 1 besides, would send to the eye at the origin.
 
-    occlusion (V, 3) of the surroundings, shadow (V, L) of the lamps; sh (9, 3) irradiance / pi. wrap (3,): how far
-    light creeps round the terminator, per colour (flesh scatters red farthest). The fine mesh has a vertex for every
-    few pixels, so light is worked out here and carried over its faces."""
+    The fine mesh has a vertex for every few pixels, so light is worked out here and carried over its faces.
+
+    Args:
+        points, normals: (V, 3) float32 metres, camera frame, and unit vectors there.
+        occlusion: (V, 3) of the surroundings.
+        shadow: (V, L) of the lamps.
+        sh: (9, 3) irradiance / pi.
+        lamp_directions, lamp_colors: (L, 3) as of Lighting.
+        wrap: (3,) how far light creeps round the terminator, per colour (flesh scatters red farthest).
+        roughness: 0..1.
+
+    Returns:
+        (V, 6) float32.
+    """
     one, zero = np.float32(1.0), np.float32(0.0)
     exponent = np.float32(2.0 / (roughness * roughness))
     out = np.zeros((points.shape[0], 6), np.float32)
@@ -181,10 +196,19 @@ def shade(
     num_hand_faces: int, color: np.ndarray, alpha: np.ndarray, hand: np.ndarray, depth: np.ndarray,
     face: np.ndarray,
 ) -> None:
-    """Fill color, alpha, hand, depth and face (see Shaded) from a z-buffer of SAMPLES x SAMPLES per pixel.
+    """Shade a z-buffer of SAMPLES x SAMPLES per pixel.
 
-    light (V, 6) as light_vertices gives it. Faces below 4 * len(texels) take texels (C, T, 4) [square-root albedo and
-    gloss, 0..255] of coarse face f // 4; others take vertex_albedo (V, 4)."""
+    Args:
+        face_index, inverse_depth, edges, boxes: of rasterizer.py.
+        faces: (F, 3) of the fine mesh.
+        light: (V, 6) of :func:`light_vertices`.
+        texels: (C, T, 4) square-root albedo and gloss, 0..255: of coarse face f // 4 for faces f below 4 C.
+        subface: (4, 3, 3) barycentrics of a fine face's corners on its coarse face.
+        vertex_albedo: (V, 4) albedo and gloss of the other faces.
+        shine: factor of the gloss.
+        num_hand_faces: faces below are the hand's own.
+        color, alpha, hand, depth, face: filled, see Shaded.
+    """
     height, width = color.shape[0], color.shape[1]
     textured = 4 * texels.shape[0]
     sample, ids, inv = np.zeros(4, np.float32), np.zeros(4, np.int32), np.zeros(4, np.float32)

@@ -216,7 +216,16 @@ def _lay_bands(
 
 
 def skin_texels(skin: SkinMap, look: Look, wanted: np.ndarray) -> np.ndarray:
-    """(C, TEXELS, 4) uint8 for the coarse faces marked in wanted (C,): square-root albedo, and gloss / 4."""
+    """What the shader takes of the skin.
+
+    Args:
+        skin: where on it things are.
+        look: their colours and what covers them.
+        wanted: (C,) bool, coarse faces that are needed.
+
+    Returns:
+        (C, TEXELS, 4) uint8: square-root albedo, and gloss / 4.
+    """
     out = np.zeros((len(skin.masks), TEXELS, 4), np.uint8)
     scale = np.float32(1 / 255)
     _skin_texels(

@@ -39,7 +39,17 @@ def _lattice(x: int, y: int, z: int, seed: int) -> float:
 
 @njit(cache=True, nogil=True)
 def value_noise(points: np.ndarray, cell: float, octaves: int, seed: int) -> np.ndarray:
-    """Sum of `octaves` of smooth value noise at points (N, 3); first cell size in the points' unit; about -1..1."""
+    """Smooth value noise.
+
+    Args:
+        points: (N, 3).
+        cell: side of the coarsest cells, in the points' unit.
+        octaves: each about twice as fine as the one before.
+        seed: of the lattice.
+
+    Returns:
+        (N,) float32, about -1..1.
+    """
     out = np.zeros(points.shape[0], np.float32)
     for n in range(points.shape[0]):
         frequency, amplitude, total, norm = 1.0 / cell, 1.0, 0.0, 0.0
@@ -62,7 +72,16 @@ def value_noise(points: np.ndarray, cell: float, octaves: int, seed: int) -> np.
 
 
 def smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
-    """x of any shape -> 0 at low, 1 at high (which may be the lower), a cubic without corners between."""
+    """A cubic without corners.
+
+    Args:
+        low: where it is 0.
+        high: where it is 1; may be the lower.
+        x: of any shape.
+
+    Returns:
+        0..1, of x's shape.
+    """
     t = np.clip((x - low) / (high - low), 0.0, 1.0)
     return t * t * (3 - 2 * t)
 
@@ -126,7 +145,14 @@ class _Finger:
 def build_skin_map(
     surface: HandSurface, joints: np.ndarray, weights: np.ndarray, seed: int = 0
 ) -> SkinMap:
-    """The skin map of a hand model: joints (16, 3) at rest, weights (V, 16) skinning weights."""
+    """The skin map of a hand model.
+
+    Args:
+        surface: its surface.
+        joints: (16, 3) at rest, metres.
+        weights: (V, 16) skinning weights.
+        seed: of the noise.
+    """
     bary = texel_barycentrics()
     rest = surface.rest_coarse
     faces = surface.coarse_faces

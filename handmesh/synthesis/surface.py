@@ -37,7 +37,16 @@ def rim_loop(faces: np.ndarray) -> np.ndarray:
 
 
 def add_forearm(faces: np.ndarray, num_vertices: int, loop: np.ndarray) -> np.ndarray:
-    """Faces of the hand followed by those of FOREARM_RINGS rings of new vertices hung on the rim."""
+    """Faces of the hand followed by those of FOREARM_RINGS rings of new vertices hung on the rim.
+
+    Args:
+        faces: (F, 3) of the hand.
+        num_vertices: of the hand; the new ones follow.
+        loop: (R,) vertices of the wrist's rim, in order.
+
+    Returns:
+        (F', 3) int32.
+    """
     count = len(loop)
     previous, rows = loop, [faces]
     for ring in range(FOREARM_RINGS):
@@ -188,7 +197,13 @@ class HandSurface:
     """
 
     def __init__(self, faces: np.ndarray, rest_vertices: np.ndarray, rest_joints: np.ndarray) -> None:
-        """faces (F, 3); rest_vertices (V, 3) and rest_joints (16, 3) of the model's mean shape."""
+        """The surface of a model's mean shape.
+
+        Args:
+            faces: (F, 3).
+            rest_vertices: (V, 3) metres.
+            rest_joints: (16, 3) metres.
+        """
         self.num_hand = len(rest_vertices)
         self.num_hand_faces = len(faces)
         self.num_shading_faces = len(faces) + 2 * len(rim_loop(faces)) * _SHADING_RINGS
@@ -230,7 +245,16 @@ class HandSurface:
         self.finger_axis = fingers / np.linalg.norm(fingers)
 
     def with_forearm(self, vertices: np.ndarray, global_orient: np.ndarray, shape: ForearmShape) -> np.ndarray:
-        """(num_coarse, 3) float32: the posed hand (V, 3) followed by the forearm's rings."""
+        """A posed hand followed by the forearm's rings.
+
+        Args:
+            vertices: (V, 3) metres, any frame.
+            global_orient: (3, 3) rotation of the wrist in it.
+            shape: the forearm's.
+
+        Returns:
+            (num_coarse, 3) float32, in the vertices' frame.
+        """
         rotation = np.asarray(global_orient, np.float64)
         axis, side = rotation @ self.arm_axis, rotation @ self.arm_side
         out = np.empty((self.num_coarse, 3), np.float32)

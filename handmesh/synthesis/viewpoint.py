@@ -93,7 +93,16 @@ def sample_view(rng: np.random.Generator, upright: np.ndarray) -> View:
 
 
 def crop_intrinsics(points: np.ndarray, view: View, size: int) -> np.ndarray:
-    """K (3, 3) of a size x size cut-out in which the points (N, 3), camera frame, fill what the view asks for."""
+    """K of a square crop in which a hand fills what the view asks for.
+
+    Args:
+        points: (N, 3) of the hand, metres, camera frame.
+        view: how large it is to be seen, and where.
+        size: side of the crop, pixels.
+
+    Returns:
+        (3, 3) pixels.
+    """
     flat = points[:, :2] / np.maximum(points[:, 2:], 0.05)
     low, high = flat.min(0), flat.max(0)
     side = max(float((high - low).max()), 1e-3) / view.fill

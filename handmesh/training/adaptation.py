@@ -97,13 +97,17 @@ def adapt(
     Args:
         source: a clip, or a folder of photos. Nothing of it is kept but what the weights learnt.
         output: folder of the new checkpoint, written whole or not at all.
+        checkpoint: as load_checkpoint takes it.
+        mano: the hand model, as load_mano takes it.
         minutes: of training, at least MIN_STEPS steps; labelling and fitting take about one more for 240 frames on two
             cores.
-        frames: so many frames are looked at, spread over the footage; all of them where there are fewer.
+        frames: so many are used, spread over the footage; all of them where there are fewer.
         backgrounds: photos and light maps behind the rendered hands; drawn ones when empty.
+        seed: of the run.
+        progress: show progress bars on stderr.
 
     Raises:
-        HandMeshError: no footage, no hand in it, too few that the teacher is sure of, a folder in the way.
+        HandMeshError: no footage, no hand in it, too few whose landmarks are certain, a folder in the way.
     """
     if minutes <= 0 or frames < 1 or seed < 0:
         raise HandMeshError(f"expected minutes above 0, frames of 1 or more and a seed of 0 or more, got {minutes:g}, "
@@ -150,7 +154,17 @@ def is_better(before: Figures, after: Figures) -> bool:
 def fine_tuning(
     start: Config, work: Path, checkpoint: str, mano: str, minutes: float, backgrounds: str, seed: int
 ) -> Config:
-    """The settings of the short run: the network and crops of the start, everything else small and careful."""
+    """The settings of the short run: the network and crops of the start, everything else small and careful.
+
+    Args:
+        start: the config of the checkpoint.
+        work: a folder that holds the labelled footage and gets the run.
+        checkpoint: to start from.
+        mano: the hand model.
+        minutes: of training.
+        backgrounds: a folder of photos and light maps; empty for drawn ones.
+        seed: of the run.
+    """
     cores = available_cores()
     footage = str(work / "footage")
     data = replace(

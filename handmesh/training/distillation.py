@@ -27,7 +27,13 @@ class Teacher:
     """
 
     def __init__(self, config: Config, mano: ManoArrays, device: Any) -> None:
-        """
+        """Load the teacher that a config names.
+
+        Args:
+            config: of the run.
+            mano: the hand model of the run, and of the teacher.
+            device: where it runs.
+
         Raises:
             HandMeshError: no such checkpoint, one of another hand model, or one for another kind of crop.
         """

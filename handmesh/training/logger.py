@@ -25,7 +25,16 @@ class Log:
     """A run's words: numbers by step to every place that keeps them, and pictures."""
 
     def __init__(self, folder: Path, config: Config, progress: Progress) -> None:
-        """Raises HandMeshError when the folder cannot be written, or Weights & Biases is asked for and is not there."""
+        """Open every place that the config names.
+
+        Args:
+            folder: of the run.
+            config: of the run.
+            progress: where the run is, for the bar.
+
+        Raises:
+            HandMeshError: the folder cannot be written, or Weights & Biases is asked for and is not there.
+        """
         from tqdm import tqdm
 
         train = config.train
@@ -50,7 +59,14 @@ class Log:
         self.last = (progress.step, time.monotonic())
 
     def step(self, terms: dict[str, Tensor], norm: float, rate: float, progress: Progress) -> None:
-        """Count a step; every so many, write its losses (weighted) and the speed."""
+        """Count a step; every so many, write its losses (weighted) and the speed.
+
+        Args:
+            terms: the unweighted losses by name.
+            norm: of the gradient.
+            rate: the learning rate.
+            progress: after this step.
+        """
         self.bar.update(max(0.0, progress.elapsed_s / 60 - self.bar.n) if self.is_in_minutes else 1)
         if self.is_in_minutes and self.bar.n > self.bar.total:
             self.bar.total = self.bar.n  # least steps take longer than the minutes

@@ -22,6 +22,13 @@ class LossNet(nn.Module):
     """
 
     def __init__(self, net: HandMeshNet, train: TrainConfig, teacher: Teacher | None = None) -> None:
+        """Add the branches that the losses need.
+
+        Args:
+            net: the network.
+            train: weights of the losses.
+            teacher: whose features are compared, where they have a weight.
+        """
         super().__init__()
         self.net, self.squared = net, train.squared
         self.branches = nn.ModuleDict()
@@ -47,9 +54,14 @@ class LossNet(nn.Module):
 
 
 def gradient_shares(terms: dict[str, Tensor], weights: LossConfig, features: list[Tensor]) -> dict[str, float]:
-    """How loudly each weighted term speaks to the backbone: its gradient's norm at the features over the sum of all.
+    """How much each weighted term moves the backbone: its gradient's norm at the features over the sum of all.
 
-    The graph stays as it is, for the step's own backward pass. features: maps and pooled feature, of that graph.
+    The graph stays as it is, for the step's own backward pass.
+
+    Args:
+        terms: the unweighted losses by name.
+        weights: of the terms.
+        features: maps and pooled feature, of the terms' graph.
     """
     norms = {}
     for name, value in terms.items():

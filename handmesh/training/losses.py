@@ -28,7 +28,8 @@ def hand_losses(output: Any, said: Any, batch: Batch, size: int, squared: bool =
     """Unweighted terms by the names of :class:`LossConfig`.
 
     Args:
-        output: the network's HandMeshOutput. said: its HeadOutput (logits and ``aux``).
+        output: the network's HandMeshOutput.
+        said: its HeadOutput (logits and ``aux``).
         batch: see the module's description.
         size: side of the crop in pixels; 2D errors are shares of it.
         squared: joints and projected points by their mean squared difference.

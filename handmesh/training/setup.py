@@ -14,7 +14,13 @@ from handmesh.errors import HandMeshError
 def make_optimizer(net: nn.Module, config: Config, branches: nn.Module | None = None) -> torch.optim.Optimizer:
     """timm's optimizer of that name; no weight decay on norms, biases and layer scales.
 
-    branches: what only training has. Its parameters come after the network's, whose numbers stay the same.
+    Args:
+        net: the network.
+        config: of the run.
+        branches: what only training has. Its parameters come after the network's, whose numbers stay the same.
+
+    Raises:
+        HandMeshError: timm has no such optimizer.
     """
     from timm.optim import create_optimizer_v2, param_groups_weight_decay
 

@@ -42,11 +42,20 @@ def save_state(
     branches: nn.Module | None = None,
     scaler: dict[str, Any] | None = None,
 ) -> None:
-    """Write the state.
+    """Write the state, whole or not at all.
 
     Args:
+        path: the file.
+        net: the network.
+        ema: its moving average.
+        optimizer: of the run.
+        progress: how far the run is.
         config: of the run, so that it is continued under the same settings.
-        branches: parameters that only training has. scaler: numbers of the loss scaling that fp16 needs.
+        branches: parameters that only training has.
+        scaler: numbers of the loss scaling that fp16 needs.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     tensors = {f"net.{name}": value for name, value in net.state_dict().items()}
     tensors.update({f"ema.{name}": value for name, value in ema.state_dict().items()})
@@ -72,7 +81,14 @@ def load_state(
     branches: nn.Module | None = None,
     scaler: Any = None,
 ) -> tuple[Progress, dict[str, Any]]:
-    """Put a saved state back into what is given; returns the progress and the config it was saved with.
+    """Put a saved state back into what is given.
+
+    Args:
+        path: the file.
+        net, ema, optimizer, branches, scaler: as of :func:`save_state`; the scaler is GradScaler itself.
+
+    Returns:
+        The progress, and the config it was saved with.
 
     Raises:
         HandMeshError: no such file, damaged, or of another network.

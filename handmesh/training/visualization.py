@@ -25,7 +25,17 @@ TRUTH, PREDICTION = (0, 220, 0), (255, 40, 40)
 
 @torch.no_grad()
 def prediction_sheet(net: HandMeshNet, dataset: HandDataset, count: int, device: Any = "cpu") -> np.ndarray:
-    """count samples spread over the set as one RGB picture, two crops each: skeletons (truth green), and the mesh."""
+    """Samples spread over a set as one picture, two crops each: skeletons (truth green), and the mesh.
+
+    Args:
+        net: in either mode; it has its mode again afterwards.
+        dataset: gives plain crops.
+        count: how many samples.
+        device: where the network is.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
     was_training = net.training
     net.eval()
     chosen = np.unique(np.linspace(0, len(dataset) - 1, count).astype(int))

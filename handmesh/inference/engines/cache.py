@@ -31,8 +31,11 @@ MAX_KEPT = 4
 def openvino_model(net: nn.Module, image_size: int, keep: bool) -> Any:
     """The network as an ov.Model: uint8 (B, S, S, 3) in, its fields in order out, batch free.
 
-    ``keep`` writes it to the cache folder and reads it from there the next time; where the folder cannot be written
-    it is converted each time.
+    Args:
+        net: folded, normalisation and hand model inside.
+        image_size: side S of its crops, pixels.
+        keep: write it to the cache folder and read it from there the next time; where the folder cannot be written it
+            is converted each time.
     """
     ov = load_openvino()
 
@@ -60,7 +63,14 @@ def openvino_file(net: nn.Module, image_size: int) -> Path:
 
 
 def onnx_bytes(net: nn.Module, image_size: int, keep: bool) -> bytes:
-    """The network as an ONNX graph: uint8 (B, S, S, 3) in, its fields by name out, batch free; kept as the other."""
+    """The network as an ONNX graph: uint8 (B, S, S, 3) in, its fields by name out, batch free.
+
+    Args:
+        net, image_size, keep: as of :func:`openvino_model`.
+
+    Raises:
+        HandMeshError: the packages that write ONNX are not installed.
+    """
     file = cache_dir() / "engines" / f"{_key(net, image_size)}.onnx"
     if keep and is_intact(file):
         try:

@@ -28,16 +28,17 @@ def make_engine(
     trust_engine_file: bool = False,
     report: Report = lambda line: print(line, file=sys.stderr),
 ) -> Engine:
-    """An engine for a network with ``reparameterize()`` and ``config.image_size``. It has run once when it is returned.
+    """An engine that has run once when it is returned.
 
     Args:
+        net: with ``reparameterize()`` and ``config.image_size``.
         name: a key of :data:`ENGINES`, or a file that ``handmesh export`` made of this network.
         device: "auto", "cpu", "cuda" or "mps"; for PyTorch, and CUDA for ONNX Runtime. OpenVINO runs on the CPU.
         threads: for OpenVINO and ONNX Runtime; 0 = their own choice.
         keep: keep the converted network in the cache folder for a faster start. The hand model is inside it, so this
             is for hands that may be copied.
         trust_engine_file: run a TorchScript file: it is a program, and may do whatever its user may.
-        report: where it is said, in one line, that an engine cannot run and PyTorch does instead.
+        report: is given one line where an engine cannot run and PyTorch does instead.
 
     Raises:
         HandMeshError: an unknown name or device, a file that is not of this network, a TorchScript file that is not

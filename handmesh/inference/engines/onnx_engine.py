@@ -31,7 +31,12 @@ class OnnxEngine:
     """Runs an ONNX graph whose input is uint8 (B, S, S, 3) and whose outputs are EngineOutput's fields in order."""
 
     def __init__(self, model: bytes | str, threads: int = 0, device: str = "cpu") -> None:
-        """model: the graph's bytes, or a file's path. threads: 0 = the runtime's own choice.
+        """Open a graph.
+
+        Args:
+            model: the graph's bytes, or a file's path.
+            threads: 0 = the runtime's own choice.
+            device: "cuda" where ONNX Runtime has it, else the CPU.
 
         Raises:
             HandMeshError: onnxruntime is not installed.
@@ -63,7 +68,14 @@ class OnnxEngine:
 
 
 def open_session(model: bytes | str, threads: int = 0, device: str = "cpu") -> Any:
-    """An onnxruntime.InferenceSession, on CUDA where asked for and there, else on the CPU."""
+    """An onnxruntime.InferenceSession, on CUDA where asked for and there, else on the CPU.
+
+    Args:
+        model, threads, device: as of :class:`OnnxEngine`.
+
+    Raises:
+        HandMeshError: onnxruntime is not installed.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -81,7 +93,13 @@ def open_session(model: bytes | str, threads: int = 0, device: str = "cpu") -> A
 def write_onnx(
     net: nn.Module, examples: Sequence[Tensor], inputs: Sequence[str], outputs: Sequence[str], file: Path
 ) -> None:
-    """Write a module as one ONNX file; the first example's first axis is the batch, which stays free.
+    """Write a module as one ONNX file.
+
+    Args:
+        net: the module.
+        examples: its inputs; the first one's first axis is the batch, which stays free, and has two rows or more.
+        inputs, outputs: names of what goes in and comes out, in order.
+        file: the path.
 
     Raises:
         HandMeshError: the packages that write ONNX are not installed.

@@ -17,7 +17,13 @@ class OpenVinoEngine:
     """Runs an ov.Model whose input is uint8 (B, S, S, 3) and whose outputs are EngineOutput's fields in order."""
 
     def __init__(self, model: Any, threads: int = 0, precision: str = "f32") -> None:
-        """threads: 0 = OpenVINO's own choice. precision: of the arithmetic, "f32", "bf16" or "f16"."""
+        """Compile at the first call.
+
+        Args:
+            model: an ov.Model.
+            threads: 0 = OpenVINO's own choice.
+            precision: of the arithmetic, "f32", "bf16" or "f16".
+        """
         self._model, self._threads, self._precision = model, threads, precision
         self._compiled: dict[tuple[int, ...], CompiledModel] = {}
         self._lock = threading.Lock()

@@ -44,7 +44,15 @@ def may_start_quickly(engine: str, device: str) -> bool:
 def start_quickly(
     checkpoint: str | Path, arrays: ManoArrays, threads: int = 0
 ) -> tuple[Engine, tuple[int, float, bool]] | None:
-    """The engine of a checkpoint converted before, and its crop's (image_size, padding, perspective); None for none.
+    """The engine of a checkpoint that was converted before.
+
+    Args:
+        checkpoint: as of load_checkpoint.
+        arrays: the hand model inside it.
+        threads: as of :class:`OpenVinoEngine`.
+
+    Returns:
+        The engine, and its crop's (image_size in pixels, padding, perspective); None where nothing is kept of it.
 
     Raises:
         HandMeshError: there is no such checkpoint.
@@ -69,6 +77,12 @@ def remember(checkpoint: str | Path, arrays: ManoArrays, net: Any, crop: tuple[i
     """Note what the network of a checkpoint became, if it was converted and kept, for :func:`start_quickly`.
 
     Where the cache folder cannot be written the next start is as slow as this one.
+
+    Args:
+        checkpoint: as of load_checkpoint.
+        arrays: the hand model inside it.
+        net: its network, folded.
+        crop: (image_size in pixels, padding, perspective).
     """
     from handmesh.inference.engines.cache import openvino_file
 

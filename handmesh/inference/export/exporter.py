@@ -69,18 +69,19 @@ def export_checkpoint(
     bound_mm: float | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Exported:
-    """Write ``output`` (with the format's suffix, which may be left out), whole and tried, or not at all.
+    """Write a checkpoint as a file for another runtime, whole and verified, or not at all.
 
     Args:
         checkpoint: as load_checkpoint takes it.
         format_name: a key of FORMATS.
+        output: the file; the format's suffix may be left out.
         mano: the hand model, as load_mano takes it.
         with_hand: whether the mesh is computed inside the file, whose arrays then are in it; None: for the open hand.
         int8: quantize the backbone (OpenVINO only).
-        pictures: a folder of photos of hands to try the file on and to quantize with; None renders some.
+        pictures: a folder of photos of hands to verify the file on and to quantize with; None renders some.
         calibration: crops to quantize with.
         bound_mm: the difference allowed, the largest or (int8) the mean; None for FLOAT_BOUND_MM or INT8_BOUND_MM.
-        report: told what is being done.
+        report: is given a line for each step.
 
     Raises:
         HandMeshError: an unknown format, a package that is missing, a folder that cannot be written, a file that
@@ -160,7 +161,15 @@ def _writing(target: Path) -> Iterator[None]:
 def describe(
     net: HandMeshNet, arrays: ManoArrays, config: Config, contains_hand: bool, precision: str
 ) -> dict[str, str]:
-    """What a file says of itself, every value a string."""
+    """The metadata of an exported file, every value a string.
+
+    Args:
+        net: the network.
+        arrays: the hand model.
+        config: of the checkpoint.
+        contains_hand: whether the mesh is computed inside the file.
+        precision: "float32" or "int8".
+    """
     size = config.model.image_size
     said = {
         "handmesh_version": __version__,

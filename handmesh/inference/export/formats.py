@@ -81,7 +81,13 @@ def openvino_graph(graph: Graph) -> Any:
 
 
 def save_openvino(model: Any, graph: Graph, file: Path) -> None:
-    """Write an ov.Model with the graph's description: FILE.xml, and FILE.bin beside it."""
+    """Write an ov.Model with the graph's description: FILE.xml, and FILE.bin beside it.
+
+    Args:
+        model: the ov.Model.
+        graph: it was made from.
+        file: the path of the .xml.
+    """
     for key, value in graph.description.items():
         model.set_rt_info(value, [SECTION, key])
     load_openvino().save_model(model, file, compress_to_fp16=False)

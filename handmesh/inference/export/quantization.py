@@ -19,7 +19,12 @@ _LEFT = r"^(?!.*\bbackbone\.net\.stages\..*/Convolution(_\d+)?$).*"
 
 
 def quantize(model: Any, crops: NDArray[np.uint8], constants: list[NDArray[np.float32]]) -> Any:
-    """An int8 form of an ov.Model that export_formats made, with ranges measured on crops (N, S, S, 3) uint8.
+    """An int8 form of an ov.Model that formats.py made.
+
+    Args:
+        model: the ov.Model.
+        crops: (N, S, S, 3) uint8 RGB, on which the ranges are measured.
+        constants: the model's further inputs, the same for every crop.
 
     Raises:
         HandMeshError: NNCF is not installed.

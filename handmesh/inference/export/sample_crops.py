@@ -23,7 +23,17 @@ TRIED_SEED, MEASURED_SEED = 771_001, 771_002
 
 
 def rendered_crops(arrays: ManoArrays, config: Config, count: int, varied: bool = False) -> NDArray[np.uint8]:
-    """(count, S, S, 3) RGB crops of rendered hands: plain ones, or varied as in training."""
+    """Crops of rendered hands.
+
+    Args:
+        arrays: the hand model.
+        config: of the checkpoint: size and kind of crop.
+        count: how many.
+        varied: augmented as in training, some of them left hands; else plain.
+
+    Returns:
+        (count, S, S, 3) uint8 RGB.
+    """
     # Imported here: whoever brings photos compiles no renderer.
     from handmesh.synthesis import SampleGenerator
 
@@ -34,7 +44,16 @@ def rendered_crops(arrays: ManoArrays, config: Config, count: int, varied: bool 
 
 
 def photo_crops(folder: str | Path, net: nn.Module, arrays: ManoArrays, config: Config) -> NDArray[np.uint8]:
-    """(N, S, S, 3) RGB: every crop the network gets to see when hands are looked for in a folder's photos.
+    """Every crop that the network is given when hands are looked for in a folder's photos.
+
+    Args:
+        folder: of photos.
+        net: the network.
+        arrays: the hand model inside it.
+        config: of the checkpoint: size and kind of crop.
+
+    Returns:
+        (N, S, S, 3) uint8 RGB.
 
     Raises:
         HandMeshError: no folder, no photos, or no hand in any of them.

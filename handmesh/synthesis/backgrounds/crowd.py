@@ -101,9 +101,16 @@ def draw_distractor(picture: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def rounded(mask: np.ndarray, color: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Premultiplied (S, S, 4) uint8 of a thing that fills mask (S, S) uint8, lit from one side and darker at its rim.
+    """A thing that fills a mask, lit from one side and darker at its rim.
 
-    color: (3,) or (S, S, 3) camera values."""
+    Args:
+        mask: (S, S) uint8.
+        color: (3,) or (S, S, 3) camera values, 0..255.
+        rng: draws light and softness of the edge.
+
+    Returns:
+        (S, S, 4) uint8, premultiplied.
+    """
     size = mask.shape[0]
     small = cv2.resize(mask, (size // 2, size // 2), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     inside = np.asarray(cv2.blur(cv2.blur(small, (size // 14 | 1,) * 2), (size // 14 | 1,) * 2), np.float32)

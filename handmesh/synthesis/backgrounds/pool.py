@@ -67,9 +67,16 @@ class Backgrounds:
     """
 
     def __init__(self, seed: int, folder: str | os.PathLike[str] | None = None, photo_share: float = 0.5) -> None:
-        """folder: searched with its sub-folders for photos and .hdr maps; photo_share of the samples use a photo.
+        """A pool that is filled as it is used.
 
-        Raises HandMeshError when the folder holds neither."""
+        Args:
+            seed: of the drawn tiles.
+            folder: searched with its sub-folders for photos and .hdr maps; None for drawn scenes alone.
+            photo_share: of the samples that use a photo, where there are any.
+
+        Raises:
+            HandMeshError: the folder is missing, or holds neither.
+        """
         self.seed = seed
         self.fingerprint = folder_fingerprint(folder)
         self.photos: list[Path] = []

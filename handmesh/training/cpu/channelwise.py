@@ -36,14 +36,25 @@ def moments(rows):
 
 @njit(parallel=True, **OPTIONS)
 def channel_moments(x, mean, var):
-    """Mean and biased variance of each channel of x (C, rows, row)."""
+    """Mean and biased variance of each channel.
+
+    Args:
+        x: (C, rows, row).
+        mean, var: (C,), filled.
+    """
     for c in prange(x.shape[0]):
         mean[c], var[c] = moments(x[c])
 
 
 @njit(parallel=True, **OPTIONS)
 def blend_forward(y, x, alpha, beta, delta, out):
-    """out = alpha y + beta x + delta, per channel, of maps (C, rows, row)."""
+    """out = alpha y + beta x + delta, per channel.
+
+    Args:
+        y, x: (C, rows, row).
+        alpha, beta, delta: (C,).
+        out: (C, rows, row), filled.
+    """
     for c in prange(y.shape[0]):
         a, b, d = alpha[c], beta[c], delta[c]
         for r in range(y.shape[1]):
@@ -54,7 +65,13 @@ def blend_forward(y, x, alpha, beta, delta, out):
 
 @njit(parallel=True, **OPTIONS)
 def blend_backward(y, x, alpha, beta, grad, grad_y, grad_x, grad_alpha, grad_beta, grad_delta):
-    """Gradients of :func:`blend_forward`."""
+    """Gradients of :func:`blend_forward`.
+
+    Args:
+        y, x, alpha, beta: as there.
+        grad: (C, rows, row) of its out.
+        grad_y, grad_x, grad_alpha, grad_beta, grad_delta: filled.
+    """
     for c in prange(y.shape[0]):
         a, b = alpha[c], beta[c]
         sum_y = sum_x = sum_1 = 0.0
@@ -76,7 +93,13 @@ def blend_backward(y, x, alpha, beta, grad, grad_y, grad_x, grad_alpha, grad_bet
 
 @njit(parallel=True, **OPTIONS)
 def scale_forward(y, alpha, delta, out):
-    """out = alpha y + delta, per channel, of maps (C, rows, row)."""
+    """out = alpha y + delta, per channel.
+
+    Args:
+        y: (C, rows, row).
+        alpha, delta: (C,).
+        out: (C, rows, row), filled.
+    """
     for c in prange(y.shape[0]):
         a, d = alpha[c], delta[c]
         for r in range(y.shape[1]):
@@ -87,7 +110,13 @@ def scale_forward(y, alpha, delta, out):
 
 @njit(parallel=True, **OPTIONS)
 def scale_backward(y, alpha, grad, grad_y, grad_alpha, grad_delta):
-    """Gradients of :func:`scale_forward`."""
+    """Gradients of :func:`scale_forward`.
+
+    Args:
+        y, alpha: as there.
+        grad: (C, rows, row) of its out.
+        grad_y, grad_alpha, grad_delta: filled.
+    """
     for c in prange(y.shape[0]):
         a = alpha[c]
         sum_y = sum_1 = 0.0
@@ -106,7 +135,14 @@ def scale_backward(y, alpha, grad, grad_y, grad_alpha, grad_delta):
 
 @njit(parallel=True, **OPTIONS)
 def moments_backward(y, mean, grad_mean, grad_var, grad):
-    """grad (C, rows, row) += dmean / n + 2 (y - mean) dvar / n, in place."""
+    """Gradient of :func:`channel_moments`: grad += dmean / n + 2 (y - mean) dvar / n.
+
+    Args:
+        y: (C, rows, row).
+        mean: (C,) of it.
+        grad_mean, grad_var: (C,).
+        grad: (C, rows, row), added to.
+    """
     for c in prange(y.shape[0]):
         count = np.float32(y.shape[1] * y.shape[2])
         offset = grad_mean[c] / count
@@ -161,7 +197,13 @@ def _gelu(z):
 
 @njit(parallel=True, **OPTIONS)
 def gelu_forward(z, bias, out, slope):
-    """out = GELU(z + bias) and its slope there, of maps (C, rows, row) with bias (C,)."""
+    """out = GELU(z + bias), and its slope there.
+
+    Args:
+        z: (C, rows, row).
+        bias: (C,).
+        out, slope: (C, rows, row), filled.
+    """
     for c in prange(z.shape[0]):
         b = bias[c]
         for r in range(z.shape[1]):
@@ -172,7 +214,13 @@ def gelu_forward(z, bias, out, slope):
 
 @njit(parallel=True, **OPTIONS)
 def gelu_backward(grad, slope, grad_z, grad_bias):
-    """Gradients of :func:`gelu_forward`."""
+    """Gradients of :func:`gelu_forward`.
+
+    Args:
+        grad: (C, rows, row) of its out.
+        slope: as there.
+        grad_z, grad_bias: filled.
+    """
     for c in prange(grad.shape[0]):
         total = 0.0
         for r in range(grad.shape[1]):
@@ -188,7 +236,13 @@ def gelu_backward(grad, slope, grad_z, grad_bias):
 
 @njit(parallel=True, **OPTIONS)
 def add_with_bias(out, residual, bias):
-    """out (C, rows, row) += residual + bias (C,), in place."""
+    """out += residual + bias.
+
+    Args:
+        out: (C, rows, row), added to.
+        residual: (C, rows, row).
+        bias: (C,).
+    """
     for c in prange(out.shape[0]):
         b = bias[c]
         for r in range(out.shape[1]):

@@ -93,7 +93,15 @@ def _correlate(rows, w, stride, batch, out):
 
 @njit(parallel=True, **OPTIONS)
 def depthwise_forward(x, w, stride, out, mean, var):
-    """out (Co, h, w, N) = x (Ci, H, W, N) * w (Co, k, k); also mean and biased variance of each output channel."""
+    """Convolve, and take the moments of what comes out.
+
+    Args:
+        x: (Ci, H, W, N).
+        w: (Co, k, k).
+        stride: 1 or 2.
+        out: (Co, h, w, N), filled.
+        mean, var: (Co,), filled: mean and biased variance of each output channel.
+    """
     multiplier = out.shape[0] // x.shape[0]
     _, height, width, batch = x.shape
     _, out_height, out_width, _ = out.shape
@@ -196,7 +204,16 @@ def depthwise_backward(x, w, stride, y, mean, grad, grad_mean, grad_var, grad_x,
     """Gradients of :func:`depthwise_forward`.
 
     The gradient that reaches y is grad (through y itself) plus those through its mean and variance,
-    dmean / n + 2 (y - mean) dvar / n. Writes grad_x (Ci, H, W, N) and grad_w (Co, k, k).
+    dmean / n + 2 (y - mean) dvar / n.
+
+    Args:
+        x, w, stride: as there.
+        y: (Co, h, w, N), its out.
+        mean: (Co,) of y.
+        grad: (Co, h, w, N) of y.
+        grad_mean, grad_var: (Co,).
+        grad_x: (Ci, H, W, N), filled.
+        grad_w: (Co, k, k), filled.
     """
     multiplier = y.shape[0] // x.shape[0]
     _, height, width, batch = x.shape

@@ -55,10 +55,18 @@ def _applies(module: nn.Module, x: Tensor) -> bool:
 
 
 def normalisation(bn: Any, mean: Tensor, var: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Scale and offset (C,), (C,) that a BatchNorm in training applies to a map of such mean and biased variance.
+    """Scale and offset that a BatchNorm in training applies.
 
     Updates the running statistics as torch does (the running variance is the unbiased one). A BatchNorm that is
     frozen (in evaluation mode) applies its running statistics.
+
+    Args:
+        bn: the BatchNorm.
+        mean, var: (C,) mean and biased variance of the map.
+        count: numbers in each of its channels.
+
+    Returns:
+        Scale and offset, (C,) each.
     """
     if not bn.training:
         mean, var = bn.running_mean, bn.running_var

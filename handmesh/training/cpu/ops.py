@@ -63,7 +63,16 @@ class _Depthwise(Function):
 
 
 def depthwise(x: Tensor, w: Tensor, stride: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-    """x (Ci, H, W, N) * w (Co, 1, k, k), k // 2 zeros around -> y (Co, h, w, N), mean (Co,), biased variance (Co,)."""
+    """Depthwise convolution with k // 2 zeros around.
+
+    Args:
+        x: (Ci, H, W, N).
+        w: (Co, 1, k, k).
+        stride: 1 or 2.
+
+    Returns:
+        y (Co, h, w, N), and mean and biased variance (Co,) of its channels.
+    """
     return _Depthwise.apply(x, w, stride)
 
 
@@ -135,7 +144,12 @@ class _Scale(Function):
 
 
 def scale(y: Tensor, alpha: Tensor, delta: Tensor) -> Tensor:
-    """alpha y + delta, for y (C, H, W, N) and vectors (C,)."""
+    """alpha y + delta.
+
+    Args:
+        y: (C, H, W, N).
+        alpha, delta: (C,).
+    """
     return _Scale.apply(y, alpha.contiguous(), delta.contiguous())
 
 
@@ -160,7 +174,12 @@ class _Blend(Function):
 
 
 def blend(y: Tensor, x: Tensor, alpha: Tensor, beta: Tensor, delta: Tensor) -> Tensor:
-    """alpha y + beta x + delta, for maps (C, H, W, N) and vectors (C,)."""
+    """alpha y + beta x + delta.
+
+    Args:
+        y, x: (C, H, W, N).
+        alpha, beta, delta: (C,).
+    """
     return _Blend.apply(y, x, alpha.contiguous(), beta.contiguous(), delta.contiguous())
 
 
@@ -203,7 +222,14 @@ class _AddProduct(Function):
 
 
 def add_product(residual: Tensor, w: Tensor, x: Tensor, bias: Tensor) -> Tensor:
-    """residual (Co, H, W, N) + w (Co, Ci) x (Ci, H, W, N) + bias (Co,)."""
+    """residual + w x + bias: a 1 x 1 convolution added to a map.
+
+    Args:
+        residual: (Co, H, W, N).
+        w: (Co, Ci).
+        x: (Ci, H, W, N).
+        bias: (Co,).
+    """
     return _AddProduct.apply(residual, w, x, bias.contiguous())
 
 
