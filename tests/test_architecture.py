@@ -1,4 +1,4 @@
-"""The order of the packages (docs/architecture.md) held against the code, and no circle between files."""
+"""The order of the packages (docs/architecture.md) held against the code, no circle between files, what is written."""
 
 from __future__ import annotations
 
@@ -179,6 +179,66 @@ def test_modules_and_functions_are_of_readable_length(path: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             assert length <= MAX_FUNCTION_LINES, f"{path.name}: {node.name} has {length} lines"
+
+
+#: From so many arguments on, besides self, a public function says in its docstring what each of them is.
+ARGUMENTS_TO_DESCRIBE = 3
+#: Calls that a caller makes without a name of their own.
+PUBLIC_DUNDERS = {"__init__", "__call__"}
+_NAMES = re.compile(r"(?m)^    (\*{0,2}\w+(?:, \*{0,2}\w+)*):")
+_SECTION = re.compile(r"(?ms)^Args:\n(.*?)(?=^\S|\Z)")
+
+AnyFunction = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def public_functions(body: list[ast.stmt], owner: str = "") -> Iterator[tuple[str, AnyFunction]]:
+    """Functions and methods that others may call, by their qualified names: not nested, not of a private class."""
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from public_functions(node.body, f"{node.name}.")
+        elif isinstance(node, ast.If | ast.Try):
+            yield from public_functions(node.body, owner)
+        elif isinstance(node, AnyFunction) and (not node.name.startswith("_") or node.name in PUBLIC_DUNDERS):
+            yield f"{owner}{node.name}", node
+
+
+def arguments_of(name: str, node: AnyFunction) -> list[str]:
+    """The names of what a caller gives, without self and cls."""
+    decorators = {ast.unparse(each).split(".")[-1] for each in node.decorator_list}
+    if "overload" in decorators:
+        return []
+    given = node.args
+    positional = [each.arg for each in (*given.posonlyargs, *given.args)]
+    is_bound = "." in name and "staticmethod" not in decorators
+    rest = [each.arg for each in (given.vararg, *given.kwonlyargs, given.kwarg) if each is not None]
+    return positional[1 if is_bound else 0 :] + rest
+
+
+def described_in(docstring: str) -> set[str]:
+    """The names before the colons of a docstring's Args."""
+    section = _SECTION.search(docstring)
+    found = _NAMES.findall(section.group(1)) if section else []
+    return {name.lstrip("*") for names in found for name in names.split(", ")}
+
+
+@pytest.mark.parametrize("path", package_modules(), ids=module_name)
+def test_arguments_are_described(path: Path) -> None:
+    missing = []
+    for name, node in public_functions(ast.parse(path.read_text(encoding="utf-8")).body):
+        arguments = arguments_of(name, node)
+        left = set(arguments) - described_in(ast.get_docstring(node) or "")
+        if len(arguments) >= ARGUMENTS_TO_DESCRIBE and left:
+            missing.append(f"line {node.lineno}: {name} does not say what {', '.join(sorted(left))} is")
+    assert not missing, "; ".join(missing)
+
+
+def test_the_check_of_docstrings_reads_them() -> None:
+    """It sees arguments alone, in groups and with stars, and misses those that prose alone names."""
+    docstring = "F.\n\nArgs:\n    a, b: x.\n        c: continued.\n    *d: y.\n\nReturns:\n    e: z."
+    assert described_in(docstring) == {"a", "b", "d"}
+    assert not described_in("F of a.\n\na: (3,).")
+    node = ast.parse("class A:\n def f(self, a, *b, c, **d): ...").body
+    assert [arguments_of(*found) for found in public_functions(node)] == [["a", "b", "c", "d"]]
 
 
 def our_sources() -> list[Path]:

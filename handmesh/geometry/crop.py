@@ -64,13 +64,17 @@ class CropTransform:
         """A square crop around a box.
 
         Args:
-            box_xyxy: (4,) pixels of the picture; the crop's side is ``padding`` times its longer side.
+            box_xyxy: (4,) pixels of the picture.
             K: (3, 3) intrinsics of the picture.
             size: side of the crop in pixels.
             rotation_deg: how far the hand is turned clockwise in the picture; the crop turns it back.
+            padding: side of the crop over the longer side of the box.
             mirror: show the crop mirrored.
             perspective: turn the virtual camera to the box (True), or keep the camera's direction so that the crop is
-                a plain cut-out, resized and rolled (False: what the fixed-crop protocols do).
+                a plain section, resized and rolled (False: what the fixed-crop protocols do).
+
+        Raises:
+            ValueError: a box that is not four finite numbers in order.
         """
         box = np.asarray(box_xyxy, np.float64)
         K = np.asarray(K, np.float64)

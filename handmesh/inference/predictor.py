@@ -190,9 +190,10 @@ class HandMeshPredictor:
             boxes: (N, 4) or one (4,), xyxy pixels around whole hands, where the caller knows; None looks for hands.
             is_right: for each box, or one for all; None (the list or an entry) lets the landmark model decide, or else
                 the network. Without boxes, one for every hand in the picture.
-            K: (3, 3) intrinsics in pixels; None makes them from ``fov_deg``, over the longer side, and that is
-                DEFAULT_FOV_DEG when None too. Every Hand carries the K it was placed with. A calibrated camera's is
-                ``camera.matrix(width, height)`` of a CameraCalibration, for ``camera.undistort(image)``.
+            K: (3, 3) intrinsics in pixels; None makes them from ``fov_deg``. Every Hand carries the K it was placed
+                with. A calibrated camera's is ``camera.matrix(width, height)`` of a CameraCalibration, for
+                ``camera.undistort(image)``.
+            fov_deg: field of view over the longer side, degrees; None for DEFAULT_FOV_DEG.
             hand_length_m: wrist crease to middle fingertip, measured: sizes and distances are then true to it.
             clock: gets the milliseconds of each stage (detect, crop, network, place).
 

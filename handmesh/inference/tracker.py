@@ -98,9 +98,10 @@ class HandTracker:
             fov_deg: field of view over the longer side, as for the predictor.
             camera: a calibration instead of those: :meth:`run` gives frames undistorted, :meth:`step` wants them so.
             hand_length_m: wrist crease to middle fingertip, measured, of the person in view.
+            min_score: hands of a lower score (0..1) are followed but not among the results; it may be changed later.
 
         Raises:
-            HandMeshError: the camera given twice, no hands to follow, or a length that no hand has.
+            HandMeshError: the camera given twice, no hands to follow, a length or a score out of range.
         """
         if camera is not None and not (K is None and fov_deg is None):
             raise HandMeshError("expected the camera as K, fov_deg or camera, got two; a calibration says it all")

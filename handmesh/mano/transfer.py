@@ -250,7 +250,9 @@ def _first_pose(joints: Array, tips: Array, goal: Array) -> _Pose:
     """The target's bones turned into the source's directions.
 
     Args:
-        joints: (16, 3) of the target at rest, tips (5, 3) thumb to little finger; goal: (21, 3) of the source alike.
+        joints: (16, 3) of the target at rest.
+        tips: (5, 3) of it, thumb to little finger.
+        goal: (21, 3) of the source alike.
     """
     source, source_tips = goal[:16], goal[16:]
     palm = [0, 1, 4, 7, 10, 13]

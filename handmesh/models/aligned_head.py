@@ -126,7 +126,8 @@ class AlignedHead(nn.Module):
         Args:
             channels, strides: of the backbone's maps, finest first.
             image_size: side of the crop in pixels.
-            mean_pose: (15, 3, 3). rest_joints: (21, 3) of the mean hand at identity orientation, metres.
+            mean_pose: (15, 3, 3).
+            rest_joints: (21, 3) of the mean hand at identity orientation, metres.
             width: channels of the joined map and of the tokens.
             heatmap_stride: one of ``strides``.
             blocks: rounds of message passing; 0 for none.

@@ -53,7 +53,7 @@ def save_checkpoint(
         description: more for the header (JSON): git revision, data fingerprint, steps, ...
 
     Raises:
-        OSError: the file cannot be written.
+        HandMeshError: the file cannot be written.
     """
     target = file_of(path)
     tensors = {}

@@ -55,7 +55,7 @@ def save_state(
         scaler: numbers of the loss scaling that fp16 needs.
 
     Raises:
-        OSError: the file cannot be written.
+        HandMeshError: the file cannot be written.
     """
     tensors = {f"net.{name}": value for name, value in net.state_dict().items()}
     tensors.update({f"ema.{name}": value for name, value in ema.state_dict().items()})

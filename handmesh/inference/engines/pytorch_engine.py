@@ -40,14 +40,16 @@ class TorchEngine:
         backend: str = "inductor",
         report: Report = lambda line: None,
     ) -> None:
-        """
+        """Move a network to a device.
+
         Args:
-            net: gives HandMeshOutput; put into evaluation mode and moved to ``device``.
+            net: gives HandMeshOutput; put into evaluation mode.
+            device: as torch names it.
             half: the backbone in float16 (``net.backbone.to_half()``); heads and hand stay float32.
             compiled: through torch.compile, which takes a minute before the first answer.
             graphs: on CUDA, record the kernels once for one crop and once for two, and replay them.
             backend: of torch.compile.
-            report: where it is said that a graph cannot be recorded.
+            report: is given one line where a graph cannot be recorded.
         """
         self._device = torch.device(device)
         self._net: Any = net.eval().to(self._device)
