@@ -9,14 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.cli.tracking import results_model
+from handmesh.cli.tracking import results_model, run_settings
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.timing import LiveStats
 from handmesh.inference.tracker import Frame, HandTracker
-from handmesh.io.files import sha256_file
 from handmesh.io.sources import ClipSource
 from handmesh.io.stop_signals import StopSignals
-from handmesh.models.checkpoint_path import find_checkpoint
 from handmesh.motion.clips import draw_clip, header_of, record_clip, smoothed
 from handmesh.motion.recording import RecordedFrame, Recording
 from handmesh.motion.rerun_log import RerunWriter
@@ -47,14 +45,7 @@ class ClipPasses:
         self._args, self._stats, self._stop = args, stats, stop
         #: Of the frames of the latest clip that were followed in this run, for rerun.
         self._stages_ms: dict[int, Mapping[str, float]] = {}
-        self._settings = {
-            "weights": sha256_file(find_checkpoint(args.checkpoint))[:16],
-            "engine": tracker.predictor.engine.name,
-            "max_hands": str(args.max_hands),
-            "min_score": str(args.min_score),
-            "camera": args.view.describe(),
-            "hand_length_m": str(args.view.hand_length_m),
-        }
+        self._settings = {**run_settings(args), "engine": tracker.predictor.engine.name}
 
     def header(self, source: ClipSource, smoothing: str = "none") -> RecordingHeader:
         """What decides about the numbers of this clip's recording: of other settings no run is taken up."""

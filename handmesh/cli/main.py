@@ -25,6 +25,7 @@ examples:
   handmesh webcam --camera calib.yaml --hand-length 18.5
   handmesh video clip.mp4 --output out.mp4 --recording out.jsonl
   handmesh convert out.jsonl --output hands.glb    the recording as animation: .glb, .bvh; or .npz, .csv
+  handmesh label-footage s3://bucket/clips --output /shared/labels --ray auto
   handmesh predict photos/ --output out/           overlay, meshes and numbers of every photo
   handmesh predict hand.jpg --view                 the same, then its meshes in a 3D window to be turned
   handmesh app                                     a web page on this machine: photo in, mesh out
@@ -87,6 +88,9 @@ _WITH_OWN_PARSER = {
         "handmesh.cli.webcam", "hand meshes live: a camera, a clip or photos in; window, clip or pictures out"
     ),
     "video": _Command("handmesh.cli.video", "clips in; out: their hands recorded, drawn on every frame, or both"),
+    "label-footage": _Command(
+        "handmesh.cli.label_footage", "clips and photos by the thousand, on a Ray cluster: recordings and an index out"
+    ),
     "evaluate": _Command("handmesh.cli.evaluate", "score a checkpoint on FreiHAND, or a set in its layout"),
     "export": _Command(
         "handmesh.cli.export", "a checkpoint as a file for ONNX Runtime, OpenVINO, Core ML, TorchScript"

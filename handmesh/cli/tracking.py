@@ -37,6 +37,33 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min-score", type=float, default=0.0, metavar="S", help="least score of a hand, 0 to 1")
 
 
+def add_smoothing_options(parser: argparse.ArgumentParser) -> None:
+    """How the recordings of clips are smoothed, as ``args.smoothing``, one of SMOOTHINGS."""
+    how = parser.add_mutually_exclusive_group()
+    for name, kind, about in (
+        ("--offline", "offline", "smooth without lag, fill short gaps, one shape a hand (default)"),
+        ("--live-filter", "live", "smooth as the webcam does: no frame knows of a later one"),
+        ("--no-smoothing", "none", "each frame as the network gives it"),
+    ):
+        how.add_argument(name, dest="smoothing", action="store_const", const=kind, help=about)
+    parser.set_defaults(smoothing="offline")
+
+
+def run_settings(args: argparse.Namespace) -> dict[str, str]:
+    """What decides about the numbers of a recording besides its source and the engine: of other settings no run is
+    taken up."""
+    from handmesh.io.files import sha256_file
+    from handmesh.models.checkpoint_path import find_checkpoint
+
+    return {
+        "weights": sha256_file(find_checkpoint(args.checkpoint))[:16],
+        "max_hands": str(args.max_hands),
+        "min_score": str(args.min_score),
+        "camera": args.view.describe(),
+        "hand_length_m": str(args.view.hand_length_m),
+    }
+
+
 def expect_run_options(args: argparse.Namespace) -> None:
     """Check what add_run_options parsed, and add ``args.view``, the camera as the user described it."""
     if args.max_hands < 1:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from handmesh.cli.clip_passes import ClipPasses, Stopped
 from handmesh.cli.progress import Progress, say
-from handmesh.cli.tracking import add_run_options, clip_path, expect_run_options, load_tracker
+from handmesh.cli.tracking import add_run_options, add_smoothing_options, clip_path, expect_run_options, load_tracker
 from handmesh.cli.video_folder import find_tasks, run_folder
 from handmesh.errors import CommandParser, HandMeshError
 from handmesh.inference.timing import LiveStats
@@ -55,14 +55,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("source", metavar="CLIP_OR_FOLDER", help="with a folder, --output and --recording are folders")
     add_run_options(parser)
     parser.add_argument("--rerun", metavar="FILE.rrd", help="write picture, meshes and milliseconds for rerun's viewer")
-    how = parser.add_mutually_exclusive_group()
-    for name, kind, about in (
-        ("--offline", "offline", "smooth without lag, fill short gaps, one shape a hand (default)"),
-        ("--live-filter", "live", "smooth as the webcam does: no frame knows of a later one"),
-        ("--no-smoothing", "none", "each frame as the network gives it"),
-    ):
-        how.add_argument(name, dest="smoothing", action="store_const", const=kind, help=about)
-    parser.set_defaults(smoothing="offline")
+    add_smoothing_options(parser)
     args = parser.parse_args(argv)
     expect_run_options(args)
     return args
