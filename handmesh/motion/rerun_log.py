@@ -75,8 +75,14 @@ class RerunWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._target is not None
-        self._stream.flush()
-        self._stream.disconnect()
+        try:
+            self._stream.flush()
+        except RuntimeError:
+            # rerun writes in a thread of its own, which ends where the disk is full, and says why on stderr.
+            if kind is None or issubclass(kind, KeyboardInterrupt):
+                kind, error, trace = OSError, OSError("rerun's writer gave up; is the disk full?"), None
+        finally:
+            self._stream.disconnect()
         if kind is None or issubclass(kind, KeyboardInterrupt):
             self._target.__exit__(None, None, None)
         else:

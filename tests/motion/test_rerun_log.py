@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -132,3 +133,22 @@ def test_video_writes_what_it_records(follow: Path, tmp_path: Path) -> None:
         video.main([str(tmp_path), "--rerun", "r2.rrd"])
     assert video.main([str(follow), "--rerun", "alone.rrd"]) == 0
     assert not (tmp_path / "output").exists() and (tmp_path / "alone.rrd").is_file()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs a limit on the size of files")
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, frames: list[RecordedFrame]) -> None:
+    import resource
+
+    noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with pytest.raises(HandMeshError, match="expected to write .*r.rrd.*is the disk full"):
+        with RerunWriter(tmp_path / "r.rrd") as writer:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+            try:
+                writer.write(frames[0], noise)
+                writer._stream.flush()
+            except RuntimeError:
+                pass
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
