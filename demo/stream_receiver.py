@@ -1,6 +1,6 @@
 """Where the wrists are, from a stream: python demo/stream_receiver.py ws://127.0.0.1:8765 (or udp://127.0.0.1:5005)
 
-The other side: handmesh webcam --stream ws://:8765. Prints a line a hand: metres, the camera's axes.
+Start the other side first: handmesh webcam --stream ws://:8765. Prints a line a hand: metres, the camera's axes.
 """
 
 import json
@@ -22,6 +22,6 @@ def messages(url: str) -> Iterator[str | bytes]:
             yield receiver.recv(65536)
 
 
-for message in map(json.loads, messages(sys.argv[1])):
+for message in map(json.loads, messages(sys.argv[1] if len(sys.argv) > 1 else "ws://127.0.0.1:8765")):
     for hand in message.get("hands", []):  # the header has none
         print(message["sequence"], "right" if hand["is_right"] else "left", *hand["joints"][0], flush=True)

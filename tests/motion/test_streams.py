@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import socket
 import subprocess
 import sys
@@ -18,7 +17,6 @@ import numpy as np
 import pytest
 
 from handmesh.errors import HandMeshError
-from handmesh.io.frames import IterableSource, PacedSource
 from handmesh.mano.hand_model import HandModel
 from handmesh.motion.recording import RecordedFrame, Recording
 from handmesh.motion.recording_files import dump_line
@@ -489,20 +487,3 @@ def test_the_receiver_of_the_demo(
         words = line.split()
         assert ("right" in words) == hand.is_right
         np.testing.assert_allclose([float(word) for word in words[-3:]], hand.joints[0], atol=1e-3)
-
-
-def test_a_clip_is_paced_and_whole() -> None:
-    images = [np.full((4, 4, 3), value, np.uint8) for value in range(6)]
-    given, times = [], []
-    for frame in PacedSource(IterableSource(images, fps=50.0)):
-        times.append(time.perf_counter())
-        given.append((frame.timestamp_s, int(frame.image[0, 0, 0])))
-        assert frame.grabbed_s <= times[-1]
-    assert given == [(number / 50, number) for number in range(6)]
-    # Never before its time; later on a machine that is busy.
-    assert all(at - times[0] >= stamp - 0.005 for at, (stamp, _) in zip(times, given, strict=True))
-    paced = PacedSource(IterableSource(images, fps=0.01))
-    frames = iter(paced)
-    next(frames)
-    paced.close()
-    assert list(frames) == [] and math.isclose(paced.fps, 0.01)
