@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handmesh.cli import webcam
+from handmesh.cli import live_outputs, webcam
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import intrinsics_from_fov
 from handmesh.inference.tracker import Frame
@@ -74,7 +74,7 @@ class FakeTracker:
 @pytest.fixture
 def tracker(monkeypatch: pytest.MonkeyPatch, open_mano: ManoArrays, tmp_path: Path) -> FakeTracker:
     fake = FakeTracker(make_hand(open_mano))
-    monkeypatch.setattr(webcam, "_load", lambda args: fake)
+    monkeypatch.setattr(webcam, "load_tracker", lambda args, smoothing: fake)
     monkeypatch.chdir(tmp_path)
     return fake
 
@@ -106,7 +106,7 @@ def test_without_a_display_a_clip_is_written_and_it_is_said(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(webcam, "why_no_window", lambda: "libSM.so.6 is missing; sudo apt-get install -y libsm6")
+    monkeypatch.setattr(live_outputs, "why_no_window", lambda: "libSM.so.6 is missing; sudo apt-get install -y libsm6")
     assert webcam.main(["--source", str(clip)]) == 0
     assert (tmp_path / "output" / "clip-hands.mp4").is_file()
     assert "libsm6" in capsys.readouterr().err
@@ -186,8 +186,8 @@ def test_a_window_obeys_keys(tracker: FakeTracker, clip: Path, tmp_path: Path, m
         def poll(self, wait_ms: int = 1) -> str:
             return ""
 
-    monkeypatch.setattr(webcam, "why_no_window", lambda: None)
-    monkeypatch.setattr(webcam, "Window", FakeWindow)
+    monkeypatch.setattr(live_outputs, "why_no_window", lambda: None)
+    monkeypatch.setattr(live_outputs, "Window", FakeWindow)
     assert webcam.main(["--source", str(clip)]) == 0
     assert len(shown) == 8 and tracker.smoothing is False
     assert not (tmp_path / "output" / "clip-hands.mp4").exists()
@@ -251,7 +251,7 @@ def test_a_troubled_camera_is_survived_and_the_recording_whole(
     monkeypatch.setattr("handmesh.io.camera_source.QUIET_S", 0.1)
     reads: list[int] = []
     camera = CameraSource(0, opener=lambda _: ScriptedCamera(reads), loss_patience_s=0.6)
-    monkeypatch.setattr(webcam, "open_source", lambda spec: camera)
+    monkeypatch.setattr(live_outputs, "open_source", lambda spec: camera)
     assert webcam.main(["--source", "0", "--headless", "--output", "out.mp4", "--stats", "stats.json"]) == 0
     said = capsys.readouterr().err
     order = ["stopped giving pictures", "is back", "waiting for it", "is back", "now gives 48 x 32", "ending"]
@@ -284,7 +284,7 @@ def test_a_slow_cameras_recording_takes_as_long_as_it_did(
 
         def close(self) -> None: ...
 
-    monkeypatch.setattr(webcam, "open_source", lambda spec: SlowCamera())
+    monkeypatch.setattr(live_outputs, "open_source", lambda spec: SlowCamera())
     monkeypatch.setattr(LiveView, "draw", lambda self, image, *_: image.copy())
     assert webcam.main(["--source", "0", "--headless", "--output", "out.mp4"]) == 0
     frames = list(open_source(tmp_path / "out.mp4"))
@@ -308,7 +308,7 @@ def test_no_thread_is_left(
     assert webcam.main(["--source", str(clip), "--headless", *words]) == 130
     tracker.stop_after = None
     camera = CameraSource(0, opener=lambda _: ScriptedCamera([]), loss_patience_s=0.1)
-    monkeypatch.setattr(webcam, "open_source", lambda spec: camera)
+    monkeypatch.setattr(live_outputs, "open_source", lambda spec: camera)
     assert webcam.main(["--source", "0", "--headless", "--output", "c.mp4"]) == 0
     assert set(threading.enumerate()) == before
 
@@ -323,7 +323,7 @@ _ENDLESS = """
 import sys, time
 import numpy as np
 from types import SimpleNamespace
-from handmesh.cli import webcam
+from handmesh.cli import live_outputs, webcam
 from handmesh.io.camera_source import CameraSource
 
 class Device:
@@ -345,8 +345,8 @@ class Tracker:
                 grabbed_s=item.grabbed_s,
             )
 
-webcam._load = lambda args: Tracker()
-webcam.open_source = lambda spec: CameraSource(0, opener=lambda _: Device())
+webcam.load_tracker = lambda args, smoothing: Tracker()
+live_outputs.open_source = lambda spec: CameraSource(0, opener=lambda _: Device())
 sys.exit(webcam.main(["--source", "0", "--headless", "--output", "out.mp4", "--stats", "stats.json"]))
 """
 
@@ -374,7 +374,7 @@ def test_a_camera_is_recorded_too(
     tracker: FakeTracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_mano: ManoArrays
 ) -> None:
     camera = CameraSource(0, opener=lambda _: ScriptedCamera([]), loss_patience_s=0.1)
-    monkeypatch.setattr(webcam, "open_source", lambda spec: camera)
+    monkeypatch.setattr(live_outputs, "open_source", lambda spec: camera)
     tracker.predictor.model, tracker.predictor.transfer = HandModel(open_mano), None
     assert webcam.main(["--source", "0", "--headless", "--recording", "r.jsonl"]) == 0
     recording = Recording.load("r.jsonl")
@@ -384,7 +384,7 @@ def test_a_camera_is_recorded_too(
     assert np.abs(recording.vertices(0, 0) - tracker.hand.vertices).max() < 1e-5
     with pytest.raises(HandMeshError, match="photos"):
         write_image(tmp_path / "photos" / "a.png", np.zeros((8, 8, 3), np.uint8))
-        monkeypatch.setattr(webcam, "open_source", open_source)
+        monkeypatch.setattr(live_outputs, "open_source", open_source)
         webcam.main(["--source", "photos", "--recording", "p.jsonl"])
 
 
@@ -422,7 +422,7 @@ def test_a_clip_is_streamed_as_it_is_recorded(
 def test_a_bad_stream_is_refused_before_the_camera_opens(
     tracker: FakeTracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webcam, "open_source", lambda spec: pytest.fail("the camera was opened"))
+    monkeypatch.setattr(live_outputs, "open_source", lambda spec: pytest.fail("the camera was opened"))
     for url, says in (("ftp://:1", "no such kind"), ("udp://no-such-host.invalid:1", "can be found")):
         with pytest.raises(HandMeshError, match=says):
             webcam.main(["--source", "0", "--headless", "--stream", url])
@@ -432,6 +432,13 @@ def test_a_bad_stream_is_refused_before_the_camera_opens(
         with pytest.raises(HandMeshError, match="another program"):
             webcam.main(["--source", "0", "--headless", "--stream", f"ws://:{taken.getsockname()[1]}"])
     write_image(tmp_path / "photos" / "a.png", np.zeros((8, 8, 3), np.uint8))
-    monkeypatch.setattr(webcam, "open_source", open_source)
+    monkeypatch.setattr(live_outputs, "open_source", open_source)
     with pytest.raises(HandMeshError, match="with --stream, got photos"):
         webcam.main(["--source", "photos", "--stream", "udp://:5005"])
+
+
+def test_frames_go_to_a_file_of_reruns_viewer(tracker: FakeTracker, clip: Path, tmp_path: Path) -> None:
+    pytest.importorskip("rerun")
+    assert webcam.main(["--source", str(clip), "--headless", "--rerun", "r.rrd"]) == 0
+    assert (tmp_path / "r.rrd").read_bytes()[:3] == b"RRF" and not list(tmp_path.glob("*.mp4.*"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "r.rrd"]
