@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np
+from handmesh.io.kernels import njit
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.joint_limits import joint_axes
 from handmesh.mano.numpy_layer import joint_regressor_21

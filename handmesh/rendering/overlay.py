@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numba import njit
 
+from handmesh.io.kernels import njit
 from handmesh.rendering.colors import LEFT_COLORS, RIGHT_COLORS, Color, hand_colors
 from handmesh.rendering.rasterizer import NEAR_M, fill_faces, setup_edges, vertex_normals
 from handmesh.results import Hand

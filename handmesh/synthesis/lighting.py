@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from handmesh.io.kernels import njit
 from handmesh.rendering.rasterizer import fill_faces, setup_edges
 
 Radiance = Callable[[np.ndarray], np.ndarray]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 
+from handmesh.io.kernels import njit
 from handmesh.mano.arrays import ManoArrays
 from handmesh.rendering.rasterizer import NEAR_M, fill_faces, setup_edges, vertex_normals
 from handmesh.synthesis.lighting import Lighting, ambient_occlusion, irradiance_coefficients, lamp_shadows

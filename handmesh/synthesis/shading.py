@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numba import njit
 
+from handmesh.io.kernels import njit
 from handmesh.synthesis.skin_map import GRID
 
 SAMPLES = 2  # z-buffer samples along each side of a pixel

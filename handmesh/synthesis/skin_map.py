@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from handmesh.io.kernels import njit
 from handmesh.rendering.rasterizer import vertex_normals
 from handmesh.skeleton import FINGERTIP_VERTICES
 from handmesh.synthesis.surface import HandSurface

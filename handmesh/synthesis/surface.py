@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
+
+from handmesh.io.kernels import njit
 
 FOREARM_RINGS = 10
 #: Distance of each ring from the rim, metres: dense where the wrist bends and the texture is fine.

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+
+from handmesh.io.kernels import njit, prange
 
 OPTIONS: dict[str, Any] = {"fastmath": True, "cache": True, "error_model": "numpy", "nogil": True}
 

@@ -9,8 +9,8 @@ whatever the size of the map. Padding is k // 2 zeros; strides are 1 or 2; outpu
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 
+from handmesh.io.kernels import njit, prange
 from handmesh.training.cpu.channelwise import OPTIONS, moments
 
 
