@@ -14,48 +14,48 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import cv2
 from tqdm import tqdm
 
 from handmesh.data.freihand import RENDERED_PLAN
-from handmesh.data.freihand_writer import sample_entries, write_annotations, write_pictures
+from handmesh.data.freihand_writer import write_annotations
 from handmesh.errors import HandMeshError
 from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import atomic_path, user_path
 from handmesh.mano.arrays import load_mano
 from handmesh.synthesis.backgrounds.pool import Backgrounds
 from handmesh.synthesis.baseline_generators import KINDS
-from handmesh.synthesis.generator import RECIPE, SampleGenerator
+from handmesh.synthesis.chunk_renderer import (
+    CHUNK,
+    FIRST_EVALUATION,
+    ONE_THREAD,
+    PARTS,
+    Plan,
+    RenderJob,
+    render_chunk,
+    shard_path,
+)
+from handmesh.synthesis.ray_rendering import render_on_ray
 
-CHUNK = 32
-#: Evaluation samples have numbers that no training sample reaches, so the two splits share no pose and no picture.
-FIRST_EVALUATION = 1 << 28
-_PARTS, _PLAN = ".parts", RENDERED_PLAN
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that decides what a data set holds; kept beside it as synth.json."""
-
-    train: int
-    evaluation: int
-    seed: int
-    size: int
-    hand: str  # fingerprint of the hand model
-    backgrounds: str  # fingerprint of the folder of backgrounds, "" for none
-    recipe: int = RECIPE
-    pictures: str = "full"  # one of plain.KINDS
+_PLAN = RENDERED_PLAN
 
 
 def write_dataset(
-    out: str | os.PathLike[str], train: int = 2000, evaluation: int = 400, seed: int = 0, size: int = 224,
-    workers: int | None = None, backgrounds: str | os.PathLike[str] | None = None, mano: str = "open",
-    progress: bool = True, pictures: str = "full",
+    out: str | os.PathLike[str],
+    train: int = 2000,
+    evaluation: int = 400,
+    seed: int = 0,
+    size: int = 224,
+    workers: int | None = None,
+    backgrounds: str | os.PathLike[str] | None = None,
+    mano: str = "open",
+    progress: bool = True,
+    pictures: str = "full",
+    on_ray: bool = False,
+    ray_address: str | None = None,
 ) -> Path:
     """Render labelled right hands into a folder in FreiHAND's layout.
 
@@ -72,12 +72,15 @@ def write_dataset(
         mano: the hand model, as load_mano takes it.
         progress: show a progress bar on stderr.
         pictures: "full", or simpler ones to begin with and to compare with: "plain", "basic" (baseline_generators.py).
+        on_ray: render on a Ray cluster instead of in processes of this machine alone.
+        ray_address: of that cluster; None starts one on this machine.
 
     Returns:
         The folder.
 
     Raises:
-        HandMeshError: numbers out of range, a folder that holds something else, an unwritable folder, a full disk.
+        HandMeshError: numbers out of range, a folder that holds something else, an unwritable folder, a full disk,
+            no Ray.
     """
     if train < 0 or evaluation < 0 or train + evaluation == 0 or max(train, evaluation) >= FIRST_EVALUATION:
         raise HandMeshError(f"expected a number of samples of 1 or more, got train={train}, eval={evaluation}")
@@ -94,18 +97,22 @@ def write_dataset(
     plan = Plan(train, evaluation, seed, size, load_mano(mano).fingerprint(), behind, pictures=pictures)
     if _begin(root, plan):
         return root
-    chunks = [(split, first) for split, first in _chunks(plan) if not _shard(root, split, first).exists()]
-    done = train + evaluation - sum(_count(plan, split, first) for split, first in chunks)
+    chunks = [(split, first) for split, first in _chunks(plan) if not shard_path(root, split, first).exists()]
+    done = train + evaluation - sum(plan.count(split, first) for split, first in chunks)
     bar = tqdm(total=train + evaluation, initial=done, unit="sample", desc=root.name, disable=not progress)
     try:
-        _render((str(root), plan, mano, folder), chunks, workers or available_cores(), bar)
+        job = RenderJob(str(root.absolute()), plan, mano, folder)
+        if on_ray and chunks:
+            render_on_ray(job, chunks, ray_address, workers, bar.update)
+        elif chunks:
+            _render(job, chunks, workers or available_cores(), bar)
         bar.set_postfix_str("writing annotations")
     finally:
         bar.close()
     for split, count in (("training", train), ("evaluation", evaluation)):
         if count:
             write_annotations(root, split, _read_shards(root, plan, split))
-    shutil.rmtree(root / _PARTS, ignore_errors=True)
+    shutil.rmtree(root / PARTS, ignore_errors=True)
     return root
 
 
@@ -123,7 +130,7 @@ def _begin(root: Path, plan: Plan) -> bool:
             )
         splits = [name for name, count in (("training", plan.train), ("evaluation", plan.evaluation)) if count]
         complete = all((root / f"{split}_K.json").is_file() for split in splits)
-        if complete and not (root / _PARTS).exists():
+        if complete and not (root / PARTS).exists():
             return True
         for scrap in root.rglob(".*.jpg"):  # half a picture of a run that was killed
             scrap.unlink(missing_ok=True)
@@ -155,42 +162,24 @@ def _chunks(plan: Plan) -> Iterator[tuple[str, int]]:
             yield split, first
 
 
-def _count(plan: Plan, split: str, first: int) -> int:
-    total = plan.train if split == "training" else plan.evaluation
-    return min(CHUNK, total - first)
-
-
-def _shard(root: Path, split: str, first: int) -> Path:
-    return root / _PARTS / f"{split}_{first:08d}.jsonl"
-
-
 def _read_shards(root: Path, plan: Plan, split: str) -> Iterator[dict[str, Any]]:
     for name, first in _chunks(plan):
         if name == split:
-            with open(_shard(root, split, first), encoding="utf-8") as file:
+            with open(shard_path(root, split, first), encoding="utf-8") as file:
                 yield from map(json.loads, file)
 
 
-def _render(
-    job: tuple[str, Plan, str, str | None], chunks: list[tuple[str, int]], workers: int, bar: tqdm[Any]
-) -> None:
-    """Hand the chunks out to processes, a few at a time, and wait for all of them.
-
-    job: the set's folder, its plan, the hand model and the folder of backgrounds."""
-    if not chunks:
-        return
-    # One thread each: the processes are the parallelism, and sums must not depend on a thread count.
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
-    pool = ProcessPoolExecutor(
-        min(workers, len(chunks)), multiprocessing.get_context("spawn"), _start_worker, job
-    )
+def _render(job: RenderJob, chunks: list[tuple[str, int]], workers: int, bar: tqdm[Any]) -> None:
+    """Hand the chunks out to processes, a few at a time, and wait for all of them."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    pool = ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context("spawn"))
     try:
         queue = iter(chunks)
         running: set[Future[int]] = set()
         while True:
             while len(running) < 3 * workers and (chunk := next(queue, None)) is not None:
-                running.add(pool.submit(_render_chunk, *chunk))
+                running.add(pool.submit(render_chunk, job, *chunk))
             if not running:
                 break
             finished, running = wait(running, return_when=FIRST_COMPLETED)
@@ -208,28 +197,3 @@ def _render(
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-_worker: tuple[Path, Plan, SampleGenerator, Any]
-
-
-def _start_worker(root: str, plan: Plan, mano: str, folder: str | None) -> None:
-    global _worker
-    cv2.setNumThreads(1)
-    arrays = load_mano(mano)
-    _worker = Path(root), plan, KINDS[plan.pictures](arrays, plan.seed, plan.size, folder), arrays.hands_mean
-
-
-def _render_chunk(split: str, first: int) -> int:
-    """Render, write and count the samples of one chunk; its shard comes last."""
-    root, plan, generator, hands_mean = _worker
-    count = _count(plan, split, first)
-    offset = FIRST_EVALUATION if split == "evaluation" else 0
-    lines = []
-    for index in range(first, first + count):
-        sample = generator.sample(offset + index)
-        write_pictures(root, split, index, sample)
-        lines.append(json.dumps(sample_entries(sample, hands_mean), separators=(",", ":")))
-    with atomic_path(_shard(root, split, first)) as path:
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return count

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
+import sys
+import threading
+import time
 from pathlib import Path
 
 import cv2
@@ -15,8 +19,9 @@ from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import project_points
 from handmesh.mano.numpy_layer import pose_vertices
 from handmesh.synthesis import dataset_writer
-from handmesh.synthesis.dataset_writer import FIRST_EVALUATION, write_dataset
-from handmesh.synthesis.generator import SampleGenerator
+from handmesh.synthesis.chunk_renderer import FIRST_EVALUATION, ChunkRenderer, Plan, RenderJob
+from handmesh.synthesis.dataset_writer import write_dataset
+from handmesh.synthesis.generator import RECIPE, SampleGenerator
 
 
 def digests(root: Path) -> dict[str, str]:
@@ -89,7 +94,7 @@ def test_impossible_wishes(tmp_path, wrong) -> None:
 def test_a_set_of_an_older_recipe_is_named_as_one(tmp_path) -> None:
     write_dataset(tmp_path, 1, 0, size=32, workers=1, progress=False)
     plan = tmp_path / "synth.json"
-    plan.write_text(plan.read_text().replace(f'"recipe": {dataset_writer.RECIPE}', '"recipe": 1'))
+    plan.write_text(plan.read_text().replace(f'"recipe": {RECIPE}', '"recipe": 1'))
     with pytest.raises(HandMeshError, match=r"recipe 1 where .* this version of handmesh renders other pictures"):
         write_dataset(tmp_path, 1, 0, size=32, workers=1, progress=False)
 
@@ -110,9 +115,7 @@ def test_a_file_in_the_way(tmp_path) -> None:
 
 def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch) -> None:
     """The eleventh file does not fit: the ten before it are whole, no shard claims more than there is."""
-    plan = dataset_writer.Plan(32, 0, 5, 64, "", "")
-    monkeypatch.setattr(dataset_writer, "_worker", None, raising=False)
-    dataset_writer._start_worker(str(tmp_path), plan, "open", None)
+    renderer = ChunkRenderer(RenderJob(str(tmp_path), Plan(32, 0, 5, 64, "", ""), "open", None))
     replace, done = os.replace, []
 
     def full(source: Path, target: Path) -> None:
@@ -123,7 +126,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch) -> None:
 
     monkeypatch.setattr("handmesh.io.files.os.replace", full)
     with pytest.raises(HandMeshError, match="No space left"):
-        dataset_writer._render_chunk("training", 0)
+        renderer.render("training", 0)
     files = sorted(p for p in tmp_path.rglob("*") if p.is_file())
     assert sorted(done) == files and all(p.suffix == ".jpg" and cv2.imread(str(p)) is not None for p in files)
 
@@ -137,3 +140,32 @@ def test_simpler_pictures_are_sets_of_their_own(small_set, tmp_path) -> None:
         write_dataset(plain, 4, 0, 5, 64, workers=1, progress=False, pictures="basic")
     with pytest.raises(HandMeshError, match="one of full, plain, basic"):
         write_dataset(tmp_path / "other", 4, 0, 5, 64, workers=1, progress=False, pictures="best")
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None or sys.platform == "win32", reason="needs the extra 'cluster'"
+)
+def test_a_cluster_writes_the_same_bytes_though_a_process_is_killed(small_set, tmp_path, monkeypatch) -> None:
+    psutil = pytest.importorskip("psutil")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
+    killed = []
+
+    def kill_one() -> None:
+        """The process that is about to render, once its first pictures are there."""
+        for _ in range(6000):
+            if len(list((tmp_path / "set").glob("training/rgb/*.jpg"))) >= 3:
+                for process in psutil.Process().children(recursive=True):
+                    if "render_chunk" in " ".join(process.cmdline()):
+                        killed.append(process.pid)
+                        process.kill()
+                        return
+            time.sleep(0.02)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    write_dataset(tmp_path / "set", 40, 6, 5, 64, workers=2, progress=False, on_ray=True)
+    killer.join()
+    assert killed, "no process was killed"
+    assert digests(tmp_path / "set") == digests(small_set)
+    with pytest.raises(HandMeshError, match="at least one worker"):
+        write_dataset(tmp_path / "other", 4, 2, workers=0, progress=False, on_ray=True)

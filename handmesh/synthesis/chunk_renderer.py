@@ -1,0 +1,106 @@
+"""A part of a rendered data set: the samples of one chunk, drawn and written by whatever process is told to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+
+from handmesh.data.freihand_writer import sample_entries, write_pictures
+from handmesh.io.files import atomic_path
+from handmesh.mano.arrays import load_mano
+from handmesh.synthesis.baseline_generators import KINDS
+from handmesh.synthesis.generator import RECIPE
+
+#: Samples that are rendered and counted together.
+CHUNK = 32
+#: Evaluation samples have numbers that no training sample reaches, so the two splits share no pose and no picture.
+FIRST_EVALUATION = 1 << 28
+#: Folder of the labels of finished chunks, until all are there.
+PARTS = ".parts"
+#: One thread a process: the processes are the parallelism, and sums must not depend on a thread count.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides what a data set holds; kept beside it as synth.json."""
+
+    train: int
+    evaluation: int
+    seed: int
+    size: int
+    hand: str  # fingerprint of the hand model
+    backgrounds: str  # fingerprint of the folder of backgrounds, "" for none
+    recipe: int = RECIPE
+    pictures: str = "full"  # one of baseline_generators.KINDS
+
+    def count(self, split: str, first: int) -> int:
+        """Samples of the chunk of a split that begins at sample ``first``."""
+        return min(CHUNK, (self.train if split == "training" else self.evaluation) - first)
+
+
+class RenderJob(NamedTuple):
+    """The set's folder, its plan, the hand model as load_mano takes it, and the folder of backgrounds."""
+
+    root: str
+    plan: Plan
+    mano: str
+    backgrounds: str | None
+
+
+def shard_path(root: Path, split: str, first: int) -> Path:
+    """The labels of a chunk: where they are, its pictures are whole.
+
+    Args:
+        root: the set's folder.
+        split: "training" or "evaluation".
+        first: number of the chunk's first sample.
+    """
+    return root / PARTS / f"{split}_{first:08d}.jsonl"
+
+
+class ChunkRenderer:
+    """Renders chunks one after another, in one thread."""
+
+    def __init__(self, job: RenderJob) -> None:
+        cv2.setNumThreads(1)
+        arrays = load_mano(job.mano)
+        self._root, self._plan, self._mean = Path(job.root), job.plan, arrays.hands_mean
+        self._generator = KINDS[job.plan.pictures](arrays, job.plan.seed, job.plan.size, job.backgrounds)
+
+    def render(self, split: str, first: int) -> int:
+        """Render, write and count the samples of one chunk; its labels come last."""
+        count = self._plan.count(split, first)
+        offset = FIRST_EVALUATION if split == "evaluation" else 0
+        lines = []
+        for index in range(first, first + count):
+            sample = self._generator.sample(offset + index)
+            write_pictures(self._root, split, index, sample)
+            lines.append(json.dumps(sample_entries(sample, self._mean), separators=(",", ":")))
+        with atomic_path(shard_path(self._root, split, first)) as path:
+            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return count
+
+
+@lru_cache(maxsize=1)
+def _renderer(job: RenderJob) -> ChunkRenderer:
+    return ChunkRenderer(job)
+
+
+def render_chunk(job: RenderJob, split: str, first: int) -> int:
+    """Render one chunk with a renderer that the process keeps.
+
+    Args:
+        job: the set.
+        split: "training" or "evaluation".
+        first: number of the chunk's first sample.
+
+    Returns:
+        How many samples it has.
+    """
+    return _renderer(job).render(split, first)
