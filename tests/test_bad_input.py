@@ -16,6 +16,7 @@ import pytest
 
 from handmesh.config import load_config
 from handmesh.mano.arrays import ManoArrays
+from handmesh.results import Hand
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
@@ -238,6 +239,89 @@ def test_a_checkpoint_that_is_damaged_or_missing(
     refuse("demo/gradio_app.py", "--checkpoint", name, "--port", free_port(), says=[name])
     photo = rendered_photo(tmp_path)
     refuse("handmesh", "predict", photo, "--checkpoint", name, says=[name])
+
+
+# Recordings
+
+
+@pytest.fixture
+def recorded(hands: list[Hand], tmp_path: Path) -> Path:
+    """A recording of two hands in three frames."""
+    from handmesh.mano.arrays import load_mano
+    from handmesh.motion.recorder import recording_of
+    from handmesh.motion.recording import RecordedFrame
+    from handmesh.motion.tables import RecordingHeader
+
+    mano = load_mano("open")
+    header = RecordingHeader(
+        "clip.mp4", hand_model=mano.name, hand_model_fingerprint=mano.fingerprint(), image_size=(80, 60),
+        rest_joints=((0.0, 0.0, 0.0),) * 16,
+    )  # fmt: skip
+    frames = [RecordedFrame(index, index / 30, (80, 60), hands[0].K, hands) for index in range(3)]
+    recording = recording_of(header, frames)
+    recording.save(tmp_path / "r.jsonl")
+    recording.save(tmp_path / "r.npz")
+    return tmp_path / "r.jsonl"
+
+
+ANIMATIONS = ("h.glb", "h.bvh", "h.csv", "h.npz")
+
+
+def test_a_recording_of_a_newer_version(refuse: Callable[..., None], recorded: Path) -> None:
+    recorded.write_text(recorded.read_text().replace('"version":1', '"version":99'))
+    for output in ANIMATIONS:
+        refuse("handmesh", "convert", recorded, "--output", output, says=["version 99", "pip install --upgrade"])
+
+
+def test_a_recording_cut_short(
+    refuse: Callable[..., None], recorded: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from handmesh.cli.main import main
+
+    data = recorded.read_bytes()
+    (tmp_path / "head.jsonl").write_bytes(data[: data.index(b"\n") - 5])
+    refuse("handmesh", "convert", "head.jsonl", "--output", "h.glb", says=["head.jsonl", "first line"])
+    copy_half(tmp_path / "r.npz", tmp_path / "half.npz")
+    refuse("handmesh", "convert", "half.npz", "--output", "h.glb", says=["half.npz", "cannot be read"])
+    # One that was being written when its program was killed is used to its last whole line, and that is said: also
+    # where it ends between two lines.
+    lines = data.splitlines(keepends=True)
+    for number, cut in enumerate((b"".join(lines[:3]), data[:-40])):
+        (tmp_path / "cut.jsonl").write_bytes(cut)
+        with pytest.raises(SystemExit) as stop:
+            main(["convert", "cut.jsonl", "--output", f"{number}.csv"])
+        assert stop.value.code == 0 and "cut off" in capfd.readouterr().out
+        assert len((tmp_path / f"{number}.csv").read_text().splitlines()) == 1 + 2 * 2
+
+
+def test_a_recording_of_another_hand_model(
+    refuse: Callable[..., None], recorded: Path, fake_mano: ManoArrays, tmp_path: Path
+) -> None:
+    fake_mano.save_npz(tmp_path / "fake.npz")
+    for output in ("h.glb", "h.bvh"):
+        words = [recorded, "--output", output, "--mano", "fake.npz"]
+        refuse("handmesh", "convert", *words, says=["hand model of this recording", "fake"])
+
+
+def test_a_track_that_is_not_there(refuse: Callable[..., None], recorded: Path) -> None:
+    for output in ANIMATIONS:
+        refuse("handmesh", "convert", recorded, "--output", output, "--track", 17, says=["(0, 1)", "got 17"])
+
+
+def test_results_of_motion_that_cannot_be_written(refuse: Callable[..., None], recorded: Path, tmp_path: Path) -> None:
+    from handmesh.io.images import read_image
+    from handmesh.io.video_writer import ClipWriter
+    from handmesh.web.page import EXAMPLES
+
+    (tmp_path / "file").write_text("")
+    for output in ANIMATIONS:
+        refuse("handmesh", "convert", recorded, "--output", f"file/{output}", says=[f"file/{output}"])
+    refuse("handmesh", "convert", recorded, "--output", recorded, says=["for both"])
+    (tmp_path / "clips").mkdir()
+    with ClipWriter(tmp_path / "clips" / "clip.mp4") as writer:
+        writer.write(read_image(EXAMPLES[0].path))
+    refuse("handmesh", "video", "clips/clip.mp4", "--recording", "file/r.jsonl", says=["file/r.part.jsonl"])
+    refuse("handmesh", "video", "clips", "--output", "file/drawn", says=["file/drawn"])
 
 
 # Numbers out of range
