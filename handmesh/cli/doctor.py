@@ -11,11 +11,11 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from handmesh.errors import HandMeshError
+from handmesh.errors import CommandParser, HandMeshError
 from handmesh.io.cameras import list_cameras
 from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import cache_dir
@@ -34,6 +34,20 @@ class Finding(NamedTuple):
     status: str
     detail: str
     fix: str = ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the words, look at the machine, print what was found. Returns the exit code."""
+    parser = CommandParser(
+        prog="handmesh doctor",
+        description="what is installed, found and missing on this machine, with the one-line fix for each",
+    )
+    parser.add_argument("--mano", metavar="FILE", help="also check this MANO file")
+    parser.add_argument("--data", metavar="ROOT", help="also check this FreiHAND folder")
+    args = parser.parse_args(argv)
+    text, code = report(examine(args.mano, args.data))
+    print(text)
+    return code
 
 
 def examine(mano: str | None = None, data: str | None = None) -> list[Finding]:

@@ -1,0 +1,32 @@
+"""``handmesh fetch``: the hand detector that set-up needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from handmesh.errors import CommandParser, HandMeshError
+from handmesh.io.files import cache_dir
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the words and do what they ask for. Returns the exit code."""
+    parser = CommandParser(
+        prog="handmesh fetch",
+        description="download the hand detector that set-up needs (once; checked against its checksum)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="say nothing when it is there already")
+    parser.add_argument("--from", dest="wheel", metavar="FILE.whl", help="a copy of its wheel, for a machine offline")
+    args = parser.parse_args(argv)
+    from handmesh.detection.model_files import MEMBERS, ensure_palm_detector, extract_members, is_cached
+
+    if args.wheel:
+        if not Path(args.wheel).is_file():
+            raise HandMeshError(f"expected the mediapipe wheel, got {args.wheel}: no such file; check the path")
+        extract_members(Path(args.wheel), cache_dir())
+    if not all(is_cached(name) for name in MEMBERS):
+        print("fetching the hand detector (36 MB, once)", flush=True)
+    path = ensure_palm_detector()
+    if not args.quiet:
+        print(f"hand detector: {path.parent}")
+    return 0
