@@ -23,12 +23,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--backgrounds", metavar="DIR", help="photos and .hdr maps to put behind the hands")
     parser.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
     parser.add_argument("--pictures", default="full", metavar="KIND", help="full, or simpler: plain, basic")
+    parser.add_argument(
+        "--ray", nargs="?", const="local", metavar="ADDRESS",
+        help="render on a Ray cluster (auto, HOST:6379; alone: one on this machine); DIR is shared by its machines",
+    )  # fmt: skip
     args = parser.parse_args(argv)
     from handmesh.synthesis import write_dataset
 
     root = write_dataset(
         args.out, args.train, args.eval, args.seed, args.size, args.workers, args.backgrounds, args.mano,
-        pictures=args.pictures,
+        pictures=args.pictures, on_ray=args.ray is not None, ray_address=None if args.ray == "local" else args.ray,
     )  # fmt: skip
     print(f"{root}: {args.train} training and {args.eval} evaluation samples; train on it with data.root={root}")
     return 0
