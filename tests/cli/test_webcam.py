@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from handmesh.cli import live_outputs, webcam
 from handmesh.errors import HandMeshError
@@ -299,6 +300,7 @@ def test_a_slow_cameras_recording_takes_as_long_as_it_did(
 def test_no_thread_is_left(
     tracker: FakeTracker, clip: Path, monkeypatch: pytest.MonkeyPatch, open_mano: ManoArrays
 ) -> None:
+    monkeypatch.setattr(tqdm, "monitor_interval", 0)  # a thread of its own, once for the process
     before = set(threading.enumerate())
     assert webcam.main(["--source", str(clip), "--headless", "--output", "a.mp4"]) == 0
     tracker.stop_after = 2
