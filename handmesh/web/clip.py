@@ -55,7 +55,7 @@ class ClipFiles(NamedTuple):
 
 
 class ClipResult(NamedTuple):
-    """What a clip gave; ``hands`` has the side and the seconds in view of each track."""
+    """What a clip gave; ``hands`` has the side, the colour (#rrggbb) and the seconds in view of each track."""
 
     name: str
     seconds: float
@@ -115,7 +115,7 @@ def process_clip(path: str, tracker: HandTracker, folder: Path, report: Report) 
         part.unlink(missing_ok=True)
         stem = folder / f"{plain_stem(path)}-hands"
         files = ClipFiles(stem.with_suffix(".mp4"), stem.with_suffix(".jsonl"), None, None)
-        lost_sound = _draw(recording, source, files.clip, report)
+        lost_sound, colors = _draw(recording, source, files.clip, report)
         recording.save(files.recording)
         tracks = recording.tracks()
         if tracks:
@@ -127,27 +127,32 @@ def process_clip(path: str, tracker: HandTracker, folder: Path, report: Report) 
         hands = [
             {
                 "side": "right" if np.mean(track.hands.is_right) >= 0.5 else "left",
+                "color": colors.get(number, ""),
                 "seconds": round(len(track) / max(source.fps, 1.0), 2),
             }
-            for track in tracks.values()
+            for number, track in tracks.items()
         ]
         seconds = float(times_s[-1]) + 1 / max(source.fps, 1.0) if len(times_s) else 0.0
         return ClipResult(Path(path).name, seconds, len(times_s), hands, lost_sound, files)
 
 
-def _draw(recording: Any, source: ClipSource, output: Path, report: Report) -> str:
-    colors, count = TrackColors(), 0
+def _draw(recording: Any, source: ClipSource, output: Path, report: Report) -> tuple[str, dict[int, str]]:
+    """Draw the clip: why it is silent where it was not, and each track's colour, #rrggbb, as it was first drawn."""
+    colors, count, first = TrackColors(), 0, dict[int, str]()
 
     def draw(image: NDArray[np.uint8], frame: RecordedFrame) -> NDArray[np.uint8]:
         ids = [hand.track_id or 0 for hand in frame.hands]
-        return draw_hands(image, frame.hands, colors=colors(frame.hands, ids))
+        tints = colors(frame.hands, ids)
+        for number, tint in zip(ids, tints, strict=True):
+            first.setdefault(number, "#{:02x}{:02x}{:02x}".format(*tint))
+        return draw_hands(image, frame.hands, colors=tints)
 
     def drawn(_: StageClock) -> None:
         nonlocal count
         count += 1
         report(ClipProgress("Drawing the clip", count, max(len(recording.frames), count)))
 
-    return draw_clip(recording, source, output, draw, on_frame=drawn)
+    return draw_clip(recording, source, output, draw, on_frame=drawn), first
 
 
 def run_clip(

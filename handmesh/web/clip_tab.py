@@ -71,7 +71,9 @@ animated meshes (GLB) and for animation programs (BVH).</p></div>"""
 
 
 def progress_html(step: ClipProgress) -> str:
-    """How far the clip is, as a bar with words."""
+    """How far the clip is, as a bar with words; of one step nothing is counted."""
+    if step.total == 1:
+        return f"""<div class="hm-message" role="status"><h2>{html.escape(step.stage)} ...</h2></div>"""
     return f"""<div class="hm-message" role="status"><h2>{html.escape(step.stage)}</h2>
 <progress max="{step.total}" value="{step.done}" aria-label="{html.escape(step.stage)}"></progress>
 <p class="hm-note">{step.done} of {step.total}</p></div>"""
@@ -81,7 +83,8 @@ def clip_html(result: ClipResult) -> str:
     """The drawn clip, who is in it, and the files to keep."""
     files = result.files
     hands = "".join(
-        f"<li><strong>{hand['side'].capitalize()} hand</strong><span>{hand['seconds']:.1f} s in view</span></li>"
+        f"<li style=\"--hm-tint: {hand['color'] or 'transparent'}\"><strong>{hand['side'].capitalize()} hand</strong>"
+        f"<span>{hand['seconds']:.1f} s in view</span></li>"
         for hand in result.hands
     )
     count = f"{len(result.hands)} hand{'s' if len(result.hands) != 1 else ''} found" if hands else "No hand was found"

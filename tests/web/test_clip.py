@@ -75,6 +75,7 @@ def test_a_clip_becomes_a_drawn_clip_a_recording_and_animations(tracker: Any, tm
     recording = Recording.load(done.files.recording)
     assert len(recording.frames) == 8 and len(recording.tracks()) == 2 and recording.header.smoothing == "offline"
     assert sorted(hand["side"] for hand in done.hands) == ["left", "right"]
+    assert {hand["side"]: hand["color"] for hand in done.hands} == {"right": "#4892ff", "left": "#68d45c"}
     assert done.files.glb is not None and done.files.glb.read_bytes()[:4] == b"glTF"
     assert done.files.bvh is not None and done.files.bvh.read_text().startswith("HIERARCHY")
     stages = [step.stage for step in said]
@@ -127,9 +128,11 @@ def test_what_is_no_clip_is_said_without_the_folder(tmp_path: Path, results: Pat
 
 def test_the_page_plays_the_clip_and_offers_every_file() -> None:
     files = ClipFiles(*(Path(f"/x/results/a-hands.{suffix}") for suffix in ("mp4", "jsonl", "glb", "bvh")))
-    hands = [{"side": "right", "seconds": 1.5}]
+    hands = [{"side": "right", "color": "#4892ff", "seconds": 1.5}]
     page = clip_html(ClipResult('"><script>.mp4', 2.0, 50, hands, "Opus in MP4", files))
     assert "<video controls" in page and "1 hand found" in page and "Right hand" in page and "Opus" in page
+    assert "--hm-tint: #4892ff" in page, "the entry has its mesh's colour"
     assert all(f'href="gradio_api/file={file}"' in page for file in files)
     assert "<script>" not in page
     assert 'max="50" value="7"' in progress_html(ClipProgress("Drawing the clip", 7, 50))
+    assert "<progress" not in progress_html(ClipProgress("Loading the model", 0, 1))

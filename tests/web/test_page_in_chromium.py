@@ -228,7 +228,7 @@ def test_a_clip_is_followed_plays_and_is_offered_with_its_motion(
     page.wait_for("return document.querySelector('#clip input[type=file]') !== null")
     page.screenshot("clip-empty")
     page.upload("#clip input[type=file]", tmp_path / "wave.mp4")
-    page.wait_for("return document.querySelector('#clip-result progress') !== null")
+    page.wait_for("return document.querySelector('#clip-result .hm-message') !== null")
     page.screenshot("clip-progress")
     page.wait_for("return document.querySelector('#clip-result video')?.readyState >= 2")
     assert "1 hand found" in page.run("return document.querySelector('#clip-result').innerText")
