@@ -6,9 +6,17 @@ import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from handmesh.errors import CommandParser, HandMeshError
+
+if TYPE_CHECKING:
+    from handmesh.data.freihand import FreiHandDataset
+    from handmesh.data.loading import SampleSource
+    from handmesh.evaluation.protocols import Evaluation, Predictions, Protocol
+    from handmesh.inference.estimator import HandEstimator
+    from handmesh.mano.arrays import ManoArrays
+    from handmesh.models.hand_mesh_net import HandMeshNet
 
 ABOUT = """\
 Score a checkpoint, a file of predictions, or the mean-pose baseline on a set in FreiHAND's layout.
@@ -26,11 +34,11 @@ Score a checkpoint, a file of predictions, or the mean-pose baseline on a set in
 class Outcome(NamedTuple):
     """What was scored: results and predictions a protocol, words about their maker, and the hand model."""
 
-    results: list[Any]
-    predictions: list[Any]
+    results: list[Evaluation]
+    predictions: list[Predictions]
     method: str
     backbone: str
-    mano: Any
+    mano: ManoArrays
     facts: dict[str, Any]
 
 
@@ -50,6 +58,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--protocol", default="box,fixed180", help="box, fixed180, fixed130, box1.25, box2; by commas")
     parser.add_argument("--rounds", type=int, default=2, help="crops: 1 the protocol's alone, 2 then the network's own")
     parser.add_argument("--tta", type=int, default=1, metavar="VIEWS", help="views averaged at test time")
+    parser.add_argument("--no-align", action="store_true", help="the mesh as the network has it")
     parser.add_argument("--corruptions", type=int, default=0, metavar="N", help="also N samples under 35 corruptions")
     parser.add_argument("--proper-rotations", action="store_true", help="align without reflections (not official)")
     parser.add_argument("--json", metavar="OUT", help="write the figures as JSON")
@@ -79,29 +88,37 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def score_checkpoint(args: argparse.Namespace, dataset: Any) -> Outcome:
+def load_estimator(
+    args: argparse.Namespace,
+) -> tuple[HandMeshNet, ManoArrays, HandEstimator, dict[str, Any]]:
+    """The network of --checkpoint, its hand model, what makes hands of its answers, and its description."""
+    from handmesh.inference.engines.factory import make_engine
+    from handmesh.inference.estimator import HandEstimator
+    from handmesh.mano.arrays import load_mano
+    from handmesh.models.checkpoint import config_of, load_checkpoint
+
+    net, description = load_checkpoint(args.checkpoint, load_mano(args.mano) if args.mano else None)
+    config = config_of(description)
+    mano = load_mano(args.mano or config.mano)
+    engine = make_engine(net, "torch", args.device)
+    return net, mano, HandEstimator(engine, mano, config.crop, not args.no_align), description
+
+
+def score_checkpoint(args: argparse.Namespace, dataset: FreiHandDataset) -> Outcome:
     """Predict with the network under every protocol asked for."""
     from tqdm import tqdm
 
     from handmesh.evaluation.protocols import evaluate, find_protocols, predict
-    from handmesh.geometry.crop import CropSettings
-    from handmesh.inference.engines.factory import make_engine
-    from handmesh.mano.arrays import load_mano
-    from handmesh.models.checkpoint import load_checkpoint
 
     protocols = find_protocols(args.protocol)
-    net, description = load_checkpoint(args.checkpoint, load_mano(args.mano) if args.mano else None)
-    mano = load_mano(args.mano or description["config"]["mano"])
-    data = description["config"]["data"]
-    crop = CropSettings(net.config.image_size, float(data["crop_padding"]), bool(data["perspective"]))
-    engine = make_engine(net, "torch", args.device)
+    net, mano, estimator, description = load_estimator(args)
     results, predictions = [], []
     start = time.perf_counter()
     # Averaged views are worth several tenths of a millimetre: they are columns and rows of their own, after the plain.
     for views, protocol in [(views, protocol) for views in sorted({1, args.tta}) for protocol in protocols]:
         name = protocol.name if views == 1 else f"{protocol.name} x{views}"
         bar = lambda steps, name=name: tqdm(steps, desc=name, unit="batch")  # noqa: E731
-        found = predict(engine, crop, dataset, protocol, args.rounds, views, args.batch, bar)
+        found = predict(estimator, dataset, protocol, args.rounds, views, args.batch, bar)
         predictions.append(found)
         details = {"rounds": args.rounds, "views": views}
         results.append(evaluate(found, dataset, name, protocol.about, not args.proper_rotations, **details))
@@ -109,27 +126,19 @@ def score_checkpoint(args: argparse.Namespace, dataset: Any) -> Outcome:
         "checkpoint": str(args.checkpoint),
         "handmesh_version": description.get("version"),
         "hand_fingerprint": net.hand_fingerprint,
-        "engine": engine.name,
+        "engine": estimator.engine.name,
+        "aligned": estimator.align,
         "seconds": round(time.perf_counter() - start, 1),
     }
     if args.corruptions:
-        facts["corruptions"] = robustness(args, engine, crop, dataset, protocols[0])
+        facts["corruptions"] = robustness(args, estimator, dataset, protocols[0])
     return Outcome(results, predictions, "handmesh", net.config.backbone, mano, facts)
 
 
-def robustness(args: argparse.Namespace, engine: Any, crop: Any, dataset: Any, protocol: Any) -> dict[str, Any]:
-    """Score some samples under the corruptions and print the table.
-
-    Args:
-        args: the command's options.
-        engine: runs the network.
-        crop: what the network was trained to see.
-        dataset: its first ``args.corruptions`` samples are taken.
-        protocol: which box the first crop has.
-
-    Returns:
-        The errors in mm, as plain data.
-    """
+def robustness(
+    args: argparse.Namespace, estimator: HandEstimator, dataset: SampleSource, protocol: Protocol
+) -> dict[str, Any]:
+    """Run the corruptions over some samples and print their table."""
     from dataclasses import asdict
 
     from tqdm import tqdm
@@ -138,13 +147,13 @@ def robustness(args: argparse.Namespace, engine: Any, crop: Any, dataset: Any, p
     from handmesh.training.sources import First
 
     result = measure_robustness(
-        engine, crop, First(dataset, args.corruptions), protocol, args.rounds, args.batch, tqdm.write
+        estimator, First(dataset, args.corruptions), protocol, args.rounds, args.batch, tqdm.write
     )
     print(f"\n{result.samples} samples, {protocol.name}:\n{format_robustness(result)}\n")
     return asdict(result)
 
 
-def score_fixed(args: argparse.Namespace, dataset: Any) -> Outcome:
+def score_fixed(args: argparse.Namespace, dataset: FreiHandDataset) -> Outcome:
     """The baseline, or predictions from a file."""
     from handmesh.evaluation.protocols import Predictions, evaluate, mean_pose_predictions
     from handmesh.evaluation.submission import read_predictions
@@ -159,14 +168,8 @@ def score_fixed(args: argparse.Namespace, dataset: Any) -> Outcome:
     return Outcome([result], [found], name, "", mano, {"scored": name})
 
 
-def report(args: argparse.Namespace, outcome: Outcome, dataset: Any) -> None:
-    """Write the files that were asked for and print the tables.
-
-    Args:
-        args: the command's options.
-        outcome: what was scored.
-        dataset: what it was scored on.
-    """
+def report(args: argparse.Namespace, outcome: Outcome, dataset: FreiHandDataset) -> None:
+    """Write the files that were asked for and print the tables."""
     from handmesh.evaluation import report as forms
     from handmesh.evaluation.protocols import mean_pose_error
     from handmesh.evaluation.submission import write_predictions
@@ -210,28 +213,21 @@ def report_real(args: argparse.Namespace) -> dict[str, Any]:
         evaluate_real,
         format_rows,
         in_teacher_terms,
-        network_of,
         summarize,
         summarize_found,
     )
-    from handmesh.inference.engines.factory import make_engine
     from handmesh.inference.predictor import HandMeshPredictor
     from handmesh.labeling.landmark_correction import terms_of
     from handmesh.labeling.photo_sets import annotated_photos, list_unlabelled, readable, teacher_photos
-    from handmesh.mano.arrays import load_mano
-    from handmesh.models.checkpoint import load_checkpoint
 
-    net, description = load_checkpoint(args.checkpoint, load_mano(args.mano) if args.mano else None)
-    engine = make_engine(net, "torch", args.device)
+    net, mano, estimator, _ = load_estimator(args)
     photos = teacher_photos(args.real) if list_unlabelled(args.real) else []
     photos = [photo for photo in photos if photo.is_trusted] + readable(annotated_photos(args.real))
     if not photos:
         raise HandMeshError(
             f"expected sign-digits/, webcam-crops/ or annotated/ in {args.real}, got none of them; give their folder"
         )
-    data = description["config"]["data"]
-    padding, perspective = float(data["crop_padding"]), bool(data["perspective"])
-    results = evaluate_real(network_of(engine), photos, net.config.image_size, padding, args.batch, perspective)
+    results = evaluate_real(estimator, photos, args.batch)
     rows, causes = summarize(results), by_cause(results)
     print(f"crops made from the labels:\n{format_rows(rows)}")
     if causes:
@@ -243,8 +239,7 @@ def report_real(args: argparse.Namespace) -> dict[str, Any]:
         content["real_in_teacher_terms"] = summarize(in_teacher_terms(labelled, terms))
         print(f"\nthe same, joints moved to the teacher's points:\n{format_rows(content['real_in_teacher_terms'])}")
     if args.detect:
-        mano = args.mano or description["config"]["mano"]
-        predictor = HandMeshPredictor.from_pretrained(args.checkpoint, args.device, "torch", mano)
+        predictor = HandMeshPredictor(estimator.engine, mano, estimator.crop, align=estimator.align)
         found = evaluate_found(predictor, tqdm(photos, desc="finding hands", unit="photo"))
         content["real_found"] = summarize_found(photos, found)
         print(f"\nhands found by the detector, errors of those:\n{format_rows(content['real_found'])}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from annotated_types import Ge, Gt, Interval, MultipleOf
 from pydantic import (
@@ -26,6 +26,9 @@ from pydantic import dataclasses as pydantic_dataclasses
 from typing_extensions import dataclass_transform
 
 from handmesh.errors import HandMeshError
+
+if TYPE_CHECKING:
+    from handmesh.geometry.crop import CropSettings
 
 Kind = TypeVar("Kind")
 
@@ -240,6 +243,13 @@ class Config(metaclass=_Named):
     seed: Annotated[StrictInt, Interval(ge=0, le=2**63 - 1)] = 0
     #: Continue the run in ``output``.
     resume: StrictBool = False
+
+    @property
+    def crop(self) -> CropSettings:
+        """What the network of this config is given of a hand."""
+        from handmesh.geometry.crop import CropSettings
+
+        return CropSettings(self.model.image_size, self.data.crop_padding, self.data.perspective)
 
 
 def _named(error: ValidationError, kind: type[Any]) -> HandMeshError:

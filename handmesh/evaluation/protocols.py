@@ -1,9 +1,12 @@
-"""Score a network on a labelled set by the published rules: crops of a stated protocol, predictions, figures."""
+"""Score a network on a labelled set by the published rules: crops of a stated protocol, predictions, figures.
+
+Hands come from the predictor's own step (inference/estimator.py), so that what is scored is what users get.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,16 +15,19 @@ from handmesh.data.freihand import FreiHandDataset
 from handmesh.data.loading import SampleSource
 from handmesh.errors import HandMeshError
 from handmesh.evaluation.metrics import Measurements, Scores, measure, pa_mpjpe, summarize
-from handmesh.geometry.camera import fit_translation, project_points
-from handmesh.geometry.crop import CropSettings, CropTransform, box_around, roll_of
-from handmesh.inference.engines.base import Engine
+from handmesh.geometry.camera import project_points
+from handmesh.geometry.crop import box_around
+from handmesh.inference.estimator import HandEstimator, is_plausible, place_of
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.numpy_layer import pose_vertices
+from handmesh.results import Detection, Hand
 from handmesh.skeleton import ROOT_JOINT
 
 Sample = dict[str, Any]
 #: FreiHAND's pictures are this wide; a fixed crop keeps the same share of a picture of another size.
 REFERENCE_PX = 224
+#: A first crop may be much wider than the hand: the next one follows a hand of such sides and shift, in its own sides.
+FOLLOWED_SIDES, FOLLOWED_SHIFT = (0.15, 3.0), 1.5
 
 
 @dataclass(frozen=True)
@@ -37,13 +43,15 @@ class Protocol:
     box_factor: float = 0.0
     about: str = ""
 
-    def box(self, sample: Sample, padding: float) -> np.ndarray:
-        """box_xyxy (4,) of the crop, pixels."""
+    def place(self, sample: Sample, padding: float) -> Detection:
+        """Where the first crop is taken, which is ``padding`` times the place's box."""
         if self.fixed_px:
             height, width = sample["image"].shape[:2]
-            half = min(height, width) * self.fixed_px / REFERENCE_PX / 2
-            return np.array([width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half])
-        return box_around(project_points(sample["joints"], sample["K"]), self.box_factor or padding)
+            half = min(height, width) * self.fixed_px / REFERENCE_PX / 2 / padding
+            box = np.array([width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half])
+        else:
+            box = box_around(project_points(sample["joints"], sample["K"]), (self.box_factor or padding) / padding)
+        return Detection(box, bool(sample["is_right"]), 1.0)
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -127,8 +135,7 @@ def make_views(count: int) -> list[tuple[float, float]]:
 
 
 def predict(
-    engine: Engine,
-    crop: CropSettings,
+    estimator: HandEstimator,
     dataset: SampleSource,
     protocol: Protocol,
     rounds: int = 2,
@@ -137,88 +144,50 @@ def predict(
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
     alter: Callable[[Sample], np.ndarray] | None = None,
 ) -> Predictions:
-    """Run a network over a set.
+    """The hands of a set, as the predictor would have them from the protocol's crops.
 
     Args:
-        engine: runs the network.
-        crop: what it was trained to see.
-        dataset: gives the samples.
-        protocol: which box the first crop has.
-        rounds: from the second on, the crop is made from the round before (around its joints, upright), as the program
-            does on a picture: nothing of the truth enters.
-        views: crops whose predictions are averaged (test-time augmentation).
-        batch_size: samples at a time.
+        rounds: from the second on, the crop is made from the round before (around its joints, upright), as the
+            program does on a picture: nothing of the truth enters.
+        views: crops whose hands are averaged (test-time augmentation).
         progress: wraps the iterable of batch starts.
-        alter: changes a sample's picture, (H, W, 3) uint8 RGB, before it is cropped.
-
-    Returns:
-        joints and vertices in metres, camera frame; keypoints in pixels of the pictures.
+        alter: changes a sample's picture before it is cropped.
     """
     parts: list[tuple[np.ndarray, ...]] = []
     for start in progress(range(0, len(dataset), batch_size)):
         samples = [dataset.sample(i) for i in range(start, min(start + batch_size, len(dataset)))]
         if alter is not None:
             samples = [{**sample, "image": alter(sample)} for sample in samples]
-        places = [(protocol.box(sample, crop.padding), 0.0) for sample in samples]
-        for number in range(rounds):
-            last = number == rounds - 1
-            found = _look(engine, crop, samples, places, make_views(views) if last else [(0.0, 1.0)])
-            if not last:
-                places = [_next_place(k, place, crop.padding) for k, place in zip(found[2], places, strict=True)]
-        parts.append(_place(samples, *found))
+        places = [protocol.place(sample, estimator.crop.padding) for sample in samples]
+        for _ in range(rounds - 1):
+            places = [_next_place(*pair) for pair in zip(_hands(estimator, samples, places), places, strict=True)]
+        seen = [_hands(estimator, samples, [_view(place, *view) for place in places]) for view in make_views(views)]
+        parts.append(
+            tuple(
+                np.mean([[getattr(hand, name) for hand in hands] for hands in seen], axis=0)
+                for name in ("joints", "vertices", "keypoints_2d")
+            )
+        )
     joints, vertices, keypoints = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Predictions(joints, vertices, keypoints)
 
 
-def _look(
-    engine: Engine,
-    settings: CropSettings,
-    samples: Sequence[Sample],
-    places: Sequence[tuple[np.ndarray, float]],
-    views: Sequence[tuple[float, float]],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean answer over views: joints and vertices turned as in the camera's frame, relative to joint 9, and
-    pixels."""
-    sums: list[np.ndarray] | None = None
-    for view_roll, factor in views:
-        crops = [
-            CropTransform.from_box(
-                box, s["K"], settings.image_size, roll + view_roll, factor, perspective=settings.perspective
-            )
-            for s, (box, roll) in zip(samples, places, strict=True)
-        ]
-        output = engine(np.stack([crop.apply_image(s["image"]) for crop, s in zip(crops, samples, strict=True)]))
-        root = output.joints[:, ROOT_JOINT, None]
-        answers = [
-            np.stack([c.invert_points_3d(p) for c, p in zip(crops, output.joints - root, strict=True)]),
-            np.stack([c.invert_points_3d(p) for c, p in zip(crops, output.vertices - root, strict=True)]),
-            np.stack([c.invert_points_2d(p) for c, p in zip(crops, output.keypoints_2d, strict=True)]),
-        ]
-        sums = answers if sums is None else [a + b for a, b in zip(sums, answers, strict=True)]
-    assert sums is not None
-    joints, vertices, keypoints = (total / len(views) for total in sums)
-    return joints, vertices, keypoints
+def _hands(estimator: HandEstimator, samples: Sequence[Sample], places: Sequence[Detection]) -> list[Hand]:
+    crops = [estimator.make_crop(place, sample["K"]) for place, sample in zip(places, samples, strict=True)]
+    return [found.hand for found in estimator.estimate([sample["image"] for sample in samples], crops)]
 
 
-def _next_place(keypoints: np.ndarray, place: tuple[np.ndarray, float], padding: float) -> tuple[np.ndarray, float]:
-    """The upright crop around predicted keypoints (21, 2), unless they are nonsense beside the box they came
-    from."""
-    before = place[0]
-    side = before[2] - before[0]
-    roll = roll_of(keypoints)
-    box = box_around(keypoints, padding, roll)
-    moved = np.abs((box[:2] + box[2:]) - (before[:2] + before[2:])).max() / 2
-    is_sane = bool(np.isfinite(box).all()) and 0.15 * side < box[2] - box[0] < 3 * side and moved < side
-    return (box, roll) if is_sane else place
+def _view(place: Detection, roll_deg: float, factor: float) -> Detection:
+    """The place seen rolled, and with its box so many times as large."""
+    centre = (place.box_xyxy[:2] + place.box_xyxy[2:]) / 2
+    half = (place.box_xyxy[2:] - place.box_xyxy[:2]) / 2 * factor
+    box = np.concatenate([centre - half, centre + half])
+    return replace(place, box_xyxy=box, rotation_deg=place.rotation_deg + roll_deg)
 
 
-def _place(
-    samples: Sequence[Sample], joints: np.ndarray, vertices: np.ndarray, keypoints: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Move each hand to where its joints project onto its keypoints under the sample's K."""
-    shift = np.stack([fit_translation(j, k, s["K"]) for j, k, s in zip(joints, keypoints, samples, strict=True)])
-    shift = shift[:, None]
-    return (joints + shift).astype(np.float32), (vertices + shift).astype(np.float32), keypoints
+def _next_place(hand: Hand, place: Detection) -> Detection:
+    """The upright place around a predicted hand, unless that is nonsense beside the place it came from."""
+    return place_of(hand) if is_plausible(hand, place, FOLLOWED_SIDES, FOLLOWED_SHIFT) else place
 
 
 def mean_pose_predictions(mano: ManoArrays, dataset: FreiHandDataset) -> Predictions:

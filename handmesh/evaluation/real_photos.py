@@ -1,31 +1,26 @@
 """How far a network is from the labels of real photos: PA error in millimetres, 2D error as a share of the hand's box.
 
-Two ways. With the crop made from the label (upright, padded as in training) the numbers speak of the network alone;
-with a whole predictor, which has to find the hand first, of all that a user gets.
+Two ways. With the crop made from the label (upright, padded as in training) the numbers speak of the network and of
+what is made of its answer (inference/estimator.py); with a whole predictor, which has to find the hand first, of all
+that a user gets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.evaluation.metrics import auc
 from handmesh.geometry.alignment import point_errors, similarity_align
+from handmesh.inference.estimator import HandEstimator
 from handmesh.io.images import read_image
 from handmesh.labeling.landmark_correction import TeacherTerms
 from handmesh.labeling.photo_sets import LabelledPhoto, crop_for
 from handmesh.results import Hand
-
-if TYPE_CHECKING:
-    from handmesh.inference.engines.base import Engine
-
-#: (B, S, S, 3) uint8 crops -> joints (B, 21, 3) metres in the crop's frame and keypoints_2d (B, 21, 2) crop pixels.
-Network = Callable[[NDArray[np.uint8]], tuple[NDArray[Any], NDArray[Any]]]
-
 
 #: An image (H, W, 3) uint8 RGB -> the hands in it.
 Predict = Callable[[NDArray[np.uint8]], list[Hand]]
@@ -69,17 +64,6 @@ class RealResult:
         return self.is_right == self.photo.is_right
 
 
-def network_of(engine: Engine) -> Network:
-    """What :func:`evaluate_real` wants of an engine's answer."""
-
-    def network(crops: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Crops (B, S, S, 3) -> joints (B, 21, 3) metres in the crop's frame, keypoints (B, 21, 2) crop pixels."""
-        output = engine(crops)
-        return output.joints, output.keypoints_2d
-
-    return network
-
-
 def in_teacher_terms(results: Sequence[RealResult], terms: TeacherTerms | None) -> list[RealResult]:
     """The results with predicted joints moved to where the teacher would put its points of the same hands: labels by
     the teacher measure these without the distance between its points and the joints that bear their names. Without
@@ -95,36 +79,16 @@ def in_teacher_terms(results: Sequence[RealResult], terms: TeacherTerms | None) 
     ]  # fmt: skip
 
 
-def evaluate_real(
-    network: Network,
-    photos: Sequence[LabelledPhoto],
-    size: int,
-    padding: float,
-    batch_size: int = 32,
-    perspective: bool = True,
-) -> list[RealResult]:
-    """Errors of every photo, in their order.
-
-    Args:
-        network: crops (B, size, size, 3) uint8 to joints and keypoints.
-        photos: with labels.
-        size: side of the network's input in pixels.
-        padding: side of the crop over the box of the 21 joints, as in training.
-        batch_size: photos at a time.
-        perspective: kind of crop, as in training.
-    """
+def evaluate_real(estimator: HandEstimator, photos: Sequence[LabelledPhoto], batch_size: int = 32) -> list[RealResult]:
+    """Errors of every photo, in their order, with crops made from the labels."""
     results: list[RealResult] = []
     for start in range(0, len(photos), batch_size):
         chunk = photos[start : start + batch_size]
         images = [read_image(photo.path) for photo in chunk]
-        crops = [
-            crop_for(p, i.shape[1], i.shape[0], size, padding, perspective) for p, i in zip(chunk, images, strict=True)
-        ]
-        batch = np.stack([crop.apply_image(image) for crop, image in zip(crops, images, strict=True)])
-        joints, keypoints = network(batch)
+        crops = [crop_for(p, i.shape[1], i.shape[0], estimator.crop) for p, i in zip(chunk, images, strict=True)]
         results += [
-            compare(p, c.invert_points_3d(j), c.invert_points_2d(k), max(i.shape[:2]))
-            for p, c, i, j, k in zip(chunk, crops, images, joints, keypoints, strict=True)
+            compare(photo, found.hand.joints, found.hand.keypoints_2d, max(image.shape[:2]))
+            for photo, image, found in zip(chunk, images, estimator.estimate(images, crops), strict=True)
         ]
     return results
 

@@ -12,8 +12,7 @@ from handmesh.data.loading import SampleSource
 from handmesh.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from handmesh.evaluation.metrics import pa_mpjpe
 from handmesh.evaluation.protocols import Protocol, predict
-from handmesh.geometry.crop import CropSettings
-from handmesh.inference.engines.base import Engine
+from handmesh.inference.estimator import HandEstimator
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,7 @@ class Robustness:
 
 
 def measure_robustness(
-    engine: Engine,
-    crop: CropSettings,
+    estimator: HandEstimator,
     source: SampleSource,
     protocol: Protocol,
     rounds: int = 2,
@@ -53,7 +51,7 @@ def measure_robustness(
 
     def error(name: str = "", severity: int = 0) -> float:
         alter = partial(corrupt, name=name, severity=severity) if name else None
-        found = predict(engine, crop, source, protocol, rounds, 1, batch_size, alter=alter)
+        found = predict(estimator, source, protocol, rounds, 1, batch_size, alter=alter)
         value = pa_mpjpe(found.joints, truth)
         report(f"{name or 'clean'} {severity or ''}: {value:.2f} mm")
         return value

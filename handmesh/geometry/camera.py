@@ -6,12 +6,17 @@ length is never assumed in silence: callers pass K, or a field of view.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 FloatArray = NDArray[np.floating[Any]]
+#: What arithmetic alone is done to may be a tensor as well.
+Points = TypeVar("Points", NDArray[np.floating[Any]], "Tensor")
 
 #: Field of view over the longer side that stands in for an unknown camera: between laptop webcams (about 55 to 65
 #: degrees across) and phones (about 65 to 70). Wrong by 10 degrees, it moves a hand's distance by about a fifth and
@@ -38,6 +43,29 @@ def intrinsics_from_fov(width: int, height: int, fov_deg: float = DEFAULT_FOV_DE
     if not 0 < fov_deg < 180:
         raise ValueError(f"expected a field of view between 0 and 180 degrees, got {fov_deg}")
     f_px = max(width, height) / 2 / np.tan(np.radians(fov_deg) / 2)
+    return centred_intrinsics(f_px, width, height)
+
+
+def resize_matrix(scale_x: float, scale_y: float) -> NDArray[np.float64]:
+    """(3, 3) from the pixels of a picture to those of the same picture at another size.
+
+    What is scaled are distances from the picture's corner, half a pixel outside the first pixel's centre.
+    """
+    return np.array([[scale_x, 0, (scale_x - 1) / 2], [0, scale_y, (scale_y - 1) / 2], [0, 0, 1]])
+
+
+def resize_intrinsics(K: FloatArray, scale_x: float, scale_y: float | None = None) -> NDArray[np.float64]:
+    """K (..., 3, 3) of a picture made ``scale_x`` times as wide and ``scale_y`` (None: the same) times as high."""
+    return resize_matrix(scale_x, scale_x if scale_y is None else scale_y) @ np.asarray(K, np.float64)
+
+
+def resize_points(points: Points, scale: float) -> Points:
+    """Pixels (..., 2), an array's or a tensor's, of a picture made ``scale`` times as large; see resize_matrix."""
+    return (points + 0.5) * scale - 0.5
+
+
+def centred_intrinsics(f_px: float, width: int, height: int) -> NDArray[np.float64]:
+    """K (3, 3) of square pixels with the axis in the middle of a picture; all in pixels."""
     return np.array([[f_px, 0, (width - 1) / 2], [0, f_px, (height - 1) / 2], [0, 0, 1]])
 
 

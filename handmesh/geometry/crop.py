@@ -31,6 +31,19 @@ class CropSettings:
         if not 1 <= self.image_size <= 1024 or not 1 <= self.padding <= 4:
             raise ValueError(f"expected a crop of 1 to 1024 pixels with padding 1 to 4, got {self}")
 
+    def crop(
+        self, box_xyxy: FloatArray, K: FloatArray, rotation_deg: float = 0.0, mirror: bool = False
+    ) -> CropTransform:
+        """The crop that the network gets of a hand.
+
+        Args:
+            box_xyxy: (4,) pixels of the picture, around the hand; the padding comes on top.
+            K, rotation_deg, mirror: as in :meth:`CropTransform.from_box`.
+        """
+        return CropTransform.from_box(
+            box_xyxy, K, self.image_size, rotation_deg, self.padding, mirror=mirror, perspective=self.perspective
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class CropTransform:

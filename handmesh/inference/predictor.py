@@ -15,17 +15,16 @@ from numpy.typing import NDArray
 
 from handmesh.detection import HandDetector
 from handmesh.detection.nms import drop_repeats
-from handmesh.geometry.crop import CropSettings, CropTransform, box_around, roll_of
+from handmesh.geometry.crop import CropSettings
 from handmesh.inference.arguments import box_places, camera_matrix, for_each, one_side
 from handmesh.inference.engines.warm_start import may_start_quickly, remember, start_quickly
-from handmesh.inference.keypoint_alignment import KeypointAligner
-from handmesh.inference.placement import Estimate, check_hand_length, lift_hand, resize_hand
+from handmesh.inference.estimator import HandEstimator, is_plausible, place_of
+from handmesh.inference.placement import Estimate, check_hand_length, resize_hand
 from handmesh.inference.same_hand import is_same_hand
 from handmesh.inference.stage_clock import StageClock
 from handmesh.io.fork import is_forked
 from handmesh.io.images import ImageLike, image_array
 from handmesh.mano.arrays import ManoArrays, load_mano
-from handmesh.mano.hand_model import HandModel
 from handmesh.mano.transfer import HandModelTransfer
 from handmesh.models.checkpoint_path import hand_fingerprint_of
 from handmesh.results import Detection, Hand
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.floating[Any]]
 
 
-class HandMeshPredictor:
+class HandMeshPredictor(HandEstimator):
     """``hands = predictor(image)``. Stateless: the same picture gives the same hands.
 
     Any number of threads may share one. A forked child may use its parent's, which loads its models anew there (on the
@@ -65,9 +64,8 @@ class HandMeshPredictor:
             transfer: to the hand model of the results, where that is another one.
             align: move each mesh onto the network's keypoints (keypoint_alignment.py); it may be changed at any time.
         """
-        self.engine, self.crop, self.presence_threshold = engine, crop, presence_threshold
-        self.model = HandModel(mano)
-        self.align, self._aligner = align, KeypointAligner(mano)
+        super().__init__(engine, mano, crop, align)
+        self.presence_threshold = presence_threshold
         self.detector = detector or HandDetector()
         self.transfer = transfer
         self._origin: dict[str, Any] | None = None
@@ -141,20 +139,19 @@ class HandMeshPredictor:
         if is_quick:
             started = start_quickly(checkpoint, arrays, threads)
             if started is not None:
-                return cls(started[0], arrays, CropSettings(*started[1]), HandDetector(threads=threads))
+                return cls(started[0], arrays, started[1], HandDetector(threads=threads))
         if is_forked():
             from handmesh.inference.engines.pytorch_engine import settle_after_fork
 
             settle_after_fork()
         from handmesh.inference.engines.factory import make_engine
-        from handmesh.models.checkpoint import load_checkpoint
+        from handmesh.models.checkpoint import config_of, load_checkpoint
 
         net, description = load_checkpoint(checkpoint, arrays)
-        data = description["config"]["data"]
-        crop = CropSettings(net.config.image_size, float(data["crop_padding"]), bool(data["perspective"]))
+        crop = config_of(description).crop
         runner = make_engine(net, engine, device, threads=threads, keep=keep, trust_engine_file=trust_engine_file)
         if is_quick:
-            remember(checkpoint, arrays, net, (crop.image_size, crop.padding, crop.perspective))
+            remember(checkpoint, arrays, net, crop)
         return cls(runner, arrays, crop, HandDetector(threads=threads))
 
     @overload
@@ -276,7 +273,7 @@ class HandMeshPredictor:
         unsure = [
             i
             for i, (place, estimate) in enumerate(zip(places, estimates, strict=True))
-            if place.keypoints_2d is None and _is_plausible(estimate.hand, place)
+            if place.keypoints_2d is None and is_plausible(estimate.hand, place)
         ]
         again = self.predict_places(image, K, [place_of(estimates[i].hand) for i in unsure], clock)
         return [dict(zip(unsure, again, strict=True)).get(i, estimate) for i, estimate in enumerate(estimates)]
@@ -291,41 +288,13 @@ class HandMeshPredictor:
         ]
         with clock("crop"):
             crops = [self.make_crop(view, K) for view in views]
-            pictures = np.stack([crop.apply_image(image) for crop in crops])
-        with clock("network"):
-            output = self.engine(pictures)
-        with clock("place"):
-            aligner = self._aligner if self.align else None
-            found = iter([lift_hand(output, index, crop, self.model, aligner) for index, crop in enumerate(crops)])
-            return [
-                next(found) if place.is_right is not None else _likelier(next(found), next(found)) for place in places
-            ]
-
-    def make_crop(self, place: Detection, K: FloatArray) -> CropTransform:
-        """The crop the network gets for a place; a left hand's is mirrored."""
-        return CropTransform.from_box(
-            place.box_xyxy, K, self.crop.image_size, place.rotation_deg, self.crop.padding,
-            mirror=not place.is_right, perspective=self.crop.perspective,
-        )  # fmt: skip
-
-
-def place_of(hand: Hand) -> Detection:
-    """Where to crop to see this hand again: the square around its points, turned upright."""
-    roll = roll_of(hand.keypoints_2d)
-    return Detection(box_around(hand.keypoints_2d, rotation_deg=roll), hand.is_right, hand.score, roll)
+        found = iter(self.estimate([image] * len(crops), crops, clock))
+        return [next(found) if place.is_right is not None else _likelier(next(found), next(found)) for place in places]
 
 
 def _likelier(right: Estimate, left: Estimate) -> Estimate:
     """Of the same place seen as a right and (mirrored) as a left hand, the one both answers together favour."""
     return right if right.right + left.right >= 1.0 else left
-
-
-def _is_plausible(hand: Hand, place: Detection) -> bool:
-    """Whether a second look should follow the first one's joints: still about the same place and size."""
-    side = float(max(place.box_xyxy[2] - place.box_xyxy[0], place.box_xyxy[3] - place.box_xyxy[1]))
-    new_side = float(hand.box_xyxy[2] - hand.box_xyxy[0])
-    moved = np.abs(hand.box_xyxy[:2] + hand.box_xyxy[2:] - place.box_xyxy[:2] - place.box_xyxy[2:]).max() / 2
-    return bool(np.isfinite(hand.keypoints_2d).all() and 0.4 * side < new_side < 1.8 * side and moved < 0.5 * side)
 
 
 def _load(kind: type[HandMeshPredictor], words: dict[str, Any]) -> HandMeshPredictor:

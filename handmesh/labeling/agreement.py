@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from handmesh.geometry.crop import CropSettings
 from handmesh.io.images import read_image
 from handmesh.labeling.held_out import read_held_out
 from handmesh.labeling.landmark_files import landmark_folders, read_landmark_photos
@@ -43,16 +44,15 @@ def photos_of(
     photos = read_landmark_photos(root, read_held_out(held_out) if held_out else None)
     if checkpoint is not None:
         from handmesh.inference.engines.factory import make_engine
-        from handmesh.models.checkpoint import load_checkpoint
+        from handmesh.models.checkpoint import config_of, load_checkpoint
 
         net, header = load_checkpoint(checkpoint)
-        padding = float(header["config"]["data"]["crop_padding"])
-        photos = agreed(make_engine(net), photos, net.config.image_size, padding)
+        photos = agreed(make_engine(net), photos, config_of(header).crop)
     return photos, True
 
 
 def agreed(
-    engine: Engine, photos: Sequence[LabelledPhoto], size: int, padding: float, progress: bool = True
+    engine: Engine, photos: Sequence[LabelledPhoto], settings: CropSettings, progress: bool = True
 ) -> list[LabelledPhoto]:
     """The photos whose side a network agrees on.
 
@@ -60,20 +60,17 @@ def agreed(
     every crop shows its hand), and its keypoints may not lie farther from the label's than the other side's.
 
     Args:
-        engine: runs the network.
-        photos: with known side and all 21 keypoints.
-        size: side of the network's crops, pixels.
-        padding: side of a crop over the side of the hand's box.
-        progress: show a progress bar on stderr.
+        engine: runs the network. photos: with known side and all 21 keypoints.
+        settings: of the network's crops.
     """
     kept = []
     for photo in tqdm(photos, desc="comparing sides", disable=not progress):
         image = read_image(photo.path)
-        crop = crop_for(photo, image.shape[1], image.shape[0], size, padding)
+        crop = crop_for(photo, image.shape[1], image.shape[0], settings)
         picture = crop.apply_image(image)
         output = engine(np.stack([picture, picture[:, ::-1]]))
         label = crop.apply_points_2d(photo.keypoints_2d)
-        mirrored = output.keypoints_2d[1] * [-1, 1] + [size - 1, 0]
+        mirrored = output.keypoints_2d[1] * [-1, 1] + [crop.size - 1, 0]
         own, other = (_apart(points, label) for points in (output.keypoints_2d[0], mirrored))
         if output.is_right[0] > 0.5 and other >= own - MARGIN:
             kept.append(photo)

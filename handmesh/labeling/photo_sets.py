@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import intrinsics_from_fov
-from handmesh.geometry.crop import CropTransform, box_around, roll_of
+from handmesh.geometry.crop import CropSettings, CropTransform, box_around, roll_of
 from handmesh.io.files import atomic_path, cache_dir
 from handmesh.io.images import is_photo, read_image
 from handmesh.io.npz import read_npz
@@ -153,9 +153,7 @@ def _label_all(paths: list[Path], progress: bool) -> Iterator[NDArray[np.float64
         if label is None:
             yield np.full(107, np.nan)
             continue
-        yield np.concatenate(
-            [label.keypoints_2d.ravel(), label.joints.ravel(), [label.is_right, label.disagreement]]
-        )
+        yield np.concatenate([label.keypoints_2d.ravel(), label.joints.ravel(), [label.is_right, label.disagreement]])
 
 
 def _label(image: NDArray[np.uint8], detector: PalmDetector, model: LandmarkModel) -> TeacherLabel | None:
@@ -179,29 +177,18 @@ def with_border(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
     return np.pad(image, ((pad, pad), (pad, pad), (0, 0)), mode="edge"), pad
 
 
-def crop_for(
-    photo: LabelledPhoto, width: int, height: int, size: int, padding: float, perspective: bool = True
-) -> CropTransform:
+def crop_for(photo: LabelledPhoto, width: int, height: int, settings: CropSettings) -> CropTransform:
     """The upright crop around a label's keypoints, mirrored for a left hand.
 
     Args:
-        photo: its keypoints_2d may be NaN where they are unknown.
-        width, height: of the photo, pixels.
-        size: side of the crop, pixels.
-        padding: side of the crop over the side of the keypoints' box.
-        perspective: turn the virtual camera to the hand, as in training.
+        width, height: of the picture, pixels.
+        settings: of the network that is to see it.
     """
     known = photo.keypoints_2d[np.isfinite(photo.keypoints_2d).all(-1)]
     both = np.isfinite(photo.keypoints_2d[[0, 9]]).all()
     roll = roll_of(photo.keypoints_2d) if both else 0.0
-    return CropTransform.from_box(
-        box_around(known, padding, roll),
-        intrinsics_from_fov(width, height),
-        size,
-        roll,
-        mirror=photo.is_right is False,
-        perspective=perspective,
-    )
+    box = box_around(known, rotation_deg=roll)
+    return settings.crop(box, intrinsics_from_fov(width, height), roll, mirror=photo.is_right is False)
 
 
 def annotated_photos(root: str | Path) -> list[LabelledPhoto]:

@@ -120,6 +120,12 @@ def load_checkpoint(path: str | Path = "default", mano: ManoArrays | None = None
     return net.eval(), {**header, "config": config_to_dict(config)}
 
 
+def config_of(description: dict[str, Any]) -> Config:
+    """The config in a checkpoint's description: what the network is, and the crop it was trained on."""
+    config: Config = config_from_dict(description["config"])
+    return config
+
+
 def _own_hand(file: Path, name: str) -> ManoArrays:
     try:
         return load_mano(name)

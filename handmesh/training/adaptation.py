@@ -18,7 +18,7 @@ import numpy as np
 from handmesh.config import Config, TrainConfig, config_from_dict, without_folders
 from handmesh.data.loading import HandDataset, make_loader
 from handmesh.errors import HandMeshError
-from handmesh.evaluation.real_photos import evaluate_real, in_teacher_terms, network_of
+from handmesh.evaluation.real_photos import evaluate_real, in_teacher_terms
 from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import user_path
 from handmesh.labeling.footage import SPACING_S, LabelledFootage, gather_frames, label_frames
@@ -247,7 +247,8 @@ class _Measure:
     def __init__(self, config: Config, arrays: ManoArrays, held_out: Sequence[LabelledPhoto]) -> None:
         from handmesh.synthesis.generator import SampleGenerator
 
-        self.config, self.held_out, self.terms = config, held_out, terms_of(arrays.fingerprint())
+        self.config, self.arrays, self.held_out = config, arrays, held_out
+        self.terms = terms_of(arrays.fingerprint())
         rendered = SampleGenerator(
             arrays, config.seed + VALIDATION_SEED, config.data.render_size, config.data.backgrounds or None
         )
@@ -256,14 +257,11 @@ class _Measure:
     def __call__(self, net: HandMeshNet) -> Figures:
         from handmesh.evaluation.validation import validate
         from handmesh.inference.engines.factory import make_engine
+        from handmesh.inference.estimator import HandEstimator
 
         scores = validate(net, make_loader(self.rendered, 32))
-        data = self.config.data
-        found = evaluate_real(
-            network_of(make_engine(net, "torch", "cpu")), self.held_out, net.config.image_size, data.crop_padding,
-            perspective=data.perspective,
-        )  # fmt: skip
-        results = in_teacher_terms(found, self.terms)
+        estimator = HandEstimator(make_engine(net, "torch", "cpu"), self.arrays, self.config.crop)
+        results = in_teacher_terms(evaluate_real(estimator, self.held_out), self.terms)
         return Figures(
             float(np.mean([result.pa_mm for result in results])),
             float(np.mean([result.error_2d for result in results])),

@@ -212,7 +212,8 @@ class Trainer:
             log.scores(scores, self.progress)
             if self.config.train.pictures > 0:
                 count, device = self.config.train.pictures, self.accelerator.device
-                log.picture(prediction_sheet(self.ema.module, self.val_data, count, device), self.progress)
+                sheet = prediction_sheet(self.ema.module, self.mano, self.val_data, count, device)
+                log.picture(sheet, self.progress)
         return scores
 
     def _save_network(self, name: str, scores: dict[str, float]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,65 +10,47 @@ import torch
 
 from handmesh.data.loading import HandDataset, collate
 from handmesh.evaluation.report import draw_bones
-from handmesh.geometry.camera import fit_translation
-from handmesh.geometry.crop import box_around
-from handmesh.inference.engines.base import EngineOutput
+from handmesh.geometry.camera import resize_intrinsics, resize_points
+from handmesh.geometry.crop import CropTransform
+from handmesh.inference.engines.pytorch_engine import TorchEngine
+from handmesh.inference.estimator import HandEstimator
+from handmesh.mano.arrays import ManoArrays
 from handmesh.models.hand_mesh_net import HandMeshNet
 from handmesh.rendering.contact_sheet import contact_sheet
 from handmesh.rendering.overlay import draw_hands
-from handmesh.results import Hand
 
 #: Side of one drawn crop in pixels.
 TILE = 192
 TRUTH, PREDICTION = (0, 220, 0), (255, 40, 40)
 
 
-@torch.no_grad()
-def prediction_sheet(net: HandMeshNet, dataset: HandDataset, count: int, device: Any = "cpu") -> np.ndarray:
-    """Samples spread over a set as one picture, two crops each: skeletons (truth green), and the mesh.
+def prediction_sheet(
+    net: HandMeshNet, mano: ManoArrays, dataset: HandDataset, count: int, device: torch.device | str = "cpu"
+) -> np.ndarray:
+    """Samples spread over a set as one RGB picture, two crops each: skeletons (truth green), and the mesh.
 
     Args:
-        net: in either mode; it has its mode again afterwards.
-        dataset: gives plain crops.
-        count: how many samples.
+        net: its training mode is put back afterwards. mano: its hand model.
+        dataset: of plain crops. count: so many samples of it, or fewer.
         device: where the network is.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
     """
-    was_training = net.training
-    net.eval()
     chosen = np.unique(np.linspace(0, len(dataset) - 1, count).astype(int))
-    batch = collate([dataset[int(index)] for index in chosen])
-    output = [part.float().cpu().numpy() for part in net(batch["image"].to(device))]
+    batch = {name: value.numpy() for name, value in collate([dataset[int(index)] for index in chosen]).items()}
+    # Each crop is a picture of its own here, and seen whole.
+    crops = [CropTransform(K, np.eye(3), K, batch["image"].shape[1]) for K in batch["K_crop"].astype(np.float64)]
+    was_training = net.training
+    estimator = HandEstimator(TorchEngine(net, str(device), graphs=False), mano, dataset.config.crop)
+    found = estimator.estimate(list(batch["image"]), crops)
     net.train(was_training)
     tiles = []
-    for row in range(len(chosen)):
-        labels = {name: value[row].numpy() for name, value in batch.items()}
-        found = EngineOutput(*(part[row] for part in output))
-        zoom = TILE / labels["image"].shape[0]
-        crop = cv2.resize(labels["image"], (TILE, TILE), interpolation=cv2.INTER_LINEAR)
-        lines = crop.copy()
-        if labels["presence"]:
-            draw_bones(lines, _zoomed(labels["keypoints_2d"], zoom), TRUTH)
-        draw_bones(lines, _zoomed(found.keypoints_2d, zoom), PREDICTION)
-        hand = _hand(found, labels["K_crop"], zoom, net.mano.faces.cpu().numpy())
-        tiles += [lines, draw_hands(crop, [hand] if np.isfinite(hand.vertices).all() else [])]
+    zoom = TILE / batch["image"].shape[1]
+    for row, (hand, _, _) in enumerate(found):
+        picture = cv2.resize(batch["image"][row], (TILE, TILE), interpolation=cv2.INTER_LINEAR)
+        lines = picture.copy()
+        if batch["presence"][row]:
+            draw_bones(lines, resize_points(batch["keypoints_2d"][row], zoom), TRUTH)
+        keypoints = resize_points(hand.keypoints_2d, zoom)
+        draw_bones(lines, keypoints, PREDICTION)
+        shown = replace(hand, K=resize_intrinsics(hand.K, zoom), keypoints_2d=keypoints)
+        tiles += [lines, draw_hands(picture, [shown] if np.isfinite(hand.vertices).all() else [])]
     return contact_sheet(tiles, columns=8, size=TILE)
-
-
-def _zoomed(points: np.ndarray, zoom: float) -> np.ndarray:
-    return (np.asarray(points, np.float64) + 0.5) * zoom - 0.5
-
-
-def _hand(found: EngineOutput, K_crop: np.ndarray, zoom: float, faces: np.ndarray) -> Hand:
-    """One row of the answer: the hand where its joints project onto its keypoints, in the drawn crop's camera."""
-    K = np.asarray(K_crop, np.float64) * [[zoom], [zoom], [1]]
-    K[:2, 2] += (zoom - 1) / 2
-    keypoints = _zoomed(found.keypoints_2d, zoom)
-    shift = fit_translation(found.joints, keypoints, K)
-    return Hand(
-        (found.vertices + shift).astype(np.float32), (found.joints + shift).astype(np.float32), keypoints, True,
-        float(found.presence), faces, found.rotations[0], found.rotations[1:], found.betas, shift, K,
-        box_around(keypoints),
-    )  # fmt: skip

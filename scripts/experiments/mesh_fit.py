@@ -12,16 +12,17 @@ Of photos of held-out makers (folders with labels.jsonl: handmesh/labeling/landm
                           mesh, or the other way round; fingers that are neither in the label do not count
 The same of the held-out photos of REAL by the teacher's labels (sign-digits and webcam-crops), of its annotated ones,
 and of the rendered evaluation split of SYNTH against its truth; crops as in training (upright, padded). The placement
-is the predictor's own (handmesh/inference/placement.py): the mesh is aligned to the keypoints, unless --no-align.
+is the predictor's own (handmesh/inference/estimator.py): the mesh is aligned to the keypoints, unless --no-align.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,13 @@ from handmesh.errors import run_command
 from handmesh.geometry.alignment import similarity_align
 from handmesh.geometry.camera import project_points
 from handmesh.geometry.crop import CropTransform, box_around, roll_of
+from handmesh.results import Hand
 from handmesh.skeleton import FINGERS, FINGERTIPS
+
+if TYPE_CHECKING:
+    from handmesh.data.freihand import FreiHandDataset
+    from handmesh.inference.estimator import HandEstimator
+    from handmesh.labeling.photo_sets import LabelledPhoto
 
 Array = NDArray[np.float64]
 #: Tip to knuckle over the finger's bones: at least the first is straight, at most the second is bent.
@@ -72,7 +79,7 @@ def has_wrong_finger(joints: Array, label: Array) -> bool:
 
 
 def compare(
-    group: str, hand: Any, crop: CropTransform, keypoints: Array, joints: Array | None, label_px: Array
+    group: str, hand: Hand, crop: CropTransform, keypoints: Array, joints: Array | None, label_px: Array
 ) -> Row:
     """The figures of one placed hand.
 
@@ -102,17 +109,16 @@ def compare(
     )  # fmt: skip
 
 
-def photo_rows(engine: Any, model: Any, photos: Any, size: int, padding: float, perspective: bool) -> list[Row]:
+def photo_rows(estimator: HandEstimator, photos: Sequence[LabelledPhoto]) -> list[Row]:
     """Figures of every photo, its crop made from the label."""
-    from handmesh.inference.placement import lift_hand
     from handmesh.io.images import read_image
     from handmesh.labeling.photo_sets import crop_for
 
     rows = []
     for photo in photos:
         image = read_image(photo.path)
-        crop = crop_for(photo, image.shape[1], image.shape[0], size, padding, perspective)
-        hand = lift_hand(engine(crop.apply_image(image)[None]), 0, crop, *model).hand
+        crop = crop_for(photo, image.shape[1], image.shape[0], estimator.crop)
+        hand = estimator.estimate([image], [crop])[0].hand
         known = np.isfinite(photo.keypoints_2d).all(-1)
         if not known.all():
             rows.append(_partly(photo, hand, crop, known))
@@ -123,7 +129,7 @@ def photo_rows(engine: Any, model: Any, photos: Any, size: int, padding: float, 
     return rows
 
 
-def _partly(photo: Any, hand: Any, crop: CropTransform, known: NDArray[np.bool_]) -> Row:
+def _partly(photo: LabelledPhoto, hand: Hand, crop: CropTransform, known: NDArray[np.bool_]) -> Row:
     """Of a photo in which not all 21 points are annotated: the others take the prediction's place, with no error."""
     side = float(np.ptp(photo.keypoints_2d[known], axis=0).max())
     projected = project_points(np.asarray(hand.joints, np.float64), np.asarray(hand.K, np.float64))
@@ -139,20 +145,16 @@ def _partly(photo: Any, hand: Any, crop: CropTransform, known: NDArray[np.bool_]
     )  # fmt: skip
 
 
-def rendered_rows(engine: Any, model: Any, dataset: Any, size: int, padding: float, perspective: bool) -> list[Row]:
+def rendered_rows(estimator: HandEstimator, dataset: FreiHandDataset) -> list[Row]:
     """Figures of every sample of a set in FreiHAND's layout."""
-    from handmesh.inference.placement import lift_hand
-
     rows = []
     for index in range(len(dataset)):
         sample = dataset.sample(index)
         joints = np.asarray(sample["joints"], np.float64)
         pixels = project_points(joints, sample["K"])
         roll = roll_of(pixels)
-        crop = CropTransform.from_box(
-            box_around(pixels, padding, roll), sample["K"], size, roll, perspective=perspective
-        )  # fmt: skip
-        hand = lift_hand(engine(crop.apply_image(sample["image"])[None]), 0, crop, *model).hand
+        crop = estimator.crop.crop(box_around(pixels, rotation_deg=roll), sample["K"], roll)
+        hand = estimator.estimate([sample["image"]], [crop])[0].hand
         rows.append(compare("rendered", hand, crop, pixels, joints, crop.apply_points_2d(pixels)))
     return rows
 
@@ -216,23 +218,22 @@ def main() -> None:
     from handmesh.data.packed import open_split
     from handmesh.evaluation.report import write_json
     from handmesh.inference.engines.factory import make_engine
-    from handmesh.inference.keypoint_alignment import KeypointAligner
+    from handmesh.inference.estimator import HandEstimator
     from handmesh.labeling.landmark_files import read_landmark_photos
     from handmesh.labeling.photo_sets import annotated_photos, readable, teacher_photos
     from handmesh.labeling.pseudo_labels import correct
     from handmesh.mano.arrays import load_mano
-    from handmesh.mano.hand_model import HandModel
-    from handmesh.models.checkpoint import load_checkpoint
+    from handmesh.models.checkpoint import config_of, load_checkpoint
 
     mano = load_mano("open")
     net, header = load_checkpoint(args.checkpoint, mano)
-    data = header["config"]["data"]
-    settings = net.config.image_size, args.padding or float(data["crop_padding"]), bool(data["perspective"])
-    engine, model = make_engine(net), (HandModel(mano), None if args.no_align else KeypointAligner(mano))
+    crop = config_of(header).crop
+    crop = replace(crop, padding=args.padding or crop.padding)
+    estimator = HandEstimator(make_engine(net), mano, crop, not args.no_align)
     tables: dict[str, Any] = {"checkpoint": str(args.checkpoint)}
     if args.photos:
         photos = [photo for photo in read_landmark_photos(args.photos) if photo.is_held_out or args.all_makers]
-        rows = photo_rows(engine, model, correct(photos, mano), *settings)
+        rows = photo_rows(estimator, correct(photos, mano))
         tables["held-out makers"] = summarize(rows)
         tables["reliability"] = reliability(rows)
         tables["hands"] = [[row.group, round(row.mesh, 3), round(row.fit_score, 5)] for row in rows]
@@ -240,12 +241,12 @@ def main() -> None:
             print("{hands:5.0f} hands of fit_score {fit_score:.2f}: {fits:.2f} fit".format(**entry))
     if args.teacher:
         photos = [photo for photo in teacher_photos(args.teacher) if photo.is_held_out and photo.is_trusted]
-        tables["teacher's labels"] = summarize(photo_rows(engine, model, correct(photos, mano), *settings))
+        tables["teacher's labels"] = summarize(photo_rows(estimator, correct(photos, mano)))
     if args.annotated:
         annotated = readable(annotated_photos(args.annotated))
-        tables["annotated"] = summarize(photo_rows(engine, model, annotated, *settings))
+        tables["annotated"] = summarize(photo_rows(estimator, annotated))
     if args.data:
-        tables["rendered"] = summarize(rendered_rows(engine, model, open_split(args.data, "evaluation"), *settings))
+        tables["rendered"] = summarize(rendered_rows(estimator, open_split(args.data, "evaluation")))
     for name, table in tables.items():
         if isinstance(table, dict):
             print(f"\n{name}:\n{show(table)}")

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from handmesh.data.crops import plain_crop
 from handmesh.detection.landmark_model import LandmarkModel
 from handmesh.errors import HandMeshError, run_command
-from handmesh.evaluation.real_photos import network_of
 from handmesh.inference.engines.factory import make_engine
 from handmesh.labeling.landmark_calibration import Ask, ask_with, right_hand
 from handmesh.mano.arrays import load_mano
@@ -110,12 +109,12 @@ def main(argv: Sequence[str]) -> None:
     if options.count < 2:
         raise HandMeshError(f"expected --count of at least 2, got {options.count}; see --help")
     net, _ = load_checkpoint(options.checkpoint)
-    size, answer = net.config.image_size, network_of(make_engine(net, "torch"))
+    size, engine = net.config.image_size, make_engine(net, "torch")
     generator = OpenPalms(load_mano("open"), options.seed, backgrounds=options.backgrounds)
 
     def network(sample: Sample) -> Array:
         crop = plain_crop(sample, size, CROP_PADDING, upright=True)
-        return np.asarray(answer(crop["image"][None])[0][0], np.float64)
+        return np.asarray(engine(crop["image"][None]).joints[0], np.float64)
 
     joints = measure((generator.sample(i) for i in range(options.count)), ask_with(LandmarkModel()), network)
     if len(joints["truth"]) < 2:

@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.errors import HandMeshError, run_command
-from handmesh.evaluation.real_photos import evaluate_real, network_of
+from handmesh.evaluation.real_photos import evaluate_real
 from handmesh.inference.engines.factory import make_engine
+from handmesh.inference.estimator import HandEstimator
 from handmesh.labeling.photo_sets import LabelledPhoto, teacher_photos
 from handmesh.mano.arrays import load_mano
 from handmesh.mano.numpy_layer import pose_vertices
 from handmesh.mano.pose_prior import PosePrior
-from handmesh.models.checkpoint import load_checkpoint
+from handmesh.models.checkpoint import config_of, load_checkpoint
 
 Array = NDArray[np.float64]
 THUMB_TIP = 4
@@ -56,11 +57,9 @@ def of_gestures() -> dict[str, float]:
 def of_checkpoint(name: str, photos: Sequence[LabelledPhoto]) -> Array:
     """(N, 21, 3) joints of the hands of photos, crops made from their labels."""
     net, header = load_checkpoint(name)
-    data = header["config"]["data"]
-    results = evaluate_real(
-        network_of(make_engine(net, "torch")), photos, net.config.image_size, data["crop_padding"],
-        perspective=data["perspective"],
-    )  # fmt: skip
+    config = config_of(header)
+    estimator = HandEstimator(make_engine(net, "torch"), load_mano(config.mano), config.crop)
+    results = evaluate_real(estimator, photos)
     return np.asarray([result.joints for result in results], np.float64)
 
 

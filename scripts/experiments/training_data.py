@@ -27,14 +27,15 @@ from handmesh.evaluation.real_photos import (
     evaluate_real,
     format_rows,
     in_teacher_terms,
-    network_of,
     summarize,
 )
 from handmesh.inference.engines.factory import make_engine
+from handmesh.inference.estimator import HandEstimator
 from handmesh.io.cpu_count import available_cores
 from handmesh.labeling.landmark_correction import teacher_terms
 from handmesh.labeling.photo_sets import LabelledPhoto, teacher_photos
-from handmesh.models.checkpoint import load_checkpoint
+from handmesh.mano.arrays import load_mano
+from handmesh.models.checkpoint import config_of, load_checkpoint
 from handmesh.synthesis.baseline_generators import KINDS
 from scripts.benchmarks._interleave import side_by_side, synth, train
 
@@ -117,10 +118,9 @@ def score(options: argparse.Namespace, kind: str, seed: int, photos: Sequence[La
             f"evaluation set {own['pa_mpjpe']:.2f} mm, of a mean pose {own['mean_pose_pa_mpjpe']:.2f}", flush=True,
         )  # fmt: skip
         # All of them are new to every network, so what other runs may train on measures here too.
-        found = evaluate_real(
-            network_of(make_engine(net, "torch")), [replace(photo, is_held_out=True) for photo in photos], size,
-            CROP_PADDING,
-        )  # fmt: skip
+        config = config_of(header)
+        estimator = HandEstimator(make_engine(net, "torch"), load_mano(config.mano), config.crop)
+        found = evaluate_real(estimator, [replace(photo, is_held_out=True) for photo in photos])
         for name, results in zip(MEASURES, (found, in_teacher_terms(found, teacher_terms())), strict=True):
             rows[f"{size} px, {name}"] = with_unseen(results, photos)
             print(f"{name}:\n{format_rows(rows[f'{size} px, {name}'])}", flush=True)

@@ -7,6 +7,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,9 +24,14 @@ from handmesh.evaluation.published import PUBLISHED, format_table
 from handmesh.evaluation.report import format_results, result_dict, worst_sheet, write_scores_txt
 from handmesh.evaluation.robustness import format_robustness, measure_robustness
 from handmesh.evaluation.submission import read_predictions, write_predictions
-from handmesh.geometry.camera import project_points
-from handmesh.geometry.crop import CropSettings, CropTransform
+from handmesh.geometry.camera import intrinsics_from_fov, project_points
+from handmesh.geometry.crop import CropSettings, CropTransform, box_around
 from handmesh.inference.engines.base import EngineOutput
+from handmesh.inference.estimator import HandEstimator
+from handmesh.inference.predictor import HandMeshPredictor
+from handmesh.mano.arrays import load_mano
+from handmesh.mano.hand_model import HandModel
+from handmesh.results import Detection
 from handmesh.training.sources import First
 
 COUNT = 6
@@ -44,7 +50,7 @@ def dataset(tmp_path, make_sample, fake_mano):
 @pytest.fixture
 def oracle(dataset, monkeypatch):
     """An engine that answers every crop with the truth as that crop sees it, and the list of crops it was
-    given."""
+    given. Its pose says nothing, so nothing may be aligned by it."""
     crops: list[CropTransform] = []
     from_box = CropTransform.from_box
 
@@ -52,7 +58,7 @@ def oracle(dataset, monkeypatch):
         crops.append(from_box(*args, **settings))
         return crops[-1]
 
-    monkeypatch.setattr(protocols.CropTransform, "from_box", recorded)
+    monkeypatch.setattr(CropTransform, "from_box", recorded)
 
     def engine(images: np.ndarray) -> EngineOutput:
         joints, vertices, keypoints = [], [], []
@@ -62,22 +68,29 @@ def oracle(dataset, monkeypatch):
             joints.append(crop.apply_points_3d(sample["joints"]))
             vertices.append(crop.apply_points_3d(sample["vertices"]))
             keypoints.append(project_points(joints[-1], crop.K_crop))
-        base = [np.zeros(1, np.float32)] * 9
-        output = EngineOutput(*base)
-        shift = np.array([0.1, 0.2, -0.7])  # the network's hand stands anywhere
-        return output._replace(
-            joints=np.stack(joints) + shift, vertices=np.stack(vertices) + shift, keypoints_2d=np.stack(keypoints)
-        )
+        count, shift = len(images), np.array([0.1, 0.2, -0.7])  # the network's hand stands anywhere
+        ones, rotations = np.ones((count, 21), np.float32), np.tile(np.eye(3, dtype=np.float32), (count, 16, 1, 1))
+        return EngineOutput(
+            np.stack(vertices) + shift, np.stack(joints) + shift, rotations, np.zeros((count, 10), np.float32),
+            np.ones((count, 3), np.float32), np.stack(keypoints), ones, ones[:, 0], ones[:, 0],
+        )  # fmt: skip
 
     return engine, crops
 
 
+@pytest.fixture
+def estimator_of(oracle, fake_mano):
+    """The step from crops to hands with the oracle as its network."""
+    return lambda crop: HandEstimator(oracle[0], fake_mano, crop, align=False)
+
+
 @pytest.mark.parametrize("name", list(PROTOCOLS))
 @pytest.mark.parametrize(("rounds", "views", "perspective"), [(1, 1, True), (2, 1, False), (2, 4, True)])
-def test_a_perfect_network_scores_perfectly_in_the_camera_frame(dataset, oracle, name, rounds, views, perspective):
-    engine, _ = oracle
-    settings = CropSettings(64, 1.5, perspective)
-    found = predict(engine, settings, dataset, PROTOCOLS[name], rounds, views, batch_size=4)
+def test_a_perfect_network_scores_perfectly_in_the_camera_frame(
+    dataset, estimator_of, name, rounds, views, perspective
+):
+    estimator = estimator_of(CropSettings(64, 1.5, perspective))
+    found = predict(estimator, dataset, PROTOCOLS[name], rounds, views, batch_size=4)
     scores = evaluate(found, dataset, name).scores
     assert scores.samples == COUNT and scores.reflected == 0
     assert scores.pa_mpjpe < 1e-2 and scores.mpjpe < 0.1 and scores.mpvpe < 0.1  # mm
@@ -86,14 +99,15 @@ def test_a_perfect_network_scores_perfectly_in_the_camera_frame(dataset, oracle,
         np.testing.assert_allclose(found.keypoints_2d[index], project_points(sample["joints"], sample["K"]), atol=1e-2)
 
 
-def test_the_fixed_crop_ignores_the_truth_and_the_second_round_turns_upright(dataset, oracle):
-    engine, crops = oracle
-    predict(engine, CropSettings(90, 1.5, False), dataset, PROTOCOLS["fixed180"], rounds=1)
+def test_the_fixed_crop_ignores_the_truth_and_the_second_round_turns_upright(dataset, oracle, estimator_of):
+    _, crops = oracle
+    estimator = estimator_of(CropSettings(90, 1.5, False))
+    predict(estimator, dataset, PROTOCOLS["fixed180"], rounds=1)
     for crop in crops:
         corners = crop.invert_points_2d(np.array([[-0.5, -0.5], [89.5, 89.5]]))
         np.testing.assert_allclose(corners, [[21.5, 21.5], [201.5, 201.5]], atol=1e-6)
     crops.clear()
-    predict(engine, CropSettings(90, 1.5, False), dataset, PROTOCOLS["fixed180"], rounds=2)
+    predict(estimator, dataset, PROTOCOLS["fixed180"], rounds=2)
     for index, crop in enumerate(crops[COUNT:]):
         sample = dataset.sample(index)
         keypoints = crop.apply_points_2d(project_points(sample["joints"], sample["K"]))
@@ -101,10 +115,9 @@ def test_the_fixed_crop_ignores_the_truth_and_the_second_round_turns_upright(dat
         assert np.ptp(keypoints, axis=0).max() == pytest.approx(60, abs=0.5)
 
 
-def test_robustness_of_an_oracle_that_reads_the_picture(dataset, oracle):
+def test_robustness_of_an_oracle_that_reads_the_picture(dataset, estimator_of):
     """Blur and JPEG leave a grey picture as it is; the oracle stays perfect, and the table says so."""
-    engine, _ = oracle
-    result = measure_robustness(engine, CropSettings(64, 1.5), First(dataset, 3), PROTOCOLS["box"], rounds=1)
+    result = measure_robustness(estimator_of(CropSettings(64, 1.5)), First(dataset, 3), PROTOCOLS["box"], rounds=1)
     assert result.samples == 3 and result.clean < 0.01
     for name in ("blur", "motion blur", "low resolution"):
         np.testing.assert_allclose(result.corrupted[name], result.clean, atol=1e-6)
@@ -113,14 +126,53 @@ def test_robustness_of_an_oracle_that_reads_the_picture(dataset, oracle):
     assert all(name in text for name in CORRUPTIONS) and len(text.splitlines()) == 2 + len(CORRUPTIONS)
 
 
-def test_nonsense_keypoints_do_not_move_the_crop():
-    place = (np.array([50.0, 50, 150, 150]), 0.0)
+@pytest.mark.parametrize("align", [True, False])
+def test_what_is_scored_is_what_the_predictor_gives(dataset, open_mano, align):
+    """The same crops, the same network: hands of the evaluation and of the predictor are one, to the last bit."""
+    predictor = HandMeshPredictor(_pixels, open_mano, CropSettings(32, 1.5), object(), align=align)
+    protocol = PROTOCOLS["box"]
+    found = predict(predictor, dataset, protocol, rounds=1, batch_size=COUNT)
+    for index in range(COUNT):
+        sample = dataset.sample(index)
+        (one,) = predictor.predict_places(sample["image"], sample["K"], [protocol.place(sample, 1.5)])
+        np.testing.assert_array_equal(found.vertices[index], one.hand.vertices)
+        np.testing.assert_array_equal(found.joints[index], one.hand.joints)
+        np.testing.assert_array_equal(found.keypoints_2d[index], one.hand.keypoints_2d)
+    predictor.align = not align
+    other = predict(predictor, dataset, protocol, rounds=1, batch_size=COUNT)
+    assert np.abs(other.vertices - found.vertices).max() > 1e-4
+    np.testing.assert_array_equal(other.keypoints_2d, found.keypoints_2d)
+
+
+def _pixels(images: np.ndarray) -> EngineOutput:
+    """A network of sorts: the same open hand for every crop, its keypoints moved by the crop's grey."""
+    model = HandModel(load_mano("open"))
+    turns = np.tile(np.eye(3, dtype=np.float32), (16, 1, 1))
+    vertices, joints = model.pose(True, turns[0], turns[1:], np.zeros(10))
+    moved = images.mean((1, 2, 3))[:, None, None] * [0.02, 0.01] * np.arange(21)[:, None] / 21
+    points = 16 * (1 + 6 * joints[:, :2]) + moved
+
+    def rows(part: np.ndarray) -> np.ndarray:
+        return np.repeat(np.asarray(part, np.float32)[None], len(images), 0)
+
+    return EngineOutput(
+        rows(vertices), rows(joints), rows(turns), rows(np.zeros(10)), rows(np.array([5.0, 0, 0])),
+        points.astype(np.float32), rows(np.ones(21)), rows(np.float32(1)), rows(np.float32(1)),
+    )  # fmt: skip
+
+
+def test_nonsense_keypoints_do_not_move_the_crop(open_mano):
+    place = Detection(np.array([50.0, 50, 150, 150]), True, 1.0)
+    predictor = HandMeshPredictor(_pixels, open_mano, CropSettings(32, 1.5), object())
+    (known,) = predictor.predict_places(np.zeros((200, 200, 3), np.uint8), intrinsics_from_fov(200, 200), [place])
     for keypoints in (
         np.full((21, 2), 100.0),
         np.full((21, 2), np.nan),
         np.random.default_rng(0).normal(0, 900, (21, 2)),
     ):
-        assert protocols._next_place(keypoints, place, 1.5) is place
+        hand = replace(known.hand, keypoints_2d=keypoints, box_xyxy=box_around(keypoints))
+        assert protocols._next_place(hand, place) is place
+    assert protocols._next_place(known.hand, place) is not place
 
 
 def test_views_begin_with_the_plain_one():

@@ -52,8 +52,8 @@ class Builder:
 
     def __call__(self, path: str | Path, mano: ManoArrays) -> tuple[Any, dict[str, Any]]:
         self.count += 1
-        data = {"crop_padding": 1.4, "perspective": False}
-        return TinyNet(int(Path(path).read_text())).eval(), {"config": {"data": data}}
+        config = {"model": {"image_size": SIZE}, "data": {"crop_padding": 1.4, "perspective": False}}
+        return TinyNet(int(Path(path).read_text())).eval(), {"config": config}
 
 
 @pytest.fixture

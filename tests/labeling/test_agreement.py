@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from handmesh.geometry.crop import CropSettings
 from handmesh.inference.engines.base import EngineOutput
 from handmesh.io.images import write_image
 from handmesh.labeling import agreement
@@ -14,6 +15,7 @@ from handmesh.labeling.agreement import agreed, photos_of
 from handmesh.labeling.photo_sets import LabelledPhoto, crop_for
 
 SIZE = 64
+CROP = CropSettings(SIZE, 1.4)
 
 
 def photo(folder: Path, name: str) -> LabelledPhoto:
@@ -30,7 +32,7 @@ def test_a_side_is_agreed_on_by_points_and_by_name(
     tmp_path: Path, own: float, other: float, right: float, is_kept: bool
 ) -> None:
     one = photo(tmp_path, "1.png")
-    label = crop_for(one, 100, 100, SIZE, 1.4).apply_points_2d(one.keypoints_2d)
+    label = crop_for(one, 100, 100, CROP).apply_points_2d(one.keypoints_2d)
 
     def engine(crops: np.ndarray) -> EngineOutput:
         np.testing.assert_array_equal(crops[1], crops[0][:, ::-1])
@@ -38,7 +40,7 @@ def test_a_side_is_agreed_on_by_points_and_by_name(
         points = np.stack([label + own, mirrored]).astype(np.float32)
         return EngineOutput(*[np.zeros(1, np.float32)] * 5, points, *[np.zeros(1, np.float32)] * 2, np.full(2, right))
 
-    assert agreed(engine, [one], SIZE, 1.4, progress=False) == ([one] if is_kept else [])
+    assert agreed(engine, [one], CROP, progress=False) == ([one] if is_kept else [])
 
 
 def test_a_folder_without_landmarks_is_the_teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

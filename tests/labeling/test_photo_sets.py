@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import pytest
 
 from handmesh.errors import HandMeshError
 from handmesh.evaluation.real_photos import evaluate_real, format_rows, in_teacher_terms, summarize
+from handmesh.geometry.crop import CropSettings
+from handmesh.inference.engines.base import EngineOutput
+from handmesh.inference.estimator import HandEstimator
 from handmesh.io.images import write_image
 from handmesh.labeling import photo_sets
 from handmesh.labeling.landmark_correction import teacher_terms
@@ -24,6 +28,24 @@ from handmesh.labeling.photo_sets import (
     teacher_photos,
 )
 from handmesh.labeling.teacher import TeacherLabel
+from handmesh.mano.arrays import load_mano
+
+CROP = CropSettings(64, 1.5)
+
+
+def answer(joints: np.ndarray, keypoints: np.ndarray) -> EngineOutput:
+    """A network's answer of which only joints (B, 21, 3) and keypoints (B, 21, 2) mean anything."""
+    count = len(joints)
+    ones, turns = np.ones((count, 21), np.float32), np.tile(np.eye(3, dtype=np.float32), (count, 16, 1, 1))
+    return EngineOutput(
+        np.zeros((count, 778, 3), np.float32), joints, turns, np.zeros((count, 10), np.float32),
+        np.ones((count, 3), np.float32), keypoints, ones, ones[:, 0], ones[:, 0],
+    )  # fmt: skip
+
+
+def estimator(engine: Callable[[np.ndarray], EngineOutput]) -> HandEstimator:
+    """The step from crops to hands, the mesh left as the network has it."""
+    return HandEstimator(engine, load_mano("open"), CROP, align=False)  # type: ignore[arg-type]
 
 
 def make_photo(folder: Path, name: str, is_right: bool | None, seed: int, held_out: bool = False) -> LabelledPhoto:
@@ -119,21 +141,21 @@ def test_a_damaged_photo_is_named_and_left_out(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_perfect_network_measures_zero_also_for_left_hands(tmp_path: Path) -> None:
     photos = [make_photo(tmp_path, f"{i}.png", side, i) for i, side in enumerate((True, False, None))]
-    crops = [crop_for(photo, 120, 90, 64, 1.5) for photo in photos]
+    crops = [crop_for(photo, 120, 90, CROP) for photo in photos]
     assert [crop.is_mirrored for crop in crops] == [False, True, False]
     truth = [(c.apply_points_3d(p.joints) * 1.3, c.apply_points_2d(p.keypoints_2d)) for c, p in zip(crops, photos)]
 
-    def perfect(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def perfect(batch: np.ndarray) -> EngineOutput:
         assert batch.shape == (3, 64, 64, 3) and batch.dtype == np.uint8
-        return np.stack([joints for joints, _ in truth]), np.stack([keypoints for _, keypoints in truth])
+        return answer(*(np.stack(part) for part in zip(*truth)))
 
-    def shifted(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        joints, keypoints = perfect(batch)
-        return joints * [-1, 1, 1], keypoints + [3, 4]
+    def shifted(batch: np.ndarray) -> EngineOutput:
+        output = perfect(batch)
+        return answer(output.joints * [-1, 1, 1], output.keypoints_2d + [3, 4])
 
-    for result in evaluate_real(perfect, photos, 64, 1.5):
-        assert result.pa_mm == pytest.approx(0, abs=1e-3) and result.error_2d == pytest.approx(0, abs=1e-9)
-    for result, crop, photo in zip(evaluate_real(shifted, photos, 64, 1.5), crops, photos):
+    for result in evaluate_real(estimator(perfect), photos):
+        assert result.pa_mm == pytest.approx(0, abs=1e-3) and result.error_2d == pytest.approx(0, abs=1e-6)
+    for result, crop, photo in zip(evaluate_real(estimator(shifted), photos), crops, photos):
         # Five crop pixels, brought back to the photo, over the side of the label's box there.
         side = np.ptp(photo.keypoints_2d, axis=0).max()
         zoom = crop.K_crop[0, 0] / crop.K[0, 0]
@@ -148,13 +170,10 @@ def test_results_in_the_teachers_terms_are_measured_at_the_teachers_points(tmp_p
     photos = [
         replace(p, joints=terms.points_of(p.joints), keypoints_2d=terms.keypoints_of(p.keypoints_2d)) for p in made
     ]
-    crops = [crop_for(photo, 120, 90, 64, 1.5) for photo in photos]
+    crops = [crop_for(photo, 120, 90, CROP) for photo in photos]
     truth = [(c.apply_points_3d(p.joints), c.apply_points_2d(p.keypoints_2d)) for c, p in zip(crops, made)]
 
-    def perfect(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.stack([joints for joints, _ in truth]), np.stack([keypoints for _, keypoints in truth])
-
-    as_it_is = evaluate_real(perfect, photos, 64, 1.5)
+    as_it_is = evaluate_real(estimator(lambda batch: answer(*(np.stack(part) for part in zip(*truth)))), photos)
     for plain, moved in zip(as_it_is, in_teacher_terms(as_it_is, terms)):
         assert moved.pa_mm == pytest.approx(0, abs=1e-3) and plain.pa_mm > 2
         assert moved.error_2d == pytest.approx(0, abs=1e-6) and plain.error_2d > 0.04
@@ -163,7 +182,7 @@ def test_results_in_the_teachers_terms_are_measured_at_the_teachers_points(tmp_p
 
 def test_rows_keep_held_out_photos_apart(tmp_path: Path) -> None:
     photos = [make_photo(tmp_path, f"{i}.png", True, i, held_out=i > 1) for i in range(4)]
-    results = evaluate_real(lambda batch: (np.ones((4, 21, 3)), np.ones((4, 21, 2))), photos, 32, 1.5)
+    results = evaluate_real(estimator(lambda batch: answer(np.ones((4, 21, 3)), np.ones((4, 21, 2)))), photos)
     rows = summarize(results)
     assert [(row["held_out"], row["samples"]) for row in rows] == [(False, 2), (True, 2)]
     for row, chosen in zip(rows, (results[:2], results[2:])):

@@ -113,7 +113,7 @@ def test_it_is_measured_on_crops_of_the_kind_it_is_trained_on(
     seen = []
 
     def crop_for(*words: object) -> None:
-        seen.append(words[-1])
+        seen.append(words[-1].perspective)  # type: ignore[attr-defined]
         raise InterruptedError
 
     monkeypatch.setattr("handmesh.evaluation.real_photos.crop_for", crop_for)

@@ -10,12 +10,14 @@ import hashlib
 import json
 import os
 import sys
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from handmesh.errors import HandMeshError
+from handmesh.geometry.crop import CropSettings
 from handmesh.inference.engines.fingerprint import conversion_fingerprint
 from handmesh.inference.engines.integrity import is_intact
 from handmesh.inference.engines.openvino_engine import OpenVinoEngine
@@ -41,18 +43,8 @@ def may_start_quickly(engine: str, device: str) -> bool:
     return is_cpu_sure or (sys.platform.startswith("linux") and not any(map(os.path.exists, _CUDA_SIGNS)))
 
 
-def start_quickly(
-    checkpoint: str | Path, arrays: ManoArrays, threads: int = 0
-) -> tuple[Engine, tuple[int, float, bool]] | None:
-    """The engine of a checkpoint that was converted before.
-
-    Args:
-        checkpoint: as of load_checkpoint.
-        arrays: the hand model inside it.
-        threads: as of :class:`OpenVinoEngine`.
-
-    Returns:
-        The engine, and its crop's (image_size in pixels, padding, perspective); None where nothing is kept of it.
+def start_quickly(checkpoint: str | Path, arrays: ManoArrays, threads: int = 0) -> tuple[Engine, CropSettings] | None:
+    """The engine of a checkpoint converted before, and its crops; None for none.
 
     Raises:
         HandMeshError: there is no such checkpoint.
@@ -60,20 +52,21 @@ def start_quickly(
     note = _note_of(find_checkpoint(checkpoint), arrays)
     try:
         known = json.loads(note.read_text(encoding="utf-8"))
-        model, crop = note.with_name(known["model"]), known["crop"]
-        if not is_intact(model) or not (1 <= crop[0] <= 1024 and 1 <= crop[1] <= 4):
+        model, (size, padding, perspective) = note.with_name(known["model"]), known["crop"]
+        crop = CropSettings(int(size), float(padding), bool(perspective))
+        if not is_intact(model):
             return None
         # The cache drops what was not used for long.
         os.utime(model)
         engine = OpenVinoEngine(load_openvino().Core().read_model(model), threads)
-        engine(np.zeros((1, crop[0], crop[0], 3), np.uint8))
-        return engine, (int(crop[0]), float(crop[1]), bool(crop[2]))
+        engine(np.zeros((1, crop.image_size, crop.image_size, 3), np.uint8))
+        return engine, crop
     except (OSError, RuntimeError, ValueError, TypeError, LookupError, RecursionError):
         # Not there, damaged, or not to be run: the long way makes it anew, or says why not.
         return None
 
 
-def remember(checkpoint: str | Path, arrays: ManoArrays, net: Any, crop: tuple[int, float, bool]) -> None:
+def remember(checkpoint: str | Path, arrays: ManoArrays, net: Any, crop: CropSettings) -> None:
     """Note what the network of a checkpoint became, if it was converted and kept, for :func:`start_quickly`.
 
     Where the cache folder cannot be written the next start is as slow as this one.
@@ -86,13 +79,13 @@ def remember(checkpoint: str | Path, arrays: ManoArrays, net: Any, crop: tuple[i
     """
     from handmesh.inference.engines.cache import openvino_file
 
-    model = openvino_file(net, crop[0])
+    model = openvino_file(net, crop.image_size)
     if not model.is_file():
         return
     note = _note_of(find_checkpoint(checkpoint), arrays)
     try:
         with atomic_path(note) as part:
-            part.write_text(json.dumps({"model": model.name, "crop": crop}) + "\n", encoding="utf-8")
+            part.write_text(json.dumps({"model": model.name, "crop": astuple(crop)}) + "\n", encoding="utf-8")
         for other in note.parent.glob(f"*{_SUFFIX}"):
             if not other.with_name(json.loads(other.read_text(encoding="utf-8"))["model"]).is_file():
                 other.unlink(missing_ok=True)

@@ -11,7 +11,6 @@ from torch import nn
 from handmesh.config import Config
 from handmesh.data.loading import HandDataset
 from handmesh.errors import HandMeshError
-from handmesh.geometry.crop import CropSettings
 from handmesh.inference.engines.base import EngineOutput
 from handmesh.inference.engines.pytorch_engine import TorchEngine
 from handmesh.inference.predictor import HandMeshPredictor
@@ -59,8 +58,7 @@ def photo_crops(folder: str | Path, net: nn.Module, arrays: ManoArrays, config: 
         HandMeshError: no folder, no photos, or no hand in any of them.
     """
     recorder = _Recorder(net)
-    crop = CropSettings(config.model.image_size, config.data.crop_padding, config.data.perspective)
-    predictor = HandMeshPredictor(recorder, arrays, crop)
+    predictor = HandMeshPredictor(recorder, arrays, config.crop)
     for path in list_images(folder):
         predictor(read_image(path))
     if not recorder.seen:

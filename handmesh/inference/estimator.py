@@ -1,0 +1,81 @@
+"""Crops in, hands in the camera's frame out: the one step of predictor, tracker, evaluation and training pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handmesh.geometry.crop import CropSettings, CropTransform, box_around, roll_of
+from handmesh.inference.keypoint_alignment import KeypointAligner
+from handmesh.inference.placement import Estimate, lift_hand
+from handmesh.inference.stage_clock import StageClock
+from handmesh.mano.arrays import ManoArrays
+from handmesh.mano.hand_model import HandModel
+from handmesh.results import Detection, Hand
+
+if TYPE_CHECKING:
+    from handmesh.inference.engines.base import Engine
+
+FloatArray = NDArray[np.floating[Any]]
+
+
+class HandEstimator:
+    """Crop, network, alignment to the keypoints, placement before the camera. Keeps no state.
+
+    Attributes:
+        engine: runs the network.
+        crop: what the network was trained to see.
+        model: the hand model inside the network.
+        align: move each mesh onto the network's keypoints (keypoint_alignment.py); it may be changed at any time.
+    """
+
+    def __init__(self, engine: Engine, mano: ManoArrays, crop: CropSettings, align: bool = True) -> None:
+        """See the attributes; ``mano`` holds the arrays of the hand model."""
+        self.engine, self.crop, self.align = engine, crop, align
+        self.model, self._aligner = HandModel(mano), KeypointAligner(mano)
+
+    def make_crop(self, place: Detection, K: FloatArray) -> CropTransform:
+        """The crop the network gets for a place; a left hand's is mirrored."""
+        return self.crop.crop(place.box_xyxy, K, place.rotation_deg, mirror=not place.is_right)
+
+    def estimate(
+        self, images: Sequence[NDArray[np.uint8]], crops: Sequence[CropTransform], clock: StageClock | None = None
+    ) -> list[Estimate]:
+        """One Estimate a crop, in their order, all in one batch.
+
+        Args:
+            images: (H, W, 3) uint8 RGB, one a crop.
+            crops: where to look, of :meth:`make_crop`; at least one.
+            clock: gets the milliseconds of crop, network and place.
+        """
+        clock = clock or StageClock()
+        with clock("crop"):
+            pictures = np.stack([crop.apply_image(image) for crop, image in zip(crops, images, strict=True)])
+        with clock("network"):
+            output = self.engine(pictures)
+        with clock("place"):
+            aligner = self._aligner if self.align else None
+            return [lift_hand(output, index, crop, self.model, aligner) for index, crop in enumerate(crops)]
+
+
+def place_of(hand: Hand) -> Detection:
+    """Where to crop to see this hand again: the square around its points, turned upright."""
+    roll = roll_of(hand.keypoints_2d)
+    return Detection(box_around(hand.keypoints_2d, rotation_deg=roll), hand.is_right, hand.score, roll)
+
+
+def is_plausible(hand: Hand, place: Detection, sides: tuple[float, float] = (0.4, 1.8), shift: float = 0.5) -> bool:
+    """Whether a hand found at a place is still about there, so that a next crop may follow it.
+
+    Args:
+        sides: least and largest side of the hand's box, in sides of the place's.
+        shift: how far the middles of the boxes may lie apart, in sides of the place's.
+    """
+    before, found = np.asarray(place.box_xyxy, np.float64), np.asarray(hand.box_xyxy, np.float64)
+    side, new_side = float((before[2:] - before[:2]).max()), float(found[2] - found[0])
+    moved = np.abs(found[:2] + found[2:] - before[:2] - before[2:]).max() / 2
+    is_sized = sides[0] * side < new_side < sides[1] * side
+    return bool(np.isfinite(hand.keypoints_2d).all() and is_sized and moved < shift * side)
