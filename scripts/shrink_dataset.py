@@ -15,6 +15,7 @@ import numpy as np
 from handmesh.data.freihand import FreiHandDataset
 from handmesh.data.freihand_writer import FreiHandWriter
 from handmesh.errors import HandMeshError, run_command
+from handmesh.geometry.camera import resize_intrinsics
 from handmesh.mano.arrays import load_mano
 
 
@@ -30,9 +31,8 @@ def shrink(root: Path, out: Path, side: int, each: int) -> dict[str, int]:
             for index in range(min(each, len(dataset))):
                 sample = dataset.sample(index)
                 scale = side / max(sample["image"].shape[:2])
-                resize = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]])
                 picture = cv2.resize(sample["image"], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-                writer.add({**sample, "image": picture, "K": resize @ sample["K"]})
+                writer.add({**sample, "image": picture, "K": resize_intrinsics(sample["K"], scale)})
         counts[split] = len(writer)
     if not counts:
         raise HandMeshError(f"expected a set in FreiHAND's layout in {root}, found none")

@@ -143,11 +143,11 @@ def robustness(
 
     from tqdm import tqdm
 
+    from handmesh.data.loading import StridedSubset
     from handmesh.evaluation.robustness import format_robustness, measure_robustness
-    from handmesh.training.sources import First
 
     result = measure_robustness(
-        estimator, First(dataset, args.corruptions), protocol, args.rounds, args.batch, tqdm.write
+        estimator, StridedSubset(dataset, args.corruptions), protocol, args.rounds, args.batch, tqdm.write
     )
     print(f"\n{result.samples} samples, {protocol.name}:\n{format_robustness(result)}\n")
     return asdict(result)

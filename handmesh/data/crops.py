@@ -4,7 +4,7 @@ together.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import cv2
 import numpy as np
@@ -12,12 +12,11 @@ import numpy as np
 from handmesh.config import AugmentConfig
 from handmesh.data.augment import degrade, jitter_colour, occlude
 from handmesh.data.gpu_augment import draw_look
+from handmesh.data.sample import CropSample, Sample
 from handmesh.geometry.camera import project_points
 from handmesh.geometry.crop import CropTransform, box_around, mirror_pose, roll_of
 
-Sample = dict[str, Any]
-
-#: In the order of device_augment.BORDERS.
+#: In the order of gpu_augment.BORDERS.
 _BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)
 
 
@@ -34,8 +33,9 @@ def sample_box(sample: Sample, padding: float, rotation_deg: float = 0.0) -> np.
     """
     if sample["presence"]:
         return box_around(project_points(sample["joints"], sample["K"]), padding, rotation_deg)
-    if sample.get("box_xyxy") is not None:
-        return np.asarray(sample["box_xyxy"], np.float64)
+    box = sample.get("box_xyxy")
+    if box is not None:
+        return np.asarray(box, np.float64)
     height, width = sample["image"].shape[:2]
     half = min(height, width) / 2
     return np.array([width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half])
@@ -43,19 +43,14 @@ def sample_box(sample: Sample, padding: float, rotation_deg: float = 0.0) -> np.
 
 def crop_sample(
     sample: Sample, crop: CropTransform, border: int = cv2.BORDER_CONSTANT, with_image: bool = True
-) -> Sample:
-    """Crop a sample: float32 labels in the crop's (virtual, perhaps mirrored) camera frame.
+) -> CropSample:
+    """Crop a sample: labels in the crop's (virtual, perhaps mirrored) camera frame.
 
     Args:
         sample: picture and labels in the camera's frame.
         crop: the crop.
         border: cv2's rule for what lies outside the picture.
         with_image: crop the picture too; else the whole picture stands under ``image``.
-
-    Returns:
-        image (S, S, 3) uint8 RGB; K_crop (3, 3); joints (21, 3), vertices (778, 3) m; keypoints_2d (21, 2) crop pixels;
-        global_orient (3, 3), hand_pose (15, 3, 3), betas (10,), meaningful when has_mano; visibility (21,); has_mano,
-        has_3d, presence, is_right (as shown in the crop) float32 0 or 1; index int64.
     """
     present = bool(sample["presence"])
     joints = crop.apply_points_3d(sample["joints"])
@@ -77,10 +72,12 @@ def crop_sample(
     }
     numbers = {key: np.asarray(value, np.float32) for key, value in labels.items()}
     image = crop.apply_image(sample["image"], border=border) if with_image else np.asarray(sample["image"])
-    return {"image": image, **numbers, "index": np.int64(sample["index"])}
+    return cast(CropSample, {"image": image, **numbers, "index": np.int64(sample["index"])})
 
 
-def plain_crop(sample: Sample, size: int, padding: float, perspective: bool = True, upright: bool = False) -> Sample:
+def plain_crop(
+    sample: Sample, size: int, padding: float, perspective: bool = True, upright: bool = False
+) -> CropSample:
     """The crop of a sample's own box, without any change.
 
     Args:
@@ -89,9 +86,6 @@ def plain_crop(sample: Sample, size: int, padding: float, perspective: bool = Tr
         padding: side of the crop over the joints' extent.
         perspective: turn the virtual camera to the hand.
         upright: roll the crop so that the middle finger points up (by the true joints).
-
-    Returns:
-        As :func:`crop_sample`.
     """
     roll = _roll(sample) if upright else 0.0
     box = sample_box(sample, padding, roll)
@@ -105,13 +99,13 @@ def random_crop(
     size: int,
     padding: float,
     perspective: bool = True,
-) -> Sample:
+) -> CropSample:
     """A training crop: box scaled, shifted and rolled at random, perhaps mirrored, then colour and degradation.
 
     Args:
         sample: picture and labels in the camera's frame.
         rng: draws everything.
-        augment: how far; with ``on_device`` the picture stays whole, and the numbers for :func:`finish` come with it.
+        augment: how far; with ``on_device`` the picture stays whole, and a look says how :func:`finish` crops it.
         size: side of the crop, pixels.
         padding: side of the crop over the joints' extent, before scaling.
         perspective: turn the virtual camera to the hand.
@@ -139,7 +133,8 @@ def random_crop(
     border = int(rng.integers(len(_BORDERS)))
     result = crop_sample(sample, crop, _BORDERS[border], with_image=not augment.on_device)
     if augment.on_device:
-        return {**result, **draw_look(rng, augment, crop, border, result["keypoints_2d"], present=sample["presence"])}
+        look = draw_look(rng, augment, crop, border, result["keypoints_2d"], present=sample["presence"])
+        return {**result, "look": look}
     image = result["image"]
     if sample["presence"] and rng.random() < augment.degrade:
         image, hidden = occlude(image, result["keypoints_2d"], rng)

@@ -9,12 +9,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from handmesh.data.json_arrays import read_json_array
+from handmesh.data.sample import Sample
 from handmesh.errors import HandMeshError
 from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np
 from handmesh.io.files import user_path
@@ -36,7 +36,6 @@ MASK_THRESHOLD = 127  # masks are JPEG
 OFFICIAL_EVALUATION = 3960
 #: A set that was rendered here says so with this file.
 RENDERED_PLAN = "synth.json"
-Sample = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,19 +207,17 @@ class FreiHandDataset:
         hand, notes = index % self.unique, self.annotations
         has_3d = notes.has_3d is None or bool(notes.has_3d[hand])
         has_mano = self._mano is not None and has_3d
-        identity = np.eye(3, dtype=np.float32)
-        mano = {
-            "global_orient": identity,
-            "hand_pose": np.tile(identity, (15, 1, 1)),
-            "betas": np.zeros(10, np.float32),
-        }
+        orient = np.eye(3, dtype=np.float32)
+        pose, betas = np.tile(orient, (15, 1, 1)), np.zeros(10, np.float32)
         if self._mano is not None:
-            mano = {key: array[hand] for key, array in self._mano.items()}
+            orient, pose, betas = (self._mano[key][hand] for key in ("global_orient", "hand_pose", "betas"))
         return {
             "K": notes.K[hand],
             "joints": notes.joints[hand],
             "vertices": notes.vertices[hand],
-            **mano,
+            "global_orient": orient,
+            "hand_pose": pose,
+            "betas": betas,
             "has_mano": has_mano,
             "has_3d": has_3d,
             "scale": float(notes.scale[hand]),
@@ -231,12 +228,10 @@ class FreiHandDataset:
         }
 
     def sample(self, index: int, with_mask: bool = False) -> Sample:
-        """One image and its labels, before cropping.
+        """One image and its labels, before cropping; the mask where asked for.
 
-        image (H, W, 3) uint8 RGB; K (3, 3); joints (21, 3), vertices (778, 3) m, camera frame; global_orient
-        (3, 3), hand_pose (15, 3, 3) absolute matrices, betas (10,), all only meaningful when has_mano; has_3d:
-        whether joints and vertices are labels (else only the joints' places in the picture are); scale m; mask (H, W)
-        bool or None; is_right, presence, visibility (21,), index. Raises HandMeshError naming a bad image.
+        Raises:
+            HandMeshError: a bad image, named.
         """
         labels = self.labels(index)
         path = image_path(self.root, self.split, self.file_index(index))
@@ -246,7 +241,11 @@ class FreiHandDataset:
                 f"expected an image of {self.image_shape[1]} x {self.image_shape[0]} pixels at {path}, got "
                 f"{image.shape[1]} x {image.shape[0]}; restore the original"
             )
-        return {"image": image, "mask": self.mask(index) if with_mask else None, **labels}
+        return self._with_mask({**labels, "image": image}, index) if with_mask else {**labels, "image": image}
+
+    def _with_mask(self, sample: Sample, index: int) -> Sample:
+        mask = self.mask(index)
+        return sample if mask is None else {**sample, "mask": mask}
 
     def mask(self, index: int) -> np.ndarray | None:
         """The hand's mask (H, W) bool, or None where the set has none (evaluation; some versions)."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from handmesh.config import Config
-from handmesh.data.crops import Sample, plain_crop, random_crop
+from handmesh.data.crops import plain_crop, random_crop
+from handmesh.data.look import Look
+from handmesh.data.sample import Batch, CropSample, Sample
 from handmesh.errors import HandMeshError
 
 Key = tuple[int, int]  # (epoch, index)
@@ -28,11 +29,11 @@ class SampleSource(Protocol):
     def __len__(self) -> int: ...
 
     def sample(self, index: int) -> Sample:
-        """The sample with this number: the same each time, as data/freihand.py describes them."""
+        """The sample with this number: the same each time, as data/sample.py describes them."""
         ...
 
 
-class HandDataset(Dataset[Sample]):
+class HandDataset(Dataset[CropSample]):
     """Crops of a source's samples: augmented for training, plain otherwise.
 
     Indexed by (epoch, index), or by index alone for epoch 0. size: of the crops in pixels, 0 for the network's.
@@ -53,8 +54,8 @@ class HandDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, key: int | Key) -> Sample:
-        """The crop of one sample as arrays; see transforms.crop_sample for its keys."""
+    def __getitem__(self, key: int | Key) -> CropSample:
+        """The crop of one sample."""
         epoch, index = key if isinstance(key, tuple) else (0, key)
         data, size = self.config.data, self.size
         sample = self.source.sample(index)
@@ -159,7 +160,24 @@ class MixtureSource:
         return "mixture " + ", ".join(f"{part} x {count}" for part, count in zip(parts, np.diff([0, *self._ends])))
 
 
-def collate(samples: Sequence[Sample]) -> dict[str, Tensor]:
+class StridedSubset:
+    """``count`` samples of a source, spread evenly; the first ones where it is endless. All when count is 0."""
+
+    is_endless = False
+
+    def __init__(self, source: SampleSource, count: int) -> None:
+        self.source, self.count = source, min(count, len(source)) if count > 0 else len(source)
+        self._stride = 1 if getattr(source, "is_endless", False) else len(source) / self.count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def sample(self, index: int) -> Sample:
+        """A sample of the source."""
+        return self.source.sample(int(index * self._stride))
+
+
+def collate(samples: Sequence[CropSample]) -> Batch:
     """Stack samples' arrays along a new first axis, as tensors.
 
     Raises HandMeshError for whole pictures of several sizes, which no batch can hold.
@@ -170,7 +188,16 @@ def collate(samples: Sequence[Sample]) -> dict[str, Tensor]:
             f"expected pictures of one size with data.augment.on_device=true, got {' and '.join(map(str, sizes))}; "
             "set it to false, or render at the size of the folders' pictures (data.render_size)"
         )
-    return {key: torch.from_numpy(np.stack([s[key] for s in samples])) for key in samples[0]}
+    rows = cast("Sequence[dict[str, np.ndarray]]", samples)
+    batch = {key: torch.from_numpy(np.stack([row[key] for row in rows])) for key in rows[0] if key != "look"}
+    looks = [sample["look"] for sample in samples if "look" in sample]
+    return cast(Batch, {**batch, "look": Look.stack(looks)} if looks else batch)
+
+
+def to_device(batch: Batch, device: torch.device | str) -> Batch:
+    """The batch on a device, without waiting for it."""
+    values = cast("dict[str, torch.Tensor | Look]", batch)
+    return cast(Batch, {name: value.to(device, non_blocking=True) for name, value in values.items()})
 
 
 def make_loader(
@@ -200,7 +227,7 @@ def make_loader(
     return DataLoader(dataset, batch_sampler=batches, **common)
 
 
-def iterate(loader: DataLoader[Any]) -> Iterator[dict[str, Tensor]]:
+def iterate(loader: DataLoader[Any]) -> Iterator[Batch]:
     """The loader's batches; a HandMeshError of a worker arrives as its own one line, without the worker's
     traceback."""
     try:

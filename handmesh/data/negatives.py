@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from handmesh.data.freihand import read_picture
+from handmesh.data.sample import Sample
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import intrinsics_from_fov
 from handmesh.io.images import IMAGE_SUFFIXES
@@ -47,7 +47,7 @@ class NegativePictures:
         """A name for the pictures in checkpoints."""
         return f"{len(self.files)} negatives, seed {self.seed}"
 
-    def sample(self, index: int) -> dict[str, Any]:
+    def sample(self, index: int) -> Sample:
         """A square of picture ``index`` modulo their number; the same each time."""
         if not 0 <= index < len(self):
             raise IndexError(f"expected an index in 0..{len(self) - 1}, got {index}")
@@ -59,7 +59,6 @@ class NegativePictures:
         identity = np.eye(3, dtype=np.float32)
         return {
             "image": image,
-            "mask": None,
             "K": intrinsics_from_fov(width, height),
             "joints": np.zeros((NUM_JOINTS, 3), np.float32),
             "vertices": np.zeros((NUM_VERTICES, 3), np.float32),

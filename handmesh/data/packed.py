@@ -18,7 +18,8 @@ from typing import IO, Any
 import numpy as np
 from tqdm import tqdm
 
-from handmesh.data.freihand import REQUIRED, Annotations, FreiHandDataset, Sample
+from handmesh.data.freihand import REQUIRED, Annotations, FreiHandDataset
+from handmesh.data.sample import Sample
 from handmesh.errors import HandMeshError
 from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import atomic_path, user_path
@@ -114,8 +115,8 @@ class PackedDataset(FreiHandDataset):
 
     def sample(self, index: int, with_mask: bool = False) -> Sample:
         """As FreiHandDataset.sample; the mask is read from the folder where asked for."""
-        labels = self.labels(index)
-        return {"image": np.array(self._images[index]), "mask": self.mask(index) if with_mask else None, **labels}
+        sample: Sample = {**self.labels(index), "image": np.array(self._images[index])}
+        return self._with_mask(sample, index) if with_mask else sample
 
     def fingerprint(self) -> str:
         """That of the folder when it was packed."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.evaluation.real_photos import RealResult
+from handmesh.geometry.camera import is_in_picture
 from handmesh.io.images import read_image
 from handmesh.labeling.photo_sets import LabelledPhoto
 from handmesh.skeleton import FINGERS
@@ -55,7 +56,7 @@ def traits_of(photo: LabelledPhoto, image: NDArray[np.uint8]) -> Traits:
     lightness = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2LAB)[..., 0], np.float64) / 2.55
     points = photo.keypoints_2d
     height, width = image.shape[:2]
-    inside = ((points >= -0.5) & (points < np.array([width, height]) - 0.5)).all(-1)
+    inside = is_in_picture(points, width, height)
     palm = np.zeros((height, width), np.uint8)
     cv2.fillConvexPoly(palm, cv2.convexHull(np.rint(points[_PALM]).astype(np.int32)), 1)
     skin = lightness[palm > 0] if palm.any() else lightness.ravel()

@@ -6,19 +6,18 @@ In the manner of Hendrycks & Dietterich (ICLR 2019), chosen for hands before a w
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import cv2
 import numpy as np
 
 from handmesh.data import augment
+from handmesh.data.sample import Sample
 from handmesh.geometry.camera import project_points
 from handmesh.geometry.crop import box_around
 
 SEVERITIES = (1, 2, 3, 4, 5)
 #: Lengths in pixels are given for a picture of this width and grow with it.
 _REFERENCE_PX = 224
-Sample = dict[str, Any]
 _Corruption = Callable[[Sample, int, np.random.Generator], np.ndarray]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from handmesh.data.freihand import FreiHandDataset
 from handmesh.data.loading import SampleSource
+from handmesh.data.sample import Sample
 from handmesh.errors import HandMeshError
 from handmesh.evaluation.metrics import Measurements, Scores, measure, pa_mpjpe, summarize
 from handmesh.geometry.camera import project_points
@@ -23,7 +24,6 @@ from handmesh.mano.numpy_layer import pose_vertices
 from handmesh.results import Detection, Hand
 from handmesh.skeleton import ROOT_JOINT
 
-Sample = dict[str, Any]
 #: FreiHAND's pictures are this wide; a fixed crop keeps the same share of a picture of another size.
 REFERENCE_PX = 224
 #: A first crop may be much wider than the hand: the next one follows a hand of such sides and shift, in its own sides.

@@ -21,7 +21,7 @@ from handmesh.data.freihand import FreiHandDataset
 from handmesh.evaluation.metrics import PCK_THRESHOLDS_M, pck_curve
 from handmesh.evaluation.protocols import Evaluation, Predictions
 from handmesh.evaluation.published import PublishedRow, format_table
-from handmesh.geometry.camera import project_points
+from handmesh.geometry.camera import project_points, resize_points
 from handmesh.io.files import atomic_path
 from handmesh.io.images import write_image
 from handmesh.skeleton import BONES, FINGERS, JOINT_NAMES
@@ -234,7 +234,7 @@ def worst_sheet(
         shrunk = cv2.resize(sample["image"], None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
         picture[: shrunk.shape[0], : shrunk.shape[1]] = shrunk
         for points, colour in ((sample["joints"], (0, 220, 0)), (predictions.joints[index], (255, 40, 40))):
-            draw_bones(picture, (project_points(points, sample["K"]) + 0.5) * zoom - 0.5, colour)
+            draw_bones(picture, resize_points(project_points(points, sample["K"]), zoom), colour)
         text = f"{dataset.file_index(int(index))}: {errors[index]:.1f} mm"
         cv2.rectangle(picture, (0, tile - 22), (tile, tile), (0, 0, 0), -1)
         cv2.putText(picture, text, (5, tile - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)

@@ -1,23 +1,23 @@
 """How good a network is on held-out crops, while it trains: few figures, beside what one mean hand would score.
 
-The published protocol with its tables is evaluation.py's.
+It speaks of the network alone: its mesh is scored before it is moved onto the keypoints. The published protocols, on
+what users get, are protocols.py's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from handmesh.data.sample import Batch
 from handmesh.geometry.alignment import similarity_align
 from handmesh.models.hand_mesh_net import HandMeshNet
 
 
 @torch.no_grad()
-def validate(net: HandMeshNet, batches: Iterable[dict[str, Tensor]], device: Any = "cpu") -> dict[str, float]:
+def validate(net: HandMeshNet, batches: Iterable[Batch], device: torch.device | str = "cpu") -> dict[str, float]:
     """Scores over the samples with a right hand.
 
     Args:

@@ -6,7 +6,7 @@ length is never assumed in silence: callers pass K, or a field of view.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,20 @@ def resize_intrinsics(K: FloatArray, scale_x: float, scale_y: float | None = Non
 def resize_points(points: Points, scale: float) -> Points:
     """Pixels (..., 2), an array's or a tensor's, of a picture made ``scale`` times as large; see resize_matrix."""
     return (points + 0.5) * scale - 0.5
+
+
+@overload
+def is_in_picture(points: FloatArray, width: int, height: int) -> NDArray[np.bool_]: ...
+
+
+@overload
+def is_in_picture(points: Tensor, width: int, height: int) -> Tensor: ...
+
+
+def is_in_picture(points: FloatArray | Tensor, width: int, height: int) -> NDArray[np.bool_] | Tensor:
+    """Which pixels (..., 2), an array's or a tensor's, lie within a picture: (...) bool."""
+    x, y = points[..., 0], points[..., 1]
+    return (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
 
 
 def centred_intrinsics(f_px: float, width: int, height: int) -> NDArray[np.float64]:

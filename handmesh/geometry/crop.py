@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handmesh.geometry.camera import centred_intrinsics, resize_matrix
+
 FloatArray = NDArray[np.floating[Any]]
 _FLIP_X = np.diag([-1.0, 1.0, 1.0])
 
@@ -102,7 +104,7 @@ class CropTransform:
             rotation = roll @ _look_at(ray)
             # The axis ray is longer than 1, so the turned camera is as much closer to the picture plane.
             f_px = (K[0, 0] + K[1, 1]) / 2 * np.linalg.norm(ray) * size / side
-            K_crop = np.array([[f_px, 0, (size - 1) / 2], [0, f_px, (size - 1) / 2], [0, 0, 1]])
+            K_crop = centred_intrinsics(float(f_px), size, size)
         else:
             zoom = size / side
             f_px = (K[0, 0] + K[1, 1]) / 2 * zoom
@@ -145,8 +147,7 @@ class CropTransform:
         while shrink >= 2.0 and min(height, width) >= 4:
             image = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
             scale_x, scale_y = width / (width // 2), height / (height // 2)
-            back = np.array([[scale_x, 0, (scale_x - 1) / 2], [0, scale_y, (scale_y - 1) / 2], [0, 0, 1]])
-            homography = homography @ back
+            homography = homography @ resize_matrix(scale_x, scale_y)
             height, width = image.shape[:2]
             shrink /= 2
         flags = cv2.INTER_LINEAR if interpolation is None else interpolation

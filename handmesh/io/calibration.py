@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.errors import HandMeshError
+from handmesh.geometry.camera import resize_intrinsics
 from handmesh.io.calibration_files import HOW_TO_WRITE, read_calibration
 from handmesh.io.files import user_path
 
@@ -100,9 +101,7 @@ class CameraCalibration:
                 f"expected pictures in the proportions of {self.name}, {self.size[0]} x {self.size[1]}, got {width} x "
                 f"{height}; calibrate the camera in the mode it is used in"
             )
-        # Pixel centres are whole numbers: what scales is the distance from the picture's edge, half a pixel outside.
-        scale = np.array([[scale_x, 0, (scale_x - 1) / 2], [0, scale_y, (scale_y - 1) / 2], [0, 0, 1]])
-        return np.asarray(scale @ self.K)
+        return resize_intrinsics(self.K, scale_x, scale_y)
 
     def undistort(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The picture (H, W, 3) as a pinhole with :meth:`matrix` sees it; itself for a lens without fault."""

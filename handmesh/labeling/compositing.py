@@ -7,12 +7,12 @@ the forearm's. A cut-out that misses much of the mesh or spills far beyond it is
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handmesh.data.sample import Sample
 from handmesh.mano.arrays import ManoArrays
 from handmesh.rendering.rasterizer import rasterize
 from handmesh.synthesis.backgrounds.pool import Backgrounds
@@ -30,8 +30,8 @@ _LEAST_INSIDE, _MOST_OUTSIDE = 0.85, 0.6
 
 
 def on_backgrounds(
-    sample: dict[str, Any], arrays: ManoArrays, backgrounds: Backgrounds, copies: int, rng: np.random.Generator
-) -> Iterator[dict[str, Any]]:
+    sample: Sample, arrays: ManoArrays, backgrounds: Backgrounds, copies: int, rng: np.random.Generator
+) -> Iterator[Sample]:
     """A labelled hand before other scenes and in other light. Nothing where the hand cannot be segmented.
 
     Args:

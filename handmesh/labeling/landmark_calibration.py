@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handmesh.data.sample import Sample
 from handmesh.detection.landmark_model import LandmarkModel
 from handmesh.errors import HandMeshError
 from handmesh.geometry.alignment import point_errors, similarity_align
@@ -22,7 +23,7 @@ from handmesh.labeling.landmark_correction import HandFrame, TeacherTerms, featu
 from handmesh.labeling.photo_sets import FIRST_PADDING, MAX_DISAGREEMENT
 from handmesh.labeling.teacher import TeacherLabel, label_hand
 from handmesh.skeleton import NUM_JOINTS
-from handmesh.synthesis.generator import Sample, project_joints
+from handmesh.synthesis.generator import project_joints
 
 Array = NDArray[np.float64]
 #: A sample (a picture and its truth) -> what the teacher says of it, None where it sees no hand.

@@ -11,7 +11,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from handmesh.data.freihand_writer import FreiHandWriter
+from handmesh.data.sample import Sample
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import fit_translation, intrinsics_from_fov
 from handmesh.geometry.crop import CropTransform, box_around
@@ -132,8 +132,8 @@ def correct(photos: Sequence[LabelledPhoto], arrays: ManoArrays) -> list[Labelle
     ]
 
 
-def make_sample(arrays: ManoArrays, photo: LabelledPhoto, fits: FittedHands, index: int) -> dict[str, Any]:
-    """A sample as :meth:`FreiHandDataset.sample` gives it, from a photo and its fit.
+def make_sample(arrays: ManoArrays, photo: LabelledPhoto, fits: FittedHands, index: int) -> Sample:
+    """A sample as :class:`handmesh.data.freihand.FreiHandDataset` gives it, from a photo and its fit.
 
     The picture is a plain square crop round the hand, mirrored for a left hand; the camera's field of view is assumed
     (the photo's fov_deg), and the hand stands where its joints project onto the landmarks.
@@ -160,7 +160,7 @@ def make_sample(arrays: ManoArrays, photo: LabelledPhoto, fits: FittedHands, ind
     }
 
 
-def flat_sample(arrays: ManoArrays, photo: LabelledPhoto) -> dict[str, Any]:
+def flat_sample(arrays: ManoArrays, photo: LabelledPhoto) -> Sample:
     """A sample labelled in the picture alone: ``has_3d`` False, joints on their keypoints' rays at one depth."""
     image, crop = _cut_out(photo)
     pixels = crop.apply_points_2d(photo.keypoints_2d)

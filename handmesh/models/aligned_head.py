@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from handmesh.geometry.rotation import matrix_to_rotation_6d, rotation_6d_to_matrix
-from handmesh.models.pooled_head import START_SCALE, HeadOutput, small_start
+from handmesh.models.outputs import HeadDetails, HeadOutput
+from handmesh.models.pooled_head import START_SCALE, small_start
 from handmesh.skeleton import BONES, MANO21_TO_OPENPOSE, NUM_JOINTS, ROOT_JOINT, WRIST
 
 #: Lengths inside the head are in units of 0.1 m, about a palm, so that its numbers are near one.
@@ -171,8 +172,8 @@ class AlignedHead(nn.Module):
         joined = self.up(maps[self.first :]).flatten(2)
         features = joined.transpose(1, 2)
         # The linear layer from the left: its outputs are wanted as maps, and so nothing is transposed.
-        said = self.maps_out.weight @ joined + self.maps_out.bias.unsqueeze(1)
-        logits, depths = said.float().split(NUM_JOINTS, dim=1)
+        channels = self.maps_out.weight @ joined + self.maps_out.bias.unsqueeze(1)
+        logits, depths = channels.float().split(NUM_JOINTS, dim=1)
         heat = logits.softmax(dim=-1)
         points = heat @ self.grid
         z = (heat * depths).sum(-1, keepdim=True)
@@ -184,8 +185,8 @@ class AlignedHead(nn.Module):
         presence, is_right = self.is_hand(pooled).float().unbind(-1)
         # Soft-argmax cannot leave the picture; the offset can, and mends the rest.
         keypoints = points + 0.1 * offsets[..., :2]
-        aux = {"heatmap_logits": logits, "points": points, "lifted": lifted * UNIT, "tokens": tokens}
-        return HeadOutput(rotations, betas, None, keypoints, offsets[..., 2], presence, is_right, aux)
+        details = HeadDetails(logits, points, lifted * UNIT, tokens)
+        return HeadOutput(rotations, betas, None, keypoints, offsets[..., 2], presence, is_right, details)
 
     @staticmethod
     def _lift(points: Tensor, z: Tensor, scale: Tensor) -> Tensor:

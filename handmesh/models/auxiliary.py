@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from handmesh.models.aligned_head import OWN, UNIT
 from handmesh.models.hand_mesh_net import HandMeshNet
+from handmesh.models.outputs import HeadDetails
 from handmesh.models.pooled_head import small_start
 from handmesh.skeleton import NUM_JOINTS, NUM_VERTICES
 
@@ -39,9 +40,13 @@ class DirectVertices(nn.Module):
         self.out = nn.Linear(2 * INNER, 3)
         small_start(self.out)
 
-    def forward(self, aux: dict[str, Tensor], pooled: Tensor) -> Tensor:
-        """aux: of the head. pooled (B, C) -> vertices (B, 778, 3) relative to the root joint, metres."""
-        tokens = aux["tokens"] if self.spread is None else self.spread(pooled).unflatten(-1, (NUM_JOINTS, -1))
+    def forward(self, details: HeadDetails | None, pooled: Tensor) -> Tensor:
+        """The head's details and pooled (B, C) -> vertices (B, 778, 3) relative to the root joint, metres."""
+        if self.spread is not None:
+            tokens = self.spread(pooled).unflatten(-1, (NUM_JOINTS, -1))
+        else:
+            assert details is not None, "the image-aligned head has tokens"
+            tokens = details.tokens
         vertices = self.mixture.softmax(dim=-1) @ self.narrow(tokens) + self.place
         return UNIT * self.out(self.hidden(vertices)).float()
 
@@ -64,8 +69,8 @@ class FeatureProjection(nn.Module):
         parts = []
         for project, mine, theirs in zip(self.project, maps[-COMPARED:], teacher_maps, strict=True):
             size = min(mine.shape[-2], theirs.shape[-2])
-            said = functional.adaptive_avg_pool2d(project(mine).float(), size)
-            parts.append(1.0 - (_standard(said) * _standard(functional.adaptive_avg_pool2d(theirs, size))).mean())
+            ours = functional.adaptive_avg_pool2d(project(mine).float(), size)
+            parts.append(1.0 - (_standard(ours) * _standard(functional.adaptive_avg_pool2d(theirs, size))).mean())
         return torch.stack(parts).mean()
 
 

@@ -5,8 +5,6 @@ Input is uint8 RGB; its normalisation is a buffer of the network. ``forward`` is
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import ConvNormAct
@@ -18,22 +16,9 @@ from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.layer import ManoLayer
 from handmesh.models.aligned_head import AlignedHead
 from handmesh.models.backbone import Backbone, fold_conv_norm
-from handmesh.models.pooled_head import HeadOutput, PooledHead
+from handmesh.models.outputs import HandMeshOutput, HeadOutput, fit_camera, project, to_pixels
+from handmesh.models.pooled_head import PooledHead
 from handmesh.models.refinement import Refinement
-
-
-class HandMeshOutput(NamedTuple):
-    """One hand a picture, in the crop's own (virtual) camera, translation 0. Metres and crop pixels."""
-
-    vertices: Tensor  # (B, 778, 3)
-    joints: Tensor  # (B, 21, 3)
-    rotations: Tensor  # (B, 16, 3, 3), MANO order, absolute
-    betas: Tensor  # (B, 10)
-    camera: Tensor  # (B, 3): s, tx, ty; u = size / 2 (1 + s (x + tx)) - 0.5
-    keypoints_2d: Tensor  # (B, 21, 2)
-    confidence: Tensor  # (B, 21), 0..1
-    presence: Tensor  # (B,), probability that a hand is there
-    is_right: Tensor  # (B,), probability that the picture, as shown, is of a right hand
 
 
 class HandMeshNet(nn.Module):
@@ -88,7 +73,7 @@ class HandMeshNet(nn.Module):
         return self.detailed(images)[0]
 
     def detailed(self, images: Tensor) -> tuple[HandMeshOutput, HeadOutput]:
-        """As :meth:`forward`, and what the head said, for losses."""
+        """As :meth:`forward`, and the head's own answer, for losses."""
         return self.decode(*self.features(images))
 
     def features(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -97,20 +82,20 @@ class HandMeshNet(nn.Module):
         return features
 
     def decode(self, maps: list[Tensor], pooled: Tensor) -> tuple[HandMeshOutput, HeadOutput]:
-        """The second half of :meth:`detailed`: what :meth:`features` gave -> the hand, and what the head said."""
-        said: HeadOutput = self.head(maps, pooled)
-        rotations, betas = said.rotations.float(), said.betas.float()
-        vertices, joints, camera = self._pose(rotations, betas, said)
+        """The second half of :meth:`detailed`: what :meth:`features` gave -> the hand, and the head's answer."""
+        found: HeadOutput = self.head(maps, pooled)
+        rotations, betas = found.rotations.float(), found.betas.float()
+        vertices, joints, camera = self._pose(rotations, betas, found)
         for refine in self.refinements:
             rotations, betas = refine(maps, rotations, betas, joints, project(joints, camera))
-            vertices, joints, camera = self._pose(rotations, betas, said)
-        keypoints = project(joints, camera) if said.keypoints_2d is None else said.keypoints_2d
-        confidence = torch.ones_like(keypoints[..., 0]) if said.confidence is None else said.confidence.sigmoid()
+            vertices, joints, camera = self._pose(rotations, betas, found)
+        keypoints = project(joints, camera) if found.keypoints_2d is None else found.keypoints_2d
+        confidence = torch.ones_like(keypoints[..., 0]) if found.confidence is None else found.confidence.sigmoid()
         output = HandMeshOutput(
-            vertices, joints, rotations, betas, camera, self.to_pixels(keypoints), confidence,
-            said.presence.sigmoid(), said.is_right.sigmoid(),
+            vertices, joints, rotations, betas, camera, to_pixels(keypoints, self.config.image_size), confidence,
+            found.presence.sigmoid(), found.is_right.sigmoid(),
         )  # fmt: skip
-        return output, said
+        return output, found
 
     def normalise(self, images: Tensor) -> Tensor:
         """(B, S, S, 3) uint8 RGB -> (B, 3, S, S) as the backbone was trained to see it."""
@@ -120,17 +105,13 @@ class HandMeshNet(nn.Module):
             return (images.permute(0, 3, 1, 2).contiguous().float() - self.pixel_mean) / self.pixel_std
         return (images.permute(0, 3, 1, 2).float() - self.pixel_mean) / self.pixel_std
 
-    def _pose(self, rotations: Tensor, betas: Tensor, said: HeadOutput) -> tuple[Tensor, Tensor, Tensor]:
+    def _pose(self, rotations: Tensor, betas: Tensor, found: HeadOutput) -> tuple[Tensor, Tensor, Tensor]:
         """Vertices (B, 778, 3), joints (B, 21, 3), and the camera (B, 3): the head's, or fitted to its keypoints."""
         vertices, joints = self.mano(rotations[:, 0], rotations[:, 1:], betas)
-        if said.camera is not None:
-            return vertices, joints, said.camera
-        assert said.keypoints_2d is not None, "a head gives a camera or keypoints"
-        return vertices, joints, fit_camera(joints, said.keypoints_2d)
-
-    def to_pixels(self, points: Tensor) -> Tensor:
-        """-1..1 over the crop -> crop pixels, a pixel's centre at whole numbers."""
-        return (points + 1.0) * (self.config.image_size / 2) - 0.5
+        if found.camera is not None:
+            return vertices, joints, found.camera
+        assert found.keypoints_2d is not None, "a head gives a camera or keypoints"
+        return vertices, joints, fit_camera(joints, found.keypoints_2d)
 
     def reparameterize(self) -> HandMeshNet:
         """Evaluation mode, every branch, foldable BatchNorm and layer scale folded, in place; asking twice is safe."""
@@ -143,23 +124,3 @@ class HandMeshNet(nn.Module):
                         setattr(parent, name, fold_conv_norm(child))
         self.is_folded = True
         return self
-
-
-def project(joints: Tensor, camera: Tensor) -> Tensor:
-    """joints (B, J, 3) and weak-perspective camera (B, 3) -> (B, J, 2) in -1..1 over the crop."""
-    return camera[:, None, :1] * (joints[..., :2] + camera[:, None, 1:])
-
-
-def fit_camera(joints: Tensor, keypoints: Tensor) -> Tensor:
-    """The weak-perspective camera (B, 3) that brings joints (B, J, 3) nearest to keypoints (B, J, 2) in -1..1.
-
-    Least squares in closed form: the scale is a covariance over a variance, the shift follows from the means.
-    """
-    xy = joints[..., :2]
-    centre, target = xy.mean(1, keepdim=True), keypoints.mean(1, keepdim=True)
-    moved = xy - centre
-    covariance = (moved * (keypoints - target)).sum((1, 2))
-    variance = (moved * moved).sum((1, 2))
-    # A hand never fills less than 1 / 20 of its crop; the floor keeps the inverse below finite.
-    scale = (covariance / (variance + 1e-8)).clamp(min=0.5, max=100.0).unsqueeze(-1)
-    return torch.cat([scale, target[:, 0] / scale - centre[:, 0]], dim=-1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from handmesh.errors import HandMeshError
 from handmesh.models.hand_mesh_net import HandMeshNet
+from handmesh.models.outputs import HeadOutput, to_pixels
 
 #: Buffers of a head that come from the hand model.
 _OF_THE_HAND = ("mean_6d", "rest_frame")
@@ -54,14 +55,14 @@ class ParameterNet(nn.Module):
         """images (B, S, S, 3) uint8 RGB, and the constants in their order -> the outputs, as HandMeshOutput has them.
 
         The image-aligned head's camera is fitted to the mesh's joints, for which keypoints_2d is all one needs
-        (hand_mesh_net.fit_camera).
+        (outputs.fit_camera).
         """
         maps, pooled = self.net.backbone(self.net.normalise(images))
-        said = self.net.head(maps, pooled, *constants)
-        presence, is_right = said.presence.sigmoid(), said.is_right.sigmoid()
+        found: HeadOutput = self.net.head(maps, pooled, *constants)
+        presence, is_right = found.presence.sigmoid(), found.is_right.sigmoid()
         if not self._has_keypoints:
-            return said.rotations, said.betas, said.camera, presence, is_right
-        return (
-            said.rotations, said.betas, self.net.to_pixels(said.keypoints_2d), said.confidence.sigmoid(),
-            presence, is_right,
-        )  # fmt: skip
+            assert found.camera is not None, "the pooled head gives a camera"
+            return found.rotations, found.betas, found.camera, presence, is_right
+        assert found.keypoints_2d is not None and found.confidence is not None, "the image-aligned head gives keypoints"
+        keypoints = to_pixels(found.keypoints_2d, self.net.config.image_size)
+        return found.rotations, found.betas, keypoints, found.confidence.sigmoid(), presence, is_right

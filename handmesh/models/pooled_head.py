@@ -1,32 +1,15 @@
-"""The FastViT paper's head: MANO parameters and a camera, regressed from one pooled feature.
-
-Also holds what every head returns. The image-aligned head is in aligned_head.py.
-"""
+"""The FastViT paper's head: MANO parameters and a camera, regressed from one pooled feature."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from handmesh.geometry.rotation import matrix_to_rotation_6d, rotation_6d_to_matrix
+from handmesh.models.outputs import HeadOutput
 
 #: What a hand of ordinary size fills of a crop: half sizes per metre, the camera's scale before training.
 START_SCALE = 9.0
-
-
-class HeadOutput(NamedTuple):
-    """What a head says of each picture. ``aux`` holds what only losses look at."""
-
-    rotations: Tensor  # (B, 16, 3, 3), MANO order, absolute
-    betas: Tensor  # (B, 10)
-    camera: Tensor | None  # (B, 3) weak perspective; None: to be fitted to the keypoints
-    keypoints_2d: Tensor | None  # (B, 21, 2) in -1..1 over the crop; None: the projected joints
-    confidence: Tensor | None  # (B, 21) logits
-    presence: Tensor  # (B,) logit
-    is_right: Tensor  # (B,) logit
-    aux: dict[str, Tensor]
 
 
 class PooledHead(nn.Module):
@@ -64,7 +47,7 @@ class PooledHead(nn.Module):
         scale = START_SCALE * torch.exp(camera[:, :1])
         presence, is_right = self.is_hand(pooled).unbind(-1)
         camera = torch.cat([scale, camera[:, 1:] * 0.1], dim=-1)
-        return HeadOutput(rotations, betas, camera, None, None, presence, is_right, {})
+        return HeadOutput(rotations, betas, camera, None, None, presence, is_right, None)
 
 
 def small_start(*layers: nn.Linear) -> None:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handmesh.geometry.camera import centred_intrinsics
 from handmesh.rendering.colors import Color
 from handmesh.rendering.overlay import draw_hands
 from handmesh.results import Hand
@@ -75,5 +76,5 @@ def _from_side(hand: Hand, centre: NDArray[np.float64], side: int, px_per_m: flo
     offset = np.asarray(hand.vertices, np.float64) - centre
     turned = np.stack([offset[:, 2], offset[:, 1], distance_m - offset[:, 0]], axis=1)
     f_px = px_per_m * distance_m
-    K = np.array([[f_px, 0, (side - 1) / 2], [0, f_px, (side - 1) / 2], [0, 0, 1]])
+    K = centred_intrinsics(f_px, side, side)
     return dataclasses.replace(hand, vertices=turned, K=K)

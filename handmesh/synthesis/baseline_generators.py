@@ -12,8 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from handmesh.data.sample import Sample
+from handmesh.geometry.camera import is_in_picture
 from handmesh.rendering.rasterizer import rasterize, vertex_normals
-from handmesh.synthesis.generator import Sample, SampleGenerator, mirror_sample, project_joints
+from handmesh.synthesis.generator import SampleGenerator, mirror_sample, project_joints
 from handmesh.synthesis.skin import sample_tone
 from handmesh.synthesis.surface import ForearmShape
 from handmesh.synthesis.viewpoint import View, random_turn
@@ -36,11 +38,13 @@ class PlainGenerator(SampleGenerator):
             mesh = self.renderer.mesh(labels["vertices"], labels["global_orient"], ForearmShape())
             mask = self._draw_plain(picture, mesh, labels["K"], rng)
         uv = project_joints(labels)
-        inside = ((uv >= -0.5) & (uv < self.size - 0.5)).all(1) & has_hand
+        inside = is_in_picture(uv, self.size, self.size) & has_hand
         image = (255 * np.clip(picture, 0, 1) ** (1 / 2.2) + 0.5).astype(np.uint8)
         labels.update(
-            image=image, mask=mask, presence=has_hand, index=index, has_mano=has_hand,
-            visibility=inside.astype(np.float32),
+            {
+                "image": image, "mask": mask, "presence": has_hand, "has_mano": has_hand,
+                "visibility": inside.astype(np.float32),
+            }
         )  # fmt: skip
         if rng.random() < self.left_hands:
             mirror_sample(labels)

@@ -6,11 +6,12 @@ A sample is a pure function of (hand model, seed, options, index).
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import cv2
 import numpy as np
 
+from handmesh.data.sample import Sample
+from handmesh.geometry.camera import is_in_picture
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.numpy_layer import NumpyHand
 from handmesh.mano.pose_prior import SHOWN_SHARES, PosePrior
@@ -33,8 +34,6 @@ from handmesh.synthesis.shading import Shaded, darken_crevices
 from handmesh.synthesis.skin import Look, sample_look
 from handmesh.synthesis.surface import RING_DISTANCE_M, ForearmShape
 from handmesh.synthesis.viewpoint import View, crop_intrinsics, random_turn, sample_view
-
-Sample = dict[str, Any]
 
 #: Changes when the same (seed, index) gives another picture than before.
 RECIPE = 8
@@ -134,7 +133,7 @@ class SampleGenerator:
             mask &= ~hidden
             labels["visibility"] *= ~self._at_joints(labels, hidden)
         picture = camera_effects(picture, rng, self._noise)
-        labels.update(image=picture, mask=mask, presence=has_hand, index=index, has_mano=has_hand)
+        labels.update({"image": picture, "mask": mask, "presence": has_hand, "has_mano": has_hand})
         if not has_hand:
             labels["visibility"][:] = 0
         if rng.random() < self.left_hands:
@@ -173,6 +172,7 @@ class SampleGenerator:
             "K": K, "joints": joints, "vertices": vertices, "global_orient": orient, "hand_pose": pose, "betas": betas,
             "scale": float(np.linalg.norm(joints[9] - joints[10])), "is_right": True,
             "visibility": np.ones(21, np.float32), "box_xyxy": box.astype(np.float32),
+            "has_mano": True, "presence": True, "index": index,
         }
 
     def _draw_hand(self, picture: np.ndarray, rng: np.random.Generator, labels: Sample, lighting: Lighting) -> Shaded:
@@ -208,7 +208,7 @@ class SampleGenerator:
         """1 for joints inside the picture that lie right under the skin one sees there: the nearest surface, within a
         pixel, belongs to one of the bones that meet in the joint, and is not the far side of a thick hand away."""
         uv = project_joints(labels)
-        inside = ((uv >= -0.5) & (uv < self.size - 0.5)).all(1)
+        inside = is_in_picture(uv, self.size, self.size)
         centre = np.clip(np.rint(uv), 0, self.size - 1).astype(int)
         around = np.clip(centre[:, None] + _NEIGHBOURS, 0, self.size - 1)
         coarse = shaded.face[around[..., 1], around[..., 0]] >> 2

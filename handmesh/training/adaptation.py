@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from handmesh.config import Config, TrainConfig, config_from_dict, without_folders
-from handmesh.data.loading import HandDataset, make_loader
+from handmesh.data.loading import HandDataset, StridedSubset, make_loader
 from handmesh.errors import HandMeshError
 from handmesh.evaluation.real_photos import evaluate_real, in_teacher_terms
 from handmesh.io.cpu_count import available_cores
@@ -28,7 +28,7 @@ from handmesh.labeling.pseudo_labels import write_pseudo_labelled
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.models.checkpoint import FILE_NAME, load_checkpoint, save_checkpoint
 from handmesh.models.hand_mesh_net import HandMeshNet
-from handmesh.training.sources import RENDERED, VALIDATION_SEED, First
+from handmesh.training.sources import RENDERED, VALIDATION_SEED
 
 #: Fewer hands than these say nothing: to train on, and held out.
 MIN_TRAINING = 20
@@ -252,7 +252,7 @@ class _Measure:
         rendered = SampleGenerator(
             arrays, config.seed + VALIDATION_SEED, config.data.render_size, config.data.backgrounds or None
         )
-        self.rendered = HandDataset(First(rendered, RENDERED_SAMPLES), config, train=False)
+        self.rendered = HandDataset(StridedSubset(rendered, RENDERED_SAMPLES), config, train=False)
 
     def __call__(self, net: HandMeshNet) -> Figures:
         from handmesh.evaluation.validation import validate

@@ -6,17 +6,17 @@ network sees it at its own.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from handmesh.config import Config
+from handmesh.data.sample import Batch, TeacherOutput
 from handmesh.errors import HandMeshError
+from handmesh.geometry.camera import resize_matrix, resize_points
 from handmesh.mano.arrays import ManoArrays
 from handmesh.models.auxiliary import COMPARED
-from handmesh.models.checkpoint import load_checkpoint
+from handmesh.models.checkpoint import config_of, load_checkpoint
 
 
 class Teacher:
@@ -26,7 +26,7 @@ class Teacher:
         crop_size: side in pixels of the crops that a batch is to have.
     """
 
-    def __init__(self, config: Config, mano: ManoArrays, device: Any) -> None:
+    def __init__(self, config: Config, mano: ManoArrays, device: torch.device | str) -> None:
         """Load the teacher that a config names.
 
         Args:
@@ -38,7 +38,7 @@ class Teacher:
             HandMeshError: no such checkpoint, one of another hand model, or one for another kind of crop.
         """
         net, header = load_checkpoint(config.train.teacher, mano)
-        is_perspective = bool(header["config"].get("data", {}).get("perspective", config.data.perspective))
+        is_perspective = config_of(header).data.perspective
         if is_perspective != config.data.perspective:
             raise HandMeshError(
                 f"expected a teacher trained with data.perspective={config.data.perspective}, got "
@@ -49,33 +49,24 @@ class Teacher:
         self.crop_size = max(self.size, self.pupil_size)
 
     @torch.no_grad()
-    def label(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The batch for the pupil: its pictures and pixels at the pupil's size, and the teacher's answers.
-
-        They are teacher_joints (B, 21, 3), teacher_vertices (B, 778, 3), metres in the crop's camera, teacher_rotations
-        (B, 16, 3, 3), teacher_betas (B, 10), and its last maps, teacher_map_0 and on, (B, C, H, W).
-        """
+    def label(self, batch: Batch) -> Batch:
+        """The batch for the pupil: its pictures and pixels at the pupil's size, and the teacher's answers."""
         maps, pooled = self.net.features(resize(batch["image"], self.size))
-        output, _ = self.net.decode(maps, pooled)
-        answers = {
-            "teacher_joints": output.joints,
-            "teacher_vertices": output.vertices,
-            "teacher_rotations": output.rotations,
-            "teacher_betas": output.betas,
-            **{f"teacher_map_{index}": features for index, features in enumerate(maps[-COMPARED:])},
-        }
-        return {**shrink(batch, self.pupil_size), **{name: value.float() for name, value in answers.items()}}
+        found, _ = self.net.decode(maps, pooled)
+        teacher = TeacherOutput(
+            found.joints.float(), found.vertices.float(), found.rotations.float(), found.betas.float(),
+            [features.float() for features in maps[-COMPARED:]],
+        )  # fmt: skip
+        return {**shrink(batch, self.pupil_size), "teacher": teacher}
 
 
-def shrink(batch: dict[str, Tensor], size: int) -> dict[str, Tensor]:
+def shrink(batch: Batch, size: int) -> Batch:
     """A batch of crops at another size in pixels: pictures, keypoints and intrinsics together."""
     factor = size / batch["image"].shape[1]
     if factor == 1.0:
         return batch
-    K_crop = batch["K_crop"].clone()
-    K_crop[:, :2] *= factor
-    K_crop[:, :2, 2] += (factor - 1) / 2
-    keypoints = (batch["keypoints_2d"] + 0.5) * factor - 0.5
+    K_crop = torch.from_numpy(resize_matrix(factor, factor)).to(batch["K_crop"]) @ batch["K_crop"]
+    keypoints = resize_points(batch["keypoints_2d"], factor)
     return {**batch, "image": resize(batch["image"], size), "keypoints_2d": keypoints, "K_crop": K_crop}
 
 

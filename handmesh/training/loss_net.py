@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from handmesh.config import LossConfig, TrainConfig
+from handmesh.data.sample import Batch
 from handmesh.models.auxiliary import DirectVertices, FeatureProjection
 from handmesh.models.hand_mesh_net import HandMeshNet
 from handmesh.training.distillation import Teacher
@@ -39,17 +40,15 @@ class LossNet(nn.Module):
         self.keeps_features = False
         self.features: list[Tensor] = []
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """A stacked batch -> unweighted loss terms."""
         maps, pooled = self.net.features(batch["image"])
         self.features = [*maps, pooled] if self.keeps_features else []
-        output, said = self.net.decode(maps, pooled)
-        if "vertices" in self.branches:
-            said.aux["direct_vertices"] = self.branches["vertices"](said.aux, pooled)
-        terms = hand_losses(output, said, batch, self.net.config.image_size, self.squared)
+        output, head = self.net.decode(maps, pooled)
+        direct = self.branches["vertices"](head.details, pooled) if "vertices" in self.branches else None
+        terms = hand_losses(output, head, batch, self.net.config.image_size, self.squared, direct)
         if "features" in self.branches:
-            theirs = [value for name, value in batch.items() if name.startswith("teacher_map")]
-            terms["teacher_features"] = self.branches["features"](maps, theirs)
+            terms["teacher_features"] = self.branches["features"](maps, batch["teacher"].maps)
         return terms
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from handmesh.config import Config
-from handmesh.data.loading import MixtureSource, SampleSource
+from handmesh.data.loading import MixtureSource, SampleSource, StridedSubset
 from handmesh.data.negatives import NegativePictures
 from handmesh.data.packed import open_split
 from handmesh.errors import HandMeshError
@@ -44,7 +42,7 @@ def make_sources(config: Config, mano: ManoArrays) -> tuple[SampleSource, Sample
         val: SampleSource = _folder(val_root, "evaluation", mano)
     else:
         val = _rendered(config, mano, config.seed + VALIDATION_SEED, 0.0, 0.0)
-    return train, First(val, data.val_samples)
+    return train, StridedSubset(val, data.val_samples)
 
 
 def _mixture(config: Config, mano: ManoArrays) -> SampleSource:
@@ -74,23 +72,6 @@ def _first_folder(config: Config) -> str:
 
 def _folder(root: str, split: str, mano: ManoArrays) -> SampleSource:
     return open_split(root, split, mano.hands_mean)
-
-
-class First:
-    """The first samples of a source, spread evenly when it is not endless."""
-
-    is_endless = False
-
-    def __init__(self, source: SampleSource, count: int) -> None:
-        self.source, self.count = source, min(count, len(source)) if count > 0 else len(source)
-        self._stride = 1 if getattr(source, "is_endless", False) else len(source) / self.count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def sample(self, index: int) -> dict[str, Any]:
-        """A sample of the source."""
-        return self.source.sample(int(index * self._stride))
 
 
 def fingerprint(source: SampleSource) -> str:

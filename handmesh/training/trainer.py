@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from torch import Tensor
 
 from handmesh.config import Config, config_from_dict, config_to_dict
 from handmesh.data.gpu_augment import finish
-from handmesh.data.loading import HandDataset, StepBatches, iterate, make_loader
+from handmesh.data.loading import HandDataset, StepBatches, iterate, make_loader, to_device
+from handmesh.data.sample import Batch
 from handmesh.errors import HandMeshError
 from handmesh.evaluation.validation import validate
 from handmesh.mano.arrays import load_mano
@@ -161,7 +163,7 @@ class Trainer:
 
         return float(broadcast(torch.tensor([value], dtype=torch.float64, device=self.accelerator.device))[0])
 
-    def step(self, batches: Any) -> tuple[dict[str, Tensor], float]:
+    def step(self, batches: Iterator[Batch]) -> tuple[dict[str, Tensor], float]:
         """One step of the optimizer: loss terms (unweighted, of the last micro-batch) and the gradient's norm."""
         train = self.config.train
         self.scheduler.step_update(self._virtual_step())
@@ -172,7 +174,7 @@ class Trainer:
         self.shares = {}
         terms: dict[str, Tensor] = {}
         for micro in range(train.accumulate):
-            batch = {key: value.to(self.accelerator.device, non_blocking=True) for key, value in next(batches).items()}
+            batch = to_device(next(batches), self.accelerator.device)
             # Whatever is random in the network (drop-path) is a function of seed, step and process. Seeded only now: a
             # loader that starts draws a number of its own.
             place = (self.config.seed * 1_000_003 + self.progress.step) * train.accumulate + micro

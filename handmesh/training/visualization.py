@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import torch
 
-from handmesh.data.loading import HandDataset, collate
+from handmesh.data.loading import HandDataset
 from handmesh.evaluation.report import draw_bones
 from handmesh.geometry.camera import resize_intrinsics, resize_points
 from handmesh.geometry.crop import CropTransform
@@ -35,20 +35,21 @@ def prediction_sheet(
         device: where the network is.
     """
     chosen = np.unique(np.linspace(0, len(dataset) - 1, count).astype(int))
-    batch = {name: value.numpy() for name, value in collate([dataset[int(index)] for index in chosen]).items()}
+    samples = [dataset[int(index)] for index in chosen]
     # Each crop is a picture of its own here, and seen whole.
-    crops = [CropTransform(K, np.eye(3), K, batch["image"].shape[1]) for K in batch["K_crop"].astype(np.float64)]
+    cameras = [sample["K_crop"].astype(np.float64) for sample in samples]
+    crops = [CropTransform(K, np.eye(3), K, len(sample["image"])) for K, sample in zip(cameras, samples, strict=True)]
     was_training = net.training
     estimator = HandEstimator(TorchEngine(net, str(device), graphs=False), mano, dataset.config.crop)
-    found = estimator.estimate(list(batch["image"]), crops)
+    found = estimator.estimate([sample["image"] for sample in samples], crops)
     net.train(was_training)
     tiles = []
-    zoom = TILE / batch["image"].shape[1]
-    for row, (hand, _, _) in enumerate(found):
-        picture = cv2.resize(batch["image"][row], (TILE, TILE), interpolation=cv2.INTER_LINEAR)
+    for sample, (hand, _, _) in zip(samples, found, strict=True):
+        zoom = TILE / len(sample["image"])
+        picture = cv2.resize(sample["image"], (TILE, TILE), interpolation=cv2.INTER_LINEAR)
         lines = picture.copy()
-        if batch["presence"][row]:
-            draw_bones(lines, resize_points(batch["keypoints_2d"][row], zoom), TRUTH)
+        if sample["presence"]:
+            draw_bones(lines, resize_points(sample["keypoints_2d"], zoom), TRUTH)
         keypoints = resize_points(hand.keypoints_2d, zoom)
         draw_bones(lines, keypoints, PREDICTION)
         shown = replace(hand, K=resize_intrinsics(hand.K, zoom), keypoints_2d=keypoints)

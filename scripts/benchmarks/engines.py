@@ -38,7 +38,8 @@ from handmesh.io.files import atomic_path
 from handmesh.mano.arrays import load_mano
 from handmesh.models.backbone import BACKBONES
 from handmesh.models.checkpoint import load_checkpoint
-from handmesh.models.hand_mesh_net import HandMeshNet, HandMeshOutput
+from handmesh.models.hand_mesh_net import HandMeshNet
+from handmesh.models.outputs import HandMeshOutput
 from scripts.benchmarks import _engines_repmixer, _engines_report
 
 ENGINES = ("openvino", "onnx", "torch", "torch-compile")

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from handmesh.errors import run_command
-from handmesh.geometry.camera import project_points
+from handmesh.geometry.camera import centred_intrinsics, project_points
 from handmesh.io.cpu_count import available_cores
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.mano.numpy_layer import pose_vertices
@@ -115,7 +115,7 @@ def _filling_hand(mano: ManoArrays, size: tuple[int, int]) -> Hand:
     vertices, joints = vertices - middle + [0, 0, 0.5], joints - middle + [0, 0, 0.5]
     flat = vertices[:, :2] / vertices[:, 2:]
     f = 0.98 * size[1] / np.ptp(flat, axis=0).max()
-    K = np.array([[f, 0, size[0] / 2 - 0.5], [0, f, size[1] / 2 - 0.5], [0, 0, 1]])
+    K = centred_intrinsics(f, *size)
     points = project_points(joints, K)
     box = np.concatenate([points.min(0), points.max(0)])
     shift = np.array([0, 0, 0.5]) - middle

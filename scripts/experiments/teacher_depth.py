@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.data.crops import plain_crop
+from handmesh.data.sample import Sample
 from handmesh.detection.landmark_model import LandmarkModel
 from handmesh.errors import HandMeshError, run_command
 from handmesh.inference.engines.factory import make_engine
@@ -25,7 +26,7 @@ from handmesh.mano.arrays import load_mano
 from handmesh.mano.joint_limits import angles_to_rotations, clamp
 from handmesh.mano.pose_prior import SLACK
 from handmesh.models.checkpoint import load_checkpoint
-from handmesh.synthesis.generator import Sample, SampleGenerator
+from handmesh.synthesis.generator import SampleGenerator
 from handmesh.synthesis.viewpoint import View, turn_about, turn_to_ray
 
 Array = NDArray[np.float64]

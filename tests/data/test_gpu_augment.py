@@ -14,6 +14,8 @@ from handmesh.data.augment import jitter_colour
 from handmesh.data.crops import random_crop
 from handmesh.data.freihand import FreiHandDataset
 from handmesh.data.loading import HandDataset, collate
+from handmesh.data.look import Look, Occluder
+from handmesh.data.sample import Batch
 from handmesh.errors import HandMeshError
 
 PLAIN = AugmentConfig(colour=0.0, degrade=0.0, mirror=0.5)
@@ -40,17 +42,26 @@ def test_the_cut_is_opencvs_at_every_border_and_scale(make_sample, size):
         assert np.quantile(apart, 0.98) <= 3 and apart.mean() < 1.5, (seed, apart.mean(), np.quantile(apart, 0.98))
 
 
+def unchanged() -> Look:
+    """A crop that is the picture, and looks like it."""
+    zero, one, two = torch.tensor(0.0), torch.tensor(1.0), torch.zeros(2)
+    occluder = Occluder(zero, two, torch.ones(2), zero, zero, zero, torch.zeros(3), two)
+    return Look(
+        torch.eye(3), one, zero, torch.eye(3), one, one, one, zero, zero, zero, zero, two, zero, occluder,
+        torch.ones(21),
+    )  # fmt: skip
+
+
 def test_the_colours_are_opencvs(make_sample):
     picture = make_sample(1)["image"][:64, :64]
     matrix, contrast, gamma = gpu_augment.draw_colour(np.random.default_rng(0), 1.0)
     expected = jitter_colour(picture, np.random.default_rng(0), 1.0).astype(int)
-    look, occluder = torch.zeros(1, 12), torch.zeros(1, 13)
-    look[0, [gpu_augment.SHRINK, gpu_augment.CONTRAST, gpu_augment.GAMMA]] = torch.tensor([1.0, contrast, gamma])
-    occluder[0, [gpu_augment.AXIS_X, gpu_augment.AXIS_Y]] = 1.0
-    batch = {
-        "image": torch.from_numpy(picture.copy())[None], "warp": torch.eye(3)[None], "look": look,
-        "colour": torch.from_numpy(matrix).float()[None], "occluder": occluder,
-        "visibility": torch.ones(1, 21), "seen": torch.ones(1, 21),
+    look = dataclasses.replace(
+        unchanged(), colour=torch.from_numpy(matrix).float(), contrast=torch.tensor(contrast),
+        gamma=torch.tensor(gamma),
+    )  # fmt: skip
+    batch: Batch = {
+        "image": torch.from_numpy(picture.copy())[None], "look": Look.stack([look]), "visibility": torch.ones(1, 21),
     }  # fmt: skip
     got = gpu_augment.finish(batch, 64)["image"][0].numpy().astype(int)
     assert np.abs(expected - picture).mean() > 5
@@ -65,26 +76,42 @@ def test_degradations_do_something_and_repeat_whatever_the_batch(make_sample):
         alone = gpu_augment.finish(collate([sample]), 64)
         for name in whole:
             torch.testing.assert_close(alone[name][0].float(), whole[name][row].float(), atol=1, rtol=0)
-        plain = {**sample, "look": sample["look"].copy()}
-        changes = [gpu_augment.LOW_RESOLUTION, gpu_augment.BLUR, gpu_augment.LENGTH, gpu_augment.NOISE]
-        plain["look"][changes] = 1, 0, 0, 0
-        sharp = gpu_augment.finish(collate([plain]), 64)
+        zero = torch.tensor(0.0)
+        plain = dataclasses.replace(
+            sample["look"], low_resolution=torch.tensor(1.0), blur=zero, blur_length=zero, noise=zero
+        )
+        sharp = gpu_augment.finish(collate([{**sample, "look": plain}]), 64)
         assert (sharp["image"] != alone["image"]).float().mean() > 0.3
     assert whole["image"].dtype == torch.uint8 and whole["image"].shape == (4, 64, 64, 3)
-    assert not whole.keys() & set(gpu_augment._KEYS)
+    assert "look" not in whole
 
 
-def test_an_occluder_covers_what_it_is_said_to_hide():
-    size, points = 64, np.random.default_rng(1).uniform(0, 63, (21, 2))
+def test_an_occluder_covers_what_it_is_said_to_hide(make_sample):
+    size, augment = 64, AugmentConfig(degrade=1.0, on_device=True, colour=0.0)
+    hid = 0
     for seed in range(20):
-        occluder = gpu_augment._draw_occluder(np.random.default_rng(seed), points, size)
-        occluder[[gpu_augment.IS_THERE, gpu_augment.IS_COLOUR]] = 1
-        occluder[[gpu_augment.RED, gpu_augment.GREEN, gpu_augment.BLUE]] = 255
-        painted = gpu_augment._occluded(torch.zeros(1, 3, size, size), torch.from_numpy(occluder).float()[None])[0, 0]
-        whole = np.round(points)
-        hidden = gpu_augment._covers(occluder, whole)
-        x, y = whole.astype(int).T
-        assert ((painted[y, x] > 0).numpy() == hidden).mean() > 0.95  # at its very edge rounding may differ
+        crop = random_crop(make_sample(seed % 4), np.random.default_rng(seed), augment, size, 1.5)
+        look, whole = crop["look"], np.round(crop["keypoints_2d"]).astype(int)
+        if not look.occluder.is_there or whole.min() < 0 or whole.max() >= size:
+            continue
+        white = dataclasses.replace(look.occluder, is_colour=torch.tensor(1.0), colour=torch.full((3,), 255.0))
+        stacked = Look.stack([dataclasses.replace(look, occluder=white)])
+        painted = gpu_augment._occluded(torch.zeros(1, 3, size, size), stacked.occluder)[0, 0]
+        x, y = whole.T
+        hidden = look.seen.numpy() == 0
+        assert ((painted[y, x] > 0).numpy() == hidden).mean() > 0.85  # at its very edge rounding may differ
+        hid += int(hidden.sum())
+    assert hid > 20
+
+
+def test_a_look_goes_where_its_batch_goes():
+    """Every tensor of it, the occluder's too, and whatever a loader does with pinned memory."""
+    stacked = Look.stack([unchanged(), unchanged()])
+    moved = stacked.to("meta", non_blocking=True)
+    for look, there in ((stacked, "cpu"), (moved, "meta")):
+        for part in (look, look.occluder):
+            values = [getattr(part, field.name) for field in dataclasses.fields(part) if field.name != "occluder"]
+            assert all(value.device.type == there and value.shape[0] == 2 for value in values)
 
 
 def test_finished_crops_are_left_alone_and_other_sizes_refused(freihand_root, make_sample):

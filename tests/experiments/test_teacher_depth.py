@@ -8,9 +8,9 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
+from handmesh.data.sample import Sample
 from handmesh.errors import HandMeshError
 from handmesh.mano.arrays import ManoArrays
-from handmesh.synthesis.generator import Sample
 from handmesh.synthesis.viewpoint import random_turn
 
 

@@ -25,7 +25,8 @@ from handmesh.inference.engines.openvino_engine import OpenVinoEngine
 from handmesh.inference.engines.pytorch_engine import TorchEngine
 from handmesh.mano.arrays import ManoArrays
 from handmesh.models.checkpoint import load_checkpoint
-from handmesh.models.hand_mesh_net import HandMeshNet, HandMeshOutput
+from handmesh.models.hand_mesh_net import HandMeshNet
+from handmesh.models.outputs import HandMeshOutput
 
 SIZE = 8
 

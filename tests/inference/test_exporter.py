@@ -23,7 +23,8 @@ from handmesh.inference.export.exporter import export_checkpoint
 from handmesh.io.images import write_image
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.models.checkpoint import load_checkpoint, save_checkpoint
-from handmesh.models.hand_mesh_net import HandMeshNet, HandMeshOutput
+from handmesh.models.hand_mesh_net import HandMeshNet
+from handmesh.models.outputs import HandMeshOutput
 from handmesh.models.parameter_net import ParameterNet
 from handmesh.skeleton import JOINT_NAMES
 

@@ -20,7 +20,7 @@ from handmesh.inference.engines.warm_start import may_start_quickly
 from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.mano.arrays import ManoArrays
 from handmesh.models import checkpoint
-from handmesh.models.hand_mesh_net import HandMeshOutput
+from handmesh.models.outputs import HandMeshOutput
 
 SIZE = 8
 ROOT = Path(__file__).resolve().parents[2]

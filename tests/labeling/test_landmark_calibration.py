@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from handmesh.data.sample import Sample
 from handmesh.errors import HandMeshError
 from handmesh.labeling.landmark_calibration import Pairs, calibrate, gather, report, solve
 from handmesh.labeling.landmark_correction import HandFrame, TeacherTerms, teacher_terms, terms_file, terms_of
@@ -18,7 +19,7 @@ from handmesh.labeling.teacher import TeacherLabel
 from handmesh.mano.arrays import load_mano
 from handmesh.mano.numpy_layer import pose_vertices
 from handmesh.mano.pose_prior import PosePrior
-from handmesh.synthesis.generator import Sample, project_joints
+from handmesh.synthesis.generator import project_joints
 from handmesh.synthesis.viewpoint import random_turn
 
 HANDS = 600

@@ -13,7 +13,8 @@ from handmesh.errors import HandMeshError
 from handmesh.mano.arrays import ManoArrays
 from handmesh.models.aligned_head import CHILD, OWN, palm_frame
 from handmesh.models.backbone import BACKBONES
-from handmesh.models.hand_mesh_net import HandMeshNet, fit_camera, project
+from handmesh.models.hand_mesh_net import HandMeshNet
+from handmesh.models.outputs import fit_camera, project
 from handmesh.skeleton import JOINT_NAMES, MANO_JOINT_NAMES
 
 SMALL = ModelConfig(image_size=64, width=32)

@@ -110,7 +110,7 @@ def test_the_pupil_sees_the_same_crop_smaller(config: Config, fake_mano: ManoArr
         torch.testing.assert_close(
             torch.from_numpy(project_points(joints.numpy(), K.numpy())).float(), keypoints, atol=1e-3, rtol=1e-4
         )
-    assert batch["teacher_joints"].shape == (3, 21, 3) and batch["teacher_map_1"].shape[0] == 3
+    assert batch["teacher"].joints.shape == (3, 21, 3) and batch["teacher"].maps[1].shape[0] == 3
     assert shrink(large, 64) is large
 
 
@@ -142,7 +142,7 @@ def test_direct_vertices_start_small_and_reach_the_backbone(model: ModelConfig, 
     branch = DirectVertices(net)
     images = torch.randint(0, 256, (2, model.image_size, model.image_size, 3), dtype=torch.uint8)
     maps, pooled = net.features(images)
-    vertices = branch(net.decode(maps, pooled)[1].aux, pooled)
+    vertices = branch(net.decode(maps, pooled)[1].details, pooled)
     assert vertices.shape == (2, 778, 3) and vertices.abs().max() < 0.05
     vertices.square().sum().backward()
     stem = next(net.backbone.net.stem.parameters())

@@ -29,7 +29,8 @@ from handmesh.inference.export.sample_crops import photo_crops, rendered_crops
 from handmesh.io.files import work_folder
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.models.checkpoint import load_checkpoint
-from handmesh.models.hand_mesh_net import HandMeshNet, HandMeshOutput
+from handmesh.models.hand_mesh_net import HandMeshNet
+from handmesh.models.outputs import HandMeshOutput
 from handmesh.models.parameter_net import ParameterNet
 from handmesh.skeleton import JOINT_NAMES
 
