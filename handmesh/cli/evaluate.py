@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from handmesh.errors import CommandParser, HandMeshError
+from handmesh.io.files import write_json
 
 if TYPE_CHECKING:
     from handmesh.data.freihand import FreiHandDataset
@@ -184,7 +185,7 @@ def report(args: argparse.Namespace, outcome: Outcome, dataset: FreiHandDataset)
     )
     written = []
     if args.json:
-        forms.write_json(args.json, content)
+        write_json(args.json, content, indent=2)
         written.append(args.json)
     if args.pred and (args.checkpoint or args.baseline):
         # The first protocol's, averaged over views where that was asked for.
@@ -252,9 +253,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     real = report_real(args) if args.real else {}
     if not args.data:
         if args.json:
-            from handmesh.evaluation.report import write_json
-
-            write_json(args.json, {"checkpoint": str(args.checkpoint), **real})
+            write_json(args.json, {"checkpoint": str(args.checkpoint), **real}, indent=2)
         return 0
     from handmesh.data.packed import open_split
 

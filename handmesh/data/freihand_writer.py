@@ -18,7 +18,7 @@ import numpy as np
 from handmesh.data.freihand import SPLITS, image_path
 from handmesh.errors import HandMeshError
 from handmesh.geometry.rotation_numpy import matrix_to_axis_angle_np
-from handmesh.io.files import atomic_path, user_path
+from handmesh.io.files import atomic_path, user_path, write_json
 from handmesh.skeleton import ROOT_JOINT
 
 JPEG_QUALITY = 95
@@ -81,8 +81,7 @@ class FreiHandWriter:
         """Write the JSON files; the split is complete from here on. Without a sample there is no split: no files."""
         if self._entries:
             if not all(self._has_3d):
-                with atomic_path(self.root / f"{self.split}_has_3d.json") as part:
-                    part.write_text(json.dumps(self._has_3d), encoding="utf-8")
+                write_json(self.root / f"{self.split}_has_3d.json", self._has_3d)
             write_annotations(self.root, self.split, self._entries)
 
     def __enter__(self) -> FreiHandWriter:

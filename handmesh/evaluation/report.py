@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +21,7 @@ from handmesh.evaluation.metrics import PCK_THRESHOLDS_M, pck_curve
 from handmesh.evaluation.protocols import Evaluation, Predictions
 from handmesh.evaluation.published import PublishedRow, format_table
 from handmesh.geometry.camera import project_points, resize_points
-from handmesh.io.files import atomic_path
+from handmesh.io.files import atomic_path, write_json
 from handmesh.io.images import write_image
 from handmesh.skeleton import BONES, FINGERS, JOINT_NAMES
 
@@ -41,12 +40,6 @@ def result_dict(results: Sequence[Evaluation], **facts: Any) -> dict[str, Any]:
         },
         **facts,
     }
-
-
-def write_json(path: str | Path, content: dict[str, Any]) -> None:
-    """Write a dictionary as indented JSON."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def joint_errors_mm(result: Evaluation) -> dict[str, float]:
@@ -139,7 +132,7 @@ def write_folder(
         content: of result.json.
     """
     folder = Path(folder)
-    write_json(folder / "result.json", content)
+    write_json(folder / "result.json", content, indent=2)
     write_scores_txt(folder / "scores.txt", results[0])
     write_sample_csv(folder / "samples.csv", results[0], dataset)
     write_image(folder / "worst.png", worst_sheet(results[0], predictions, dataset))

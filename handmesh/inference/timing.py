@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections import deque
@@ -10,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from handmesh.io.files import atomic_path
+from handmesh.io.files import write_json
 
 #: The screen shows what held over the last so many frames.
 _RECENT = 30
@@ -109,5 +108,4 @@ class LiveStats:
 
     def save(self, path: str | Path) -> None:
         """Write the summary as JSON."""
-        with atomic_path(path) as part:
-            part.write_text(json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8")
+        write_json(path, self.summary(), indent=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -102,6 +103,16 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
         if handle >= 0:
             os.close(handle)
+
+
+def write_json(path: str | os.PathLike[str], content: object, indent: int | None = None) -> None:
+    """Write content as JSON, whole or not at all; with an indent a line an entry.
+
+    Raises:
+        HandMeshError: the folder cannot be made or written, or the disk is full.
+    """
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(content, indent=indent) + "\n", encoding="utf-8")
 
 
 @contextmanager

@@ -42,6 +42,12 @@ _MAX_STORE_BYTES = 256 * 2**20
 #: A photo that is a cut-out of a webcam frame spans about so much: a hand of 18 cm, 1.7 boxes wide, at half a metre.
 CUT_OUT_FOV_DEG = 32.0
 
+#: A label as the cache keeps it, 107 numbers a photo; NaN where the teacher sees no hand.
+_STORED = np.dtype(
+    [("keypoints_2d", np.float64, (21, 2)), ("joints", np.float64, (21, 3)), ("right", np.float64),
+     ("disagreement", np.float64)]
+)  # fmt: skip
+
 #: Finger order of RHD's annotations: tip first, base last.
 _TIP_FIRST = [0, *(base + step for base in range(1, 21, 4) for step in (3, 2, 1, 0))]
 
@@ -115,28 +121,30 @@ def teacher_photos(root: str | Path, progress: bool = True) -> list[LabelledPhot
     key = "\n".join(f"{path.relative_to(root)} {path.stat().st_size}" for path, _, _ in photos)
     store = cache_dir() / f"teacher-heads-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     if not store.is_file():
-        labels = np.stack([row for row in _label_all([path for path, _, _ in photos], progress)])
+        labels = np.stack(list(_label_all([path for path, _, _ in photos], progress)))
         with atomic_path(store) as part, open(part, "wb") as file:
-            np.savez_compressed(file, labels=labels)
+            np.savez_compressed(file, labels=labels.view(np.float64).reshape(len(photos), -1))
     try:
-        labels = read_npz(store, _MAX_STORE_BYTES)["labels"]
-        if labels.shape != (len(photos), 107):
-            raise ValueError(f"labels of shape {labels.shape}")
+        rows = read_npz(store, _MAX_STORE_BYTES)["labels"]
+        if rows.shape != (len(photos), _STORED.itemsize // 8):
+            raise ValueError(f"labels of shape {rows.shape}")
+        labels = np.ascontiguousarray(rows, np.float64).view(_STORED)[:, 0]
     except (OSError, KeyError, ValueError) as error:
         raise HandMeshError(f"expected the labels kept in {store}, could not read them ({error}); delete it") from error
     return [
         LabelledPhoto(
-            path, group, held, row[:42].reshape(21, 2), row[42:105].reshape(21, 3), bool(row[105] > 0.5), row[106]
+            path, group, held, label["keypoints_2d"], label["joints"], bool(label["right"] > 0.5),
+            float(label["disagreement"]),
         )
-        for (path, group, held), row in zip(photos, labels, strict=True)
+        for (path, group, held), label, row in zip(photos, labels, rows, strict=True)
         if np.isfinite(row).all()
-    ]
+    ]  # fmt: skip
 
 
-def _label_all(paths: list[Path], progress: bool) -> Iterator[NDArray[np.float64]]:
-    """For each photo: 42 pixels, 63 metres, handedness, disagreement of the looks; NaN where no hand is seen.
+def _label_all(paths: list[Path], progress: bool) -> Iterator[NDArray[np.void]]:
+    """The label of each photo, of type _STORED.
 
-    A damaged photo is named on stderr and has NaN too: it is not to cost the labels of all the others.
+    A damaged photo is named on stderr and has NaN: it is not to cost the labels of all the others.
     """
     from handmesh.detection.landmark_model import LandmarkModel
     from handmesh.detection.palm_detector import PalmDetector
@@ -147,13 +155,16 @@ def _label_all(paths: list[Path], progress: bool) -> Iterator[NDArray[np.float64
             image = read_image(path)
         except HandMeshError as error:
             tqdm.write(f"skipped: {error}", file=sys.stderr)
-            yield np.full(107, np.nan)
-            continue
-        label = _label(image, detector, model)
-        if label is None:
-            yield np.full(107, np.nan)
-            continue
-        yield np.concatenate([label.keypoints_2d.ravel(), label.joints.ravel(), [label.is_right, label.disagreement]])
+            label = None
+        else:
+            label = _label(image, detector, model)
+        row = np.full(1, np.nan, _STORED) if label is None else _as_stored(label)
+        yield row[0]
+
+
+def _as_stored(label: TeacherLabel) -> NDArray[np.void]:
+    row = (label.keypoints_2d, label.joints, label.is_right, label.disagreement)
+    return np.array([row], _STORED)
 
 
 def _label(image: NDArray[np.uint8], detector: PalmDetector, model: LandmarkModel) -> TeacherLabel | None:

@@ -6,7 +6,6 @@ numbers in the camera's (x right, y down, z forward).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh._version import __version__
-from handmesh.io.files import atomic_path
+from handmesh.io.files import atomic_path, write_json
 from handmesh.results import Hand
 
 Color = tuple[int, int, int]
@@ -74,8 +73,7 @@ def write_record(
         is_fov_assumed: whether nobody said the field of view, so that distances are a guess.
     """
     content = record_of(hands, image_name, image_size, K, is_fov_assumed)
-    with atomic_path(path) as part:
-        part.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    write_json(path, content)
 
 
 def write_glb(path: Path, hands: Sequence[Hand], colors: Sequence[Color] | None = None) -> None:

@@ -34,7 +34,7 @@ from handmesh.errors import CommandParser, HandMeshError, run_command
 from handmesh.inference.engines.base import Engine, choose_device
 from handmesh.inference.engines.cache import onnx_bytes, openvino_model
 from handmesh.io.cpu_count import available_cores
-from handmesh.io.files import atomic_path
+from handmesh.io.files import write_json
 from handmesh.mano.arrays import load_mano
 from handmesh.models.backbone import BACKBONES
 from handmesh.models.checkpoint import load_checkpoint
@@ -88,8 +88,7 @@ def main(argv: Sequence[str]) -> int:
     print(text)
     if options.json:
         content = {"facts": facts, "cases": [asdict(case) for case in cases], "repmixer": repmixer}
-        with atomic_path(options.json) as temporary:
-            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_json(options.json, content, indent=1)
     if options.output:
         words = " ".join(["scripts/benchmarks/run.py", "runtime", *argv])
         _engines_report.write(Path(options.output), words, facts, [asdict(case) for case in cases], repmixer, text)

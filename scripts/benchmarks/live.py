@@ -11,7 +11,6 @@ it takes, and its answer is dropped. The pipeline with it in the shipped network
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -33,7 +32,7 @@ from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.timing import LiveStats
 from handmesh.inference.tracker import Frame, HandTracker
 from handmesh.io.camera_source import CameraSource
-from handmesh.io.files import atomic_path
+from handmesh.io.files import write_json
 from handmesh.io.prefetch import Ahead
 from handmesh.io.sources import ClipSource, SourceFrame, open_source
 from handmesh.rendering.hud import draw_hud
@@ -237,8 +236,7 @@ def main(argv: Sequence[str]) -> int:
     tracker = HandTracker(predictor, max_hands=args.max_hands)
     result = _soak(tracker, clip, args) if args.soak else _speed(tracker, clip, args)
     if args.json:
-        with atomic_path(args.json) as part:
-            part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(args.json, result, indent=2)
     return 0
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from handmesh.errors import CommandParser, HandMeshError, run_command
 from handmesh.io.cpu_count import available_cores
-from handmesh.io.files import atomic_path
+from handmesh.io.files import atomic_path, write_json
 from scripts.benchmarks._interleave import side_by_side, synth, train
 
 #: Row, its file's name, and what it changes beside the row above.
@@ -112,8 +112,7 @@ def run(args: argparse.Namespace, data: Path, part: str, seed: int) -> None:
     train(chosen, args.jobs, folder.with_suffix(".log"))
     scores, facts = scores_of(folder)
     content = {"part": part, "seed": seed, **scores, **facts, "settings": {k: str(v) for k, v in chosen.items()}}
-    with atomic_path(result) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_json(result, content, indent=1)
     print(f"{part:>12}, seed {seed}: PA-MPJPE {scores['pa_mpjpe']:.2f} mm", flush=True)
 
 

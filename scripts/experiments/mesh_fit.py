@@ -31,6 +31,7 @@ from handmesh.errors import run_command
 from handmesh.geometry.alignment import similarity_align
 from handmesh.geometry.camera import project_points
 from handmesh.geometry.crop import CropTransform, box_around, roll_of
+from handmesh.io.files import write_json
 from handmesh.results import Hand
 from handmesh.skeleton import FINGERS, FINGERTIPS
 
@@ -216,7 +217,6 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     from handmesh.data.packed import open_split
-    from handmesh.evaluation.report import write_json
     from handmesh.inference.engines.factory import make_engine
     from handmesh.inference.estimator import HandEstimator
     from handmesh.labeling.landmark_files import read_landmark_photos
@@ -251,7 +251,7 @@ def main() -> None:
         if isinstance(table, dict):
             print(f"\n{name}:\n{show(table)}")
     if args.json:
-        write_json(args.json, tables)
+        write_json(args.json, tables, indent=2)
 
 
 if __name__ == "__main__":

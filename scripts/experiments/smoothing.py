@@ -11,7 +11,6 @@ takes it from there when it exists.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from handmesh.errors import HandMeshError, run_command
 from handmesh.geometry.camera import project_points
 from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.inference.tracker import HandTracker
-from handmesh.io.files import atomic_path
+from handmesh.io.files import write_json
 from handmesh.mano.arrays import load_mano
 from handmesh.mano.hand_model import HandModel
 from handmesh.motion.clips import smoothed
@@ -155,8 +154,7 @@ def main(argv: Sequence[str]) -> int:
     for name in table["none"]:
         print(f"  {name:48}" + "".join(f"{table[smoothing][name]:10.2f}" for smoothing in table))
     if args.json:
-        with atomic_path(args.json) as part:
-            part.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+        write_json(args.json, table, indent=2)
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from handmesh.errors import HandMeshError
-from handmesh.io.files import atomic_path, sha256_file
+from handmesh.io.files import sha256_file, write_json
 
 SUFFIX = ".sha256"
 
@@ -25,8 +25,7 @@ def record(files: Sequence[Path]) -> None:
         HandMeshError, OSError: they cannot be read, or the folder cannot be written.
     """
     sums = {file.name: sha256_file(file) for file in files}
-    with atomic_path(record_of(files[0])) as part:
-        part.write_text(json.dumps(sums) + "\n", encoding="utf-8")
+    write_json(record_of(files[0]), sums)
 
 
 def is_intact(file: Path) -> bool:

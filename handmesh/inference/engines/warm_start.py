@@ -21,7 +21,7 @@ from handmesh.geometry.crop import CropSettings
 from handmesh.inference.engines.fingerprint import conversion_fingerprint
 from handmesh.inference.engines.integrity import is_intact
 from handmesh.inference.engines.openvino_engine import OpenVinoEngine
-from handmesh.io.files import atomic_path, cache_dir
+from handmesh.io.files import cache_dir, write_json
 from handmesh.io.openvino_loader import load_openvino
 from handmesh.mano.arrays import ManoArrays
 from handmesh.models.checkpoint_path import find_checkpoint
@@ -84,8 +84,7 @@ def remember(checkpoint: str | Path, arrays: ManoArrays, net: Any, crop: CropSet
         return
     note = _note_of(find_checkpoint(checkpoint), arrays)
     try:
-        with atomic_path(note) as part:
-            part.write_text(json.dumps({"model": model.name, "crop": astuple(crop)}) + "\n", encoding="utf-8")
+        write_json(note, {"model": model.name, "crop": astuple(crop)})
         for other in note.parent.glob(f"*{_SUFFIX}"):
             if not other.with_name(json.loads(other.read_text(encoding="utf-8"))["model"]).is_file():
                 other.unlink(missing_ok=True)
