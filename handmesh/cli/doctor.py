@@ -13,13 +13,16 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from handmesh.errors import CommandParser, HandMeshError
 from handmesh.io.cameras import list_cameras
 from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import cache_dir
 from handmesh.io.system_libraries import install_line, missing_libraries
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
 
 _MARKS = {"ok": "ok     ", "missing": "MISSING", "optional": "absent "}
 _MIN_FREE_GB = 2.0
@@ -90,24 +93,29 @@ def _python() -> list[Finding]:
 def _packages() -> list[Finding]:
     """Every requirement in the package's own metadata, so that pyproject.toml stays the only list."""
     try:
+        from packaging.requirements import Requirement
+    except ImportError:
+        return [Finding("packaging", "missing", "not installed", "pip install packaging")]
+    try:
         requirements = importlib.metadata.requires("handmesh") or []
     except importlib.metadata.PackageNotFoundError:
         return [Finding("handmesh", "missing", "not installed, run from its folder", "pip install -e .")]
     found: list[Finding] = []
     extras: dict[str, list[str]] = {}
-    for requirement in requirements:
-        match = re.match(r"([A-Za-z0-9_.-]+)\s*(?:>=\s*([0-9.]+))?", requirement)
-        assert match, requirement
-        name, least = match[1], match[2] or "0"
-        extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
-        have = _version(name)
+    for requirement in map(Requirement, requirements):
+        name, have = requirement.name, _version(requirement.name)
+        extra = re.search(r"extra == ['\"](\w+)['\"]", str(requirement.marker or ""))
+        is_for_here = requirement.marker is None or requirement.marker.evaluate({"extra": extra[1] if extra else ""})
+        line = f"'{name}{requirement.specifier}'"
+        if not is_for_here:
+            continue
         if extra:
-            if extra[1] != "dev" and have is None and not ("win32" in requirement and sys.platform == "win32"):
+            if extra[1] != "dev" and have is None:
                 extras.setdefault(extra[1], []).append(name)
         elif have is None:
-            found.append(Finding(name, "missing", "not installed", f"pip install '{name}>={least}'"))
-        elif _as_numbers(have) < _as_numbers(least):
-            found.append(Finding(name, "missing", f"{have} is too old", f"pip install -U '{name}>={least}'"))
+            found.append(Finding(name, "missing", "not installed", f"pip install {line}"))
+        elif not _fits(requirement.specifier, have):
+            found.append(Finding(name, "missing", f"{have} is not {requirement.specifier}", f"pip install -U {line}"))
         else:
             found.append(Finding(name, "ok", have))
     for extra_name, absent in extras.items():
@@ -116,16 +124,21 @@ def _packages() -> list[Finding]:
     return found
 
 
+def _fits(specifier: SpecifierSet, version: str) -> bool:
+    """Whether an installed version does; one that is no version, of a private build, is let pass."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return specifier.contains(Version(version), prereleases=True)
+    except InvalidVersion:
+        return True
+
+
 def _version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _as_numbers(version: str) -> tuple[int, ...]:
-    match = re.match(r"[0-9]+(?:\.[0-9]+)*", version)
-    return tuple(int(part) for part in match[0].split(".")) if match else (0,)
 
 
 def _libraries() -> list[Finding]:

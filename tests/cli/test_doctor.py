@@ -51,6 +51,33 @@ def test_an_old_package_counts_as_missing(monkeypatch: pytest.MonkeyPatch) -> No
     assert [f.status for f in doctor._packages()] == ["missing", "missing", "ok"]
 
 
+@pytest.mark.parametrize(
+    ("requirement", "have", "status"),
+    [
+        ("torch>=2.4", "2.10.0a0+git1234", "ok"), ("torch>=2.4", "2.4.0+cpu", "ok"),
+        ("torch>=2.4", "2.4rc1", "missing"), ("numpy<3,>=1.26", "3.0", "missing"),
+        ("gone; sys_platform == 'none'", None, None),
+        ("odd>=1", "built here", "ok"),
+    ],
+)  # fmt: skip
+def test_versions_count_as_pip_counts_them(
+    monkeypatch: pytest.MonkeyPatch, requirement: str, have: str | None, status: str | None
+) -> None:
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda _: [requirement])
+    monkeypatch.setattr(doctor, "_version", lambda name: have)
+    assert [f.status for f in doctor._packages()] == ([status] if status else [])
+
+
+def test_extras_that_are_absent_are_told_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = ["gradio>=6; extra == 'demo'", "rare>=1; extra == 'demo'", "nose>=1; extra == 'dev'",
+              "mac>=1; sys_platform == 'none' and extra == 'demo'"]  # fmt: skip
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda _: wanted)
+    monkeypatch.setattr(doctor, "_version", lambda name: None)
+    (one,) = doctor._packages()
+    assert one.status == "optional" and one.detail == "not installed: gradio, rare"
+    assert one.fix == "pip install 'handmesh[demo]'"
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux borrows libraries from the system")
 def test_missing_libraries_are_named_with_their_debian_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = {"libGL.so.1", "libusb-1.0.so.0"}
