@@ -21,7 +21,7 @@ from handmesh.inference.timing import LiveStats
 from handmesh.io.files import refuse_to_replace
 from handmesh.io.frames import PacedSource
 from handmesh.io.images import write_image
-from handmesh.io.prefetch import Ahead as PrefetchIterator
+from handmesh.io.prefetch import PrefetchIterator as PrefetchIterator
 from handmesh.io.sources import ClipSource, PhotoSource, Source, open_source
 from handmesh.io.stop_signals import StopSignals
 from handmesh.io.video_writer import CLIP_SUFFIXES, MAX_STILL_S, ClipWriter

@@ -10,7 +10,7 @@ import numpy as np
 
 from handmesh.detection.palm_detector import PalmDetector
 from handmesh.detection.tiling import Window
-from handmesh.detection.verifier import HandCheck
+from handmesh.detection.verifier import HandVerifier
 from handmesh.errors import HandMeshError
 from handmesh.io.fork import renew_after_fork
 from handmesh.results import Detection
@@ -27,7 +27,7 @@ class HandDetector:
     def __init__(self, *, threads: int = 0) -> None:
         """`threads` for the two models; 0 = OpenVINO's choice."""
         self._threads = threads
-        self._parts: tuple[PalmDetector, HandCheck] | None = None
+        self._parts: tuple[PalmDetector, HandVerifier] | None = None
         self._lock = threading.Lock()
         renew_after_fork(self)
 
@@ -35,11 +35,11 @@ class HandDetector:
         """A thread of the parent may have held the lock."""
         self._lock = threading.Lock()
 
-    def load(self) -> tuple[PalmDetector, HandCheck]:
+    def load(self) -> tuple[PalmDetector, HandVerifier]:
         """Fetch and load both models now rather than at the first picture (HandMeshError when they cannot be had)."""
         with self._lock:
             if self._parts is None:
-                self._parts = PalmDetector(threads=self._threads), HandCheck(threads=self._threads)
+                self._parts = PalmDetector(threads=self._threads), HandVerifier(threads=self._threads)
             return self._parts
 
     def detect(self, image: np.ndarray, max_hands: int | None = None) -> list[Detection]:

@@ -29,7 +29,7 @@ SECOND_CHANCE_ROLLS = (90.0, 180.0, 270.0)
 SAME_HAND_DISTANCE = 0.25
 
 
-class HandCheck:
+class HandVerifier:
     """Keeps proposals that show a hand, and makes them exact. One instance holds one compiled model."""
 
     def __init__(self, path: str | Path | None = None, *, threads: int = 0) -> None:

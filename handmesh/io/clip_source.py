@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from handmesh.errors import HandMeshError
 from handmesh.io.frames import SourceFrame, plausible_fps
-from handmesh.io.prefetch import Ahead
+from handmesh.io.prefetch import PrefetchIterator
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -64,7 +64,7 @@ class ClipSource:
         """
         self.path = Path(path)
         self.description = self.path.name
-        self._readings: list[Ahead[SourceFrame]] = []
+        self._readings: list[PrefetchIterator[SourceFrame]] = []
         with self._open() as (container, stream):
             self.audio_codec = container.streams.audio[0].codec_context.name if container.streams.audio else None
             said = float(stream.average_rate or stream.guessed_rate or 0)
@@ -83,7 +83,7 @@ class ClipSource:
         first.close()  # type: ignore[attr-defined]
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        frames = Ahead(self._decode(), PREFETCH, "clip decoder")
+        frames = PrefetchIterator(self._decode(), PREFETCH, "clip decoder")
         self._readings.append(frames)
         try:
             for frame in frames:

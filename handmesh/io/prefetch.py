@@ -14,7 +14,7 @@ _LOOK_S = 0.1
 _JOIN_S = 5.0
 
 
-class Ahead(Generic[T]):
+class PrefetchIterator(Generic[T]):
     """The items of an iterable, in order, none left out; at most ``depth`` are waiting or in the making.
 
     The next item is begun only once there is room for it: with ``depth`` 1 a camera is asked for a frame when the one
@@ -36,7 +36,7 @@ class Ahead(Generic[T]):
         self._thread = threading.Thread(target=self._work, args=(items,), name=name, daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> Ahead[T]:
+    def __enter__(self) -> PrefetchIterator[T]:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -40,7 +40,7 @@ CUT_OUT_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Frame:
+class FootageFrame:
     """A picture file and its place: which block or folder it is of, and whether it is never trained on."""
 
     path: Path
@@ -57,7 +57,7 @@ class LabelledFootage:
     frames_with_hands: int
 
 
-def gather_frames(source: str | Path, folder: Path, most: int) -> list[Frame]:
+def gather_frames(source: str | Path, folder: Path, most: int) -> list[FootageFrame]:
     """Frames spread evenly over the footage.
 
     Args:
@@ -72,7 +72,7 @@ def gather_frames(source: str | Path, folder: Path, most: int) -> list[Frame]:
     if not path.exists():
         raise HandMeshError(f"expected a clip or a folder of photos, got {path}: no such file; check the path")
     if path.is_dir():
-        frames = [Frame(*photo) for photo in list_unlabelled(path)]
+        frames = [FootageFrame(*photo) for photo in list_unlabelled(path)]
         if not frames:
             raise HandMeshError(f"expected photos in {path}, got none; give a folder of photos, or a clip")
         return _thinned(frames, most)
@@ -81,7 +81,7 @@ def gather_frames(source: str | Path, folder: Path, most: int) -> list[Frame]:
     return _clip_frames(ClipSource(path), folder, most)
 
 
-def _clip_frames(clip: ClipSource, folder: Path, most: int) -> list[Frame]:
+def _clip_frames(clip: ClipSource, folder: Path, most: int) -> list[FootageFrame]:
     """Frames of the clip as files. How long it is shows only at its end, so the spacing doubles on the way."""
     kept: list[tuple[float, Path]] = []
     # Up to a third of the frames lie in the gaps beside the blocks that are held out.
@@ -99,7 +99,7 @@ def _clip_frames(clip: ClipSource, folder: Path, most: int) -> list[Frame]:
             kept, spacing_s = kept[::2], 2 * spacing_s
         next_s = kept[-1][0] + spacing_s
     roles = split_times(np.array([time_s for time_s, _ in kept]))
-    frames = [Frame(path, "clip", role == "held out") for (_, path), role in zip(kept, roles) if role != "gap"]
+    frames = [FootageFrame(path, "clip", role == "held out") for (_, path), role in zip(kept, roles) if role != "gap"]
     return _thinned(frames, most)
 
 
@@ -123,7 +123,7 @@ def _thinned(items: list, most: int) -> list:  # type: ignore[type-arg]
 
 
 def label_frames(
-    frames: Sequence[Frame], detector: HandDetector, teacher: LandmarkModel, progress: bool = True
+    frames: Sequence[FootageFrame], detector: HandDetector, teacher: LandmarkModel, progress: bool = True
 ) -> LabelledFootage:
     """Every hand that the detector finds in the frames, labelled (about 0.2 s a frame on two cores).
 
@@ -151,7 +151,7 @@ def label_frames(
 
 
 def label_frame(
-    frame: Frame, image: NDArray[np.uint8], detector: HandDetector, teacher: LandmarkModel
+    frame: FootageFrame, image: NDArray[np.uint8], detector: HandDetector, teacher: LandmarkModel
 ) -> list[LabelledPhoto]:
     """The hands of one frame that are large enough and on whose landmarks all views agree.
 

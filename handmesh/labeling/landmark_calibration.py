@@ -1,7 +1,7 @@
 """How the landmark teacher's points differ from a hand's joints, measured on rendered hands whose joints are known.
 
 The teacher is asked about rendered pictures as it is asked about photos. From its answers come two kinds of linear maps
-(detection/teacher_terms.py): what its points are in terms of the joints, for measuring against it, and the likeliest
+(landmark_correction.py): what its points are in terms of the joints, for measuring against it, and the likeliest
 joints behind its points, for labels to train on.
 """
 

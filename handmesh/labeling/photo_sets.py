@@ -63,7 +63,7 @@ class LabelledPhoto:
         keypoints_2d: (21, 2) pixels, NaN where not annotated.
         joints: (21, 3) metres, camera axes, any origin; None where only 2D is known.
         is_right: right hand in the picture as it is; None where the set does not say.
-        disagreement: of the teacher's looks (detection/teacher.py), as a share of the hand; 0 for annotations.
+        disagreement: of the teacher's looks (teacher.py), as a share of the hand; 0 for annotations.
         fov_deg: what the photo is taken to span over its longer side.
         has_depth: whether the joints' depths may be trained on; else only the keypoints are.
     """

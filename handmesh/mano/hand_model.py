@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from handmesh.geometry.crop import mirror_pose
 from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.numpy_layer import NumpyHand
+from handmesh.mano.numpy_layer import NumpyManoLayer
 
 FloatArray = NDArray[np.floating[Any]]
 _FLIP_X = np.array([-1.0, 1.0, 1.0], np.float32)
@@ -24,7 +24,7 @@ class HandModel:
 
     def __init__(self, arrays: ManoArrays) -> None:
         self.arrays = arrays
-        self._hand = NumpyHand(arrays)
+        self._hand = NumpyManoLayer(arrays)
         faces = np.asarray(arrays.faces, np.int32)
         self._faces = {True: faces, False: np.ascontiguousarray(faces[:, [0, 2, 1]])}
 

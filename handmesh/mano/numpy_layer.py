@@ -23,7 +23,7 @@ def joint_regressor_21(arrays: ManoArrays, fingertips: str = "freihand") -> np.n
     return np.concatenate([arrays.J_regressor, tips])[list(MANO21_TO_OPENPOSE)]
 
 
-class NumpyHand:
+class NumpyManoLayer:
     """The float32 constants of one hand model, ready to be posed many times."""
 
     def __init__(self, arrays: ManoArrays) -> None:
@@ -105,15 +105,15 @@ def _chain(root: np.ndarray, fingers: np.ndarray, joints: np.ndarray) -> np.ndar
 
 
 @lru_cache(maxsize=4)
-def numpy_hand(arrays: ManoArrays) -> NumpyHand:
-    """The NumpyHand of these arrays, prepared once (ManoArrays compare by identity)."""
-    return NumpyHand(arrays)
+def numpy_hand(arrays: ManoArrays) -> NumpyManoLayer:
+    """The NumpyManoLayer of these arrays, prepared once (ManoArrays compare by identity)."""
+    return NumpyManoLayer(arrays)
 
 
 def pose_vertices(
     arrays: ManoArrays, global_orient: np.ndarray, hand_pose: np.ndarray, betas: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """:meth:`NumpyHand.pose` of a hand model.
+    """:meth:`NumpyManoLayer.pose` of a hand model.
 
     Args:
         arrays: the hand model.

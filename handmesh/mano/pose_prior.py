@@ -40,7 +40,7 @@ _TOLERANCE = 0.0035  # how deep soft flesh may press, metres
 
 
 class PosePrior:
-    """Draws hand poses for one hand model.  Angles are (n,15,3) flexion, abduction, twist in radians (anatomy.py)."""
+    """Draws hand poses for one hand model.  Angles are (n, 15, 3) radians, as joint_limits.py has them."""
 
     def __init__(self, arrays: ManoArrays) -> None:
         joints = arrays.J_regressor @ arrays.v_template

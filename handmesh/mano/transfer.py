@@ -21,7 +21,7 @@ from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
 from handmesh.mano.nearest_points import NearestPoints, RestSurface, finger_groups, vertex_normals
-from handmesh.mano.numpy_layer import NumpyHand
+from handmesh.mano.numpy_layer import NumpyManoLayer
 from handmesh.mano.pose_prior import PosePrior
 from handmesh.results import Hand
 from handmesh.skeleton import FINGERTIP_VERTICES, MANO_PARENTS, NUM_VERTICES
@@ -69,7 +69,7 @@ class HandModelTransfer:
             HandMeshError: the target's surface is no hand like the source's.
         """
         self.model = HandModel(target)
-        self._source, self._target = NumpyHand(source), NumpyHand(target)
+        self._source, self._target = NumpyManoLayer(source), NumpyManoLayer(target)
         self._skinning = target.weights @ _subtrees()
         tips = list(FINGERTIP_VERTICES["freihand"])
         surface = RestSurface(source)

@@ -17,7 +17,7 @@ from handmesh.geometry.camera import intrinsics_from_fov
 from handmesh.io.files import cache_dir
 from handmesh.io.video_writer import ClipWriter
 from handmesh.mano.arrays import ManoArrays, load_mano
-from handmesh.mano.numpy_layer import NumpyHand
+from handmesh.mano.numpy_layer import NumpyManoLayer
 from handmesh.mano.pose_prior import PosePrior
 from handmesh.synthesis.camera_effects import compose, mean_color, tone_curve
 from handmesh.synthesis.lighting import sample_lighting
@@ -64,7 +64,7 @@ class DemoScene:
         """``mano``: the hand model, None for the open hand."""
         arrays = load_mano("open") if mano is None else mano
         rng = np.random.default_rng(_LOOK_SEED)
-        self.hand, self.renderer = NumpyHand(arrays), HandRenderer(arrays)
+        self.hand, self.renderer = NumpyManoLayer(arrays), HandRenderer(arrays)
         prior = PosePrior(arrays)
         self._poses = np.stack([prior.gesture(name) for name in _GESTURES])
         self._look, self._light = sample_look(rng), sample_lighting(rng)

@@ -13,7 +13,7 @@ import numpy as np
 from handmesh.data.sample import Sample
 from handmesh.geometry.camera import is_in_picture
 from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.numpy_layer import NumpyHand
+from handmesh.mano.numpy_layer import NumpyManoLayer
 from handmesh.mano.pose_prior import SHOWN_SHARES, PosePrior
 from handmesh.skeleton import FINGERTIPS, MANO_PARENTS
 from handmesh.synthesis.backgrounds.pool import Backgrounds
@@ -85,7 +85,7 @@ class SampleGenerator:
         self.seed, self.size, self.length = int(seed), int(size), int(length)
         self.negatives, self.left_hands = negatives, left_hands
         self._hand_name = mano.fingerprint()
-        self.hand = NumpyHand(mano)
+        self.hand = NumpyManoLayer(mano)
         self.renderer = hand_renderer(mano)
         self.poses = PosePrior(mano)
         self.backgrounds = Backgrounds(self.seed, backgrounds)

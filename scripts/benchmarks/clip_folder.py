@@ -35,7 +35,7 @@ from handmesh.synthesis.demo_clip import FPS, demo_clip
 
 
 class _InTurn:
-    """Stands for Ahead: an item is made when it is asked for."""
+    """Stands for PrefetchIterator: an item is made when it is asked for."""
 
     def __init__(self, items: Iterable[Any], depth: int = 1, name: str = "") -> None:
         self._items = iter(items)
@@ -115,7 +115,7 @@ def main() -> None:
             for way, (is_in_turn, overlap, drawn) in ways.items():
                 with ExitStack() as stack:
                     if is_in_turn:
-                        stack.enter_context(patch("handmesh.io.clip_source.Ahead", _InTurn))
+                        stack.enter_context(patch("handmesh.io.clip_source.PrefetchIterator", _InTurn))
                         stack.enter_context(patch("handmesh.motion.clips.ClipWriter", _WaitingWriter))
                     results[way].append(measure(passes, folder, overlap, drawn))
     finally:

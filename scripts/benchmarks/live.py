@@ -33,7 +33,7 @@ from handmesh.inference.timing import LiveStats
 from handmesh.inference.tracker import Frame, HandTracker
 from handmesh.io.camera_source import CameraSource
 from handmesh.io.files import write_json
-from handmesh.io.prefetch import Ahead
+from handmesh.io.prefetch import PrefetchIterator
 from handmesh.io.sources import ClipSource, SourceFrame, open_source
 from handmesh.rendering.hud import draw_hud
 from handmesh.rendering.overlay import draw_hands
@@ -128,7 +128,7 @@ def draw(frame: Frame, stats: LiveStats) -> np.ndarray:
 def measure(tracker: HandTracker, clip: ClipSource, count: int, with_drawing: bool) -> LiveStats:
     """Run ``count`` frames after a warm-up; drawing overlaps with the tracker as in the live page."""
     stats = LiveStats(tracker.predictor.engine.name)
-    with Ahead(tracker.run(Loop(clip, WARM_UP + count)), 1, "tracker") as frames:
+    with PrefetchIterator(tracker.run(Loop(clip, WARM_UP + count)), 1, "tracker") as frames:
         for index, frame in enumerate(frames):
             if index == WARM_UP:
                 stats = LiveStats(tracker.predictor.engine.name)
@@ -151,7 +151,7 @@ def latencies_ms(tracker: HandTracker, clip: ClipSource, count: int) -> list[flo
     camera = CameraSource(opener=lambda _: ClipDevice(pictures, clip.fps), report=lambda line: None)
     stats = LiveStats(tracker.predictor.engine.name)
     found: list[float] = []
-    with Ahead(tracker.run(camera), 1, "tracker") as frames:
+    with PrefetchIterator(tracker.run(camera), 1, "tracker") as frames:
         for frame in frames:
             draw(frame, stats)
             found.append((time.perf_counter() - frame.grabbed_s) * 1000)
@@ -190,7 +190,7 @@ def soak(tracker: HandTracker, clip: ClipSource, count: int) -> dict[str, Any]:
     before = set(threading.enumerate())
     every, memory, start_s = max(1, count // LOOKS), [], time.perf_counter()
     stats = LiveStats(tracker.predictor.engine.name)
-    with Ahead(tracker.run(Loop(clip, count)), 1, "tracker") as frames:
+    with PrefetchIterator(tracker.run(Loop(clip, count)), 1, "tracker") as frames:
         for number, frame in enumerate(frames, start=1):
             draw(frame, stats)
             height, width = frame.image.shape[:2]

@@ -7,7 +7,7 @@ of each, for plain ones are learnt from sooner. All kinds have the same network,
 and settings, and end with larger pictures than they begin with, as the shipped weights did; both sizes are told. None
 sees a photo, so every photo of sign-digits/ and webcam-crops/ measures; those that nothing in this project is trained
 on have a row of their own. The teacher's points are other places of a hand than its joints: errors are told with and
-without that distance (detection/teacher_terms.py). One run says some 3 %: with ``--seeds 0,1`` each kind is trained
+without that distance (landmark_correction.py). One run says some 3 %: with ``--seeds 0,1`` each kind is trained
 twice and the means are told. Stopped, the same command goes on.
 """
 

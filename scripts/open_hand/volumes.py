@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.joint_limits import angles_to_rotations, joint_axes
-from handmesh.mano.numpy_layer import NumpyHand
+from handmesh.mano.numpy_layer import NumpyManoLayer
 from handmesh.skeleton import FINGERTIP_VERTICES
 from scripts.open_hand.measures import FINGER_ORDER, ROOT_OF, outline
 from scripts.open_hand.remesh import boundary_loop
@@ -37,7 +37,7 @@ def bent_volumes(arrays: ManoArrays, angle_deg: float = 90.0) -> dict[int, tuple
     joints = arrays.J_regressor @ arrays.v_template
     tips = arrays.v_template[list(FINGERTIP_VERTICES["freihand"])]
     axes, rim = joint_axes(joints, tips), boundary_loop(arrays.faces)
-    corrected, plain = NumpyHand(arrays), NumpyHand(replace(arrays, posedirs=np.zeros_like(arrays.posedirs)))
+    corrected, plain = NumpyManoLayer(arrays), NumpyManoLayer(replace(arrays, posedirs=np.zeros_like(arrays.posedirs)))
     rest = volume(arrays.v_template, arrays.faces, rim)
     regions = region_volumes(arrays, joints, tips, axes)
     changes = {}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from handmesh.io.prefetch import Ahead
+from handmesh.io.prefetch import PrefetchIterator
 
 
 def threads() -> list[str]:
@@ -16,7 +16,7 @@ def threads() -> list[str]:
 
 
 def test_every_item_comes_once_and_in_order() -> None:
-    assert list(Ahead(range(100), 3, "test ahead")) == list(range(100))
+    assert list(PrefetchIterator(range(100), 3, "test ahead")) == list(range(100))
     assert not threads()
 
 
@@ -29,7 +29,7 @@ def test_it_is_never_farther_ahead_than_said(depth: int) -> None:
             begun.append(index)
             yield index
 
-    for index in Ahead(items(), depth, "test ahead"):
+    for index in PrefetchIterator(items(), depth, "test ahead"):
         time.sleep(0.01)
         # The items taken, and then those that wait or are being made.
         assert len(begun) <= index + 1 + depth
@@ -43,7 +43,7 @@ def test_making_overlaps_with_using() -> None:
             yield index
 
     start_s = time.perf_counter()
-    for _ in Ahead(items(), 1, "test ahead"):
+    for _ in PrefetchIterator(items(), 1, "test ahead"):
         time.sleep(0.02)
     assert time.perf_counter() - start_s < 0.35  # one after the other it is 0.4
 
@@ -56,7 +56,7 @@ def test_an_error_comes_after_the_items_before_it(kind: type[BaseException]) -> 
 
     seen = []
     with pytest.raises(kind, match="broken"):
-        for item in Ahead(items(), 2, "test ahead"):
+        for item in PrefetchIterator(items(), 2, "test ahead"):
             seen.append(item)
     assert seen == [1, 2, 3] and not threads()
 
@@ -71,7 +71,7 @@ def test_leaving_early_ends_the_thread_and_the_iterable() -> None:
         finally:
             ended.set()
 
-    with Ahead(items(), 1, "test ahead") as ahead:
+    with PrefetchIterator(items(), 1, "test ahead") as ahead:
         assert next(ahead) == 0
     assert ended.is_set() and not threads()
     assert list(ahead) == []
@@ -85,7 +85,7 @@ def test_a_wait_gives_up_in_time_and_goes_on_later() -> None:
         gate.wait()
         yield 7
 
-    with Ahead(items(), 1, "test ahead") as ahead:
+    with PrefetchIterator(items(), 1, "test ahead") as ahead:
         assert ahead.get(0.01) is None
         gate.set()
         assert next(ahead) == 7

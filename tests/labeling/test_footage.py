@@ -12,7 +12,15 @@ from handmesh.detection.landmark_model import Landmarks
 from handmesh.errors import HandMeshError
 from handmesh.io.images import write_image
 from handmesh.io.video_writer import ClipWriter
-from handmesh.labeling.footage import BLOCKS, GAP_S, HELD_OUT_BLOCKS, Frame, gather_frames, label_frames, split_times
+from handmesh.labeling.footage import (
+    BLOCKS,
+    GAP_S,
+    HELD_OUT_BLOCKS,
+    FootageFrame,
+    gather_frames,
+    label_frames,
+    split_times,
+)
 from handmesh.labeling.photo_sets import CUT_OUT_FOV_DEG
 from handmesh.results import Detection
 
@@ -114,7 +122,7 @@ def test_both_hands_of_a_frame_are_labelled_in_its_pixels(tmp_path: Path, capsys
     write_image(tmp_path / "two.png", np.full((100, 120, 3), 99, np.uint8))
     write_image(tmp_path / "none.png", np.zeros((100, 120, 3), np.uint8))
     (tmp_path / "broken.png").write_bytes(b"?")
-    frames = [Frame(tmp_path / name, "g", name == "two.png") for name in ("two.png", "none.png", "broken.png")]
+    frames = [FootageFrame(tmp_path / name, "g", name == "two.png") for name in ("two.png", "none.png", "broken.png")]
     detector = FakeDetector()
     footage = label_frames(frames, detector, FakeTeacher(), progress=False)
     assert (footage.frames, footage.frames_with_hands, len(footage.hands)) == (2, 1, 2)

@@ -1,6 +1,6 @@
 """One way to run the network, whatever runs it: crops (uint8) in, numpy arrays out.
 
-How a network gets into one is in runtime_torch.py, runtime_openvino.py and runtime_onnx.py: re-parameterized first,
+How a network gets into one is in pytorch_engine.py, openvino_engine.py and onnx_engine.py: re-parameterized first,
 normalisation and hand model inside, one graph from pixels to vertices.
 """
 

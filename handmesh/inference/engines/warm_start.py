@@ -1,7 +1,7 @@
 """A later start without PyTorch: a checkpoint that was converted for OpenVINO before is found by what it was made from.
 
 Importing PyTorch and timm and building a network takes seconds that nobody needs once the converted one is in the
-cache. Does not convert (engine_cache.py) and does not run (runtime_openvino.py).
+cache. cache.py converts, openvino_engine.py runs.
 """
 
 from __future__ import annotations
