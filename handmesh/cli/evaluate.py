@@ -139,7 +139,17 @@ def score_checkpoint(args: argparse.Namespace, dataset: FreiHandDataset) -> Outc
 def robustness(
     args: argparse.Namespace, estimator: HandEstimator, dataset: SampleSource, protocol: Protocol
 ) -> dict[str, Any]:
-    """Run the corruptions over some samples and print their table."""
+    """Score some samples under the corruptions and print the table.
+
+    Args:
+        args: the command's options.
+        estimator: makes hands of crops.
+        dataset: ``args.corruptions`` samples of it are taken.
+        protocol: which box the first crop has.
+
+    Returns:
+        The errors in mm, as plain data.
+    """
     from dataclasses import asdict
 
     from tqdm import tqdm
@@ -170,7 +180,13 @@ def score_fixed(args: argparse.Namespace, dataset: FreiHandDataset) -> Outcome:
 
 
 def report(args: argparse.Namespace, outcome: Outcome, dataset: FreiHandDataset) -> None:
-    """Write the files that were asked for and print the tables."""
+    """Write the files that were asked for and print the tables.
+
+    Args:
+        args: the command's options.
+        outcome: what was scored.
+        dataset: what it was scored on.
+    """
     from handmesh.evaluation import report as forms
     from handmesh.evaluation.protocols import mean_pose_error
     from handmesh.evaluation.submission import write_predictions

@@ -147,11 +147,18 @@ def predict(
     """The hands of a set, as the predictor would have them from the protocol's crops.
 
     Args:
+        estimator: makes hands of crops.
+        dataset: gives the samples.
+        protocol: which box the first crop has.
         rounds: from the second on, the crop is made from the round before (around its joints, upright), as the
             program does on a picture: nothing of the truth enters.
         views: crops whose hands are averaged (test-time augmentation).
+        batch_size: samples at a time.
         progress: wraps the iterable of batch starts.
-        alter: changes a sample's picture before it is cropped.
+        alter: changes a sample's picture, (H, W, 3) uint8 RGB, before it is cropped.
+
+    Returns:
+        joints and vertices in metres, camera frame; keypoints in pixels of the pictures.
     """
     parts: list[tuple[np.ndarray, ...]] = []
     for start in progress(range(0, len(dataset), batch_size)):

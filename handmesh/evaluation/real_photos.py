@@ -80,7 +80,13 @@ def in_teacher_terms(results: Sequence[RealResult], terms: TeacherTerms | None) 
 
 
 def evaluate_real(estimator: HandEstimator, photos: Sequence[LabelledPhoto], batch_size: int = 32) -> list[RealResult]:
-    """Errors of every photo, in their order, with crops made from the labels."""
+    """Errors of every photo, in their order, with crops made from the labels.
+
+    Args:
+        estimator: makes hands of crops.
+        photos: with labels.
+        batch_size: photos at a time.
+    """
     results: list[RealResult] = []
     for start in range(0, len(photos), batch_size):
         chunk = photos[start : start + batch_size]

@@ -39,8 +39,7 @@ def measure_robustness(
     """Run a network over a set once clean and once for each corruption and severity.
 
     Args:
-        engine: runs the network.
-        crop: what it was trained to see.
+        estimator: makes hands of crops.
         source: gives the samples.
         protocol: which box the first crop has: the clean picture's.
         rounds: from the second on the network places the crop itself.

@@ -55,7 +55,12 @@ def resize_matrix(scale_x: float, scale_y: float) -> NDArray[np.float64]:
 
 
 def resize_intrinsics(K: FloatArray, scale_x: float, scale_y: float | None = None) -> NDArray[np.float64]:
-    """K (..., 3, 3) of a picture made ``scale_x`` times as wide and ``scale_y`` (None: the same) times as high."""
+    """The intrinsics of a picture at another size.
+
+    Args:
+        K: (..., 3, 3) pixels.
+        scale_x, scale_y: new width and height over the old; scale_y None for the same as scale_x.
+    """
     return resize_matrix(scale_x, scale_x if scale_y is None else scale_y) @ np.asarray(K, np.float64)
 
 
@@ -73,13 +78,23 @@ def is_in_picture(points: Tensor, width: int, height: int) -> Tensor: ...
 
 
 def is_in_picture(points: FloatArray | Tensor, width: int, height: int) -> NDArray[np.bool_] | Tensor:
-    """Which pixels (..., 2), an array's or a tensor's, lie within a picture: (...) bool."""
+    """Which points lie within a picture: (...) bool.
+
+    Args:
+        points: (..., 2) pixels, an array or a tensor.
+        width, height: of the picture, pixels.
+    """
     x, y = points[..., 0], points[..., 1]
     return (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
 
 
 def centred_intrinsics(f_px: float, width: int, height: int) -> NDArray[np.float64]:
-    """K (3, 3) of square pixels with the axis in the middle of a picture; all in pixels."""
+    """K (3, 3) of a camera with square pixels and its axis in the picture's middle.
+
+    Args:
+        f_px: focal length, pixels.
+        width, height: of the picture, pixels.
+    """
     return np.array([[f_px, 0, (width - 1) / 2], [0, f_px, (height - 1) / 2], [0, 0, 1]])
 
 

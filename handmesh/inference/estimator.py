@@ -33,7 +33,14 @@ class HandEstimator:
     """
 
     def __init__(self, engine: Engine, mano: ManoArrays, crop: CropSettings, align: bool = True) -> None:
-        """See the attributes; ``mano`` holds the arrays of the hand model."""
+        """Compose the step.
+
+        Args:
+            engine: runs the network.
+            mano: the arrays of the hand model inside it.
+            crop: what the network was trained to see.
+            align: move each mesh onto the network's keypoints.
+        """
         self.engine, self.crop, self.align = engine, crop, align
         self.model, self._aligner = HandModel(mano), KeypointAligner(mano)
 
@@ -71,6 +78,8 @@ def is_plausible(hand: Hand, place: Detection, sides: tuple[float, float] = (0.4
     """Whether a hand found at a place is still about there, so that a next crop may follow it.
 
     Args:
+        hand: as it was found there.
+        place: where it was looked for.
         sides: least and largest side of the hand's box, in sides of the place's.
         shift: how far the middles of the boxes may lie apart, in sides of the place's.
     """

@@ -106,7 +106,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_json(path: str | os.PathLike[str], content: object, indent: int | None = None) -> None:
-    """Write content as JSON, whole or not at all; with an indent a line an entry.
+    """Write a JSON file, whole or not at all.
+
+    Args:
+        path: the file.
+        content: lists, dictionaries and plain values.
+        indent: spaces, a line an entry; None for one line.
 
     Raises:
         HandMeshError: the folder cannot be made or written, or the disk is full.

@@ -60,8 +60,10 @@ def agreed(
     every crop shows its hand), and its keypoints may not lie farther from the label's than the other side's.
 
     Args:
-        engine: runs the network. photos: with known side and all 21 keypoints.
+        engine: runs the network.
+        photos: with known side and all 21 keypoints.
         settings: of the network's crops.
+        progress: show a progress bar on stderr.
     """
     kept = []
     for photo in tqdm(photos, desc="comparing sides", disable=not progress):

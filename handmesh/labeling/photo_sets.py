@@ -192,7 +192,8 @@ def crop_for(photo: LabelledPhoto, width: int, height: int, settings: CropSettin
     """The upright crop around a label's keypoints, mirrored for a left hand.
 
     Args:
-        width, height: of the picture, pixels.
+        photo: its keypoints_2d may be NaN where they are unknown.
+        width, height: of the photo, pixels.
         settings: of the network that is to see it.
     """
     known = photo.keypoints_2d[np.isfinite(photo.keypoints_2d).all(-1)]

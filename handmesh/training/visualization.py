@@ -30,9 +30,14 @@ def prediction_sheet(
     """Samples spread over a set as one RGB picture, two crops each: skeletons (truth green), and the mesh.
 
     Args:
-        net: its training mode is put back afterwards. mano: its hand model.
-        dataset: of plain crops. count: so many samples of it, or fewer.
+        net: in either mode; it has its mode again afterwards.
+        mano: its hand model.
+        dataset: gives plain crops.
+        count: how many samples.
         device: where the network is.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
     """
     chosen = np.unique(np.linspace(0, len(dataset) - 1, count).astype(int))
     samples = [dataset[int(index)] for index in chosen]

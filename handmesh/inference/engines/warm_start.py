@@ -44,7 +44,15 @@ def may_start_quickly(engine: str, device: str) -> bool:
 
 
 def start_quickly(checkpoint: str | Path, arrays: ManoArrays, threads: int = 0) -> tuple[Engine, CropSettings] | None:
-    """The engine of a checkpoint converted before, and its crops; None for none.
+    """The engine of a checkpoint that was converted before.
+
+    Args:
+        checkpoint: as of load_checkpoint.
+        arrays: the hand model inside it.
+        threads: as of :class:`OpenVinoEngine`.
+
+    Returns:
+        The engine, and its crops; None where nothing is kept of it.
 
     Raises:
         HandMeshError: there is no such checkpoint.
