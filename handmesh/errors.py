@@ -17,7 +17,7 @@ class HandMeshError(Exception):
 
 
 def printable(text: str) -> str:
-    """The text on one line, with everything that a terminal would obey rather than show written out (``\\x1b``)."""
+    r"""The text on one line, with everything that a terminal would obey rather than show written out (``\x1b``)."""
     line = " ".join(text.split())
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in line)
 
@@ -26,6 +26,7 @@ class CommandParser(argparse.ArgumentParser):
     """argparse whose complaints about a command line are one line too, without the usage before it."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise HandMeshError with argparse's message."""
         raise HandMeshError(f"{message}; see: {self.prog} --help")
 
 
@@ -38,10 +39,10 @@ def run_command(main: Callable[..., int | None], *arguments: object) -> NoReturn
     try:
         code = main(*arguments)
     except HandMeshError as error:
-        print("error: " + printable(str(error)), file=sys.stderr)
+        sys.stderr.write("error: " + printable(str(error)) + "\n")
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        sys.stderr.write("interrupted\n")
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output (head, less) has gone; there is nobody left to tell.

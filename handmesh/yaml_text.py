@@ -7,6 +7,7 @@ reader that follows them by recursion. Nothing here recurses.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -27,8 +28,8 @@ def checked_events(text: str) -> Iterator[yaml.Event]:
     """
     # The parser in C where it is there: it is twenty times as fast, and gives the same events.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    depth = count = documents = 0
-    for event in yaml.parse(text, Loader=loader):
+    depth = documents = 0
+    for count, event in enumerate(yaml.parse(text, Loader=loader), 1):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise ValueError("an alias (&name, *name), which is not read here; write the values out")
         if isinstance(event, yaml.CollectionStartEvent):
@@ -37,7 +38,6 @@ def checked_events(text: str) -> Iterator[yaml.Event]:
             depth -= 1
         elif isinstance(event, yaml.DocumentStartEvent):
             documents += 1
-        count += 1
         if depth > MAX_DEPTH:
             raise ValueError(f"lists within lists, more than {MAX_DEPTH} deep")
         if count > MAX_VALUES:
@@ -100,9 +100,7 @@ def _scalar(event: yaml.ScalarEvent) -> Any:
     if text.lower() in _SPECIAL:
         return _SPECIAL[text.lower()]
     for kind in (int, float):
-        try:
+        with suppress(ValueError, OverflowError):
             # Python also takes 1_000 and words such as "infinity" for numbers.
             return kind(text) if text[-1:].isdigit() or text.endswith(".") else text
-        except (ValueError, OverflowError):
-            pass
     return text

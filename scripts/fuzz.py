@@ -42,7 +42,7 @@ def run_batch(args: argparse.Namespace) -> None:
             except HandMeshError as error:
                 if "\n" in str(error) or len(str(error)) > 1500:
                     print(json.dumps({"fault": f"a long error: {str(error)[:200]}"}), flush=True)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - every kind is a fault that is looked for
                 where = error.__traceback__
                 while where and where.tb_next:
                     where = where.tb_next

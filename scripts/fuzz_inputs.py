@@ -45,7 +45,7 @@ _WORDS = (
 def change_bytes(rng: random.Random, _: str, data: bytes) -> bytes:
     """Bits, bytes, lengths and slices."""
     changed = bytearray(data)
-    for _ in range(rng.choice((1, 1, 2, 4, 12))):
+    for _change in range(rng.choice((1, 1, 2, 4, 12))):
         at = rng.randrange(len(changed) + 1)
         # Most of what decides is at a file's beginning.
         at = min(at, rng.randrange(200)) if rng.random() < 0.5 else at

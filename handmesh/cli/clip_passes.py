@@ -66,7 +66,6 @@ class ClipPasses:
         Raises:
             HandMeshError: as of record_clip.
         """
-
         self._stages_ms = {}
         there = 0
 

@@ -51,7 +51,8 @@ def add_smoothing_options(parser: argparse.ArgumentParser) -> None:
 
 def run_settings(args: argparse.Namespace) -> dict[str, str]:
     """What decides about the numbers of a recording besides its source and the engine: of other settings no run is
-    taken up."""
+    taken up.
+    """
     from handmesh.io.files import sha256_file
     from handmesh.models.checkpoint_path import find_checkpoint
 

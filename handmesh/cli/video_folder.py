@@ -167,7 +167,7 @@ class FolderRun:
             raise
         except HandMeshError as error:
             self._fail(task, str(error))
-        except Exception as error:  # a fault of ours or of a decoder's, which the next clip may not have
+        except Exception as error:  # noqa: BLE001 - a fault of ours or of a decoder's; the next clip may do without
             _log.exception("%s", task.name)
             self._fail(task, f"{type(error).__name__}: {error}")
         return None

@@ -137,7 +137,8 @@ def add_noise(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.n
 
 def compress(image: np.ndarray, quality: int) -> np.ndarray:
     """The picture after JPEG at the given quality (1..100). Channel order does not matter enough to swap
-    it."""
+    it.
+    """
     encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
 

@@ -163,7 +163,8 @@ def _check_mano(
     mano: ManoArrays,
 ) -> None:
     """Rebuild every hand from its parameters: millimetres against vertices and joints, pixels against the
-    image."""
+    image.
+    """
     rebuilt_vertices, rebuilt_joints = np.empty_like(vertices), np.empty_like(joints)
     pose = axis_angle_to_matrix_np(
         np.concatenate([parameters[:, :3], parameters[:, 3:48] + mano.hands_mean], axis=1).reshape(-1, 16, 3)

@@ -265,7 +265,8 @@ class FreiHandDataset:
 
 def mano_translation(mano: np.ndarray, K: np.ndarray) -> np.ndarray:
     """Where joint 9 lies, (3,) metres in the camera frame, by the last three numbers of a training_mano
-    entry."""
+    entry.
+    """
     focal = (K[0, 0] + K[1, 1]) / 2
     u, v, scale = mano[58:61]
     return np.array([u - K[0, 2], v - K[1, 2], focal]) / scale

@@ -229,7 +229,8 @@ def make_loader(
 
 def iterate(loader: DataLoader[Any]) -> Iterator[Batch]:
     """The loader's batches; a HandMeshError of a worker arrives as its own one line, without the worker's
-    traceback."""
+    traceback.
+    """
     try:
         yield from loader
     except HandMeshError as error:

@@ -26,7 +26,8 @@ class NegativePictures:
     is_endless = False
 
     def __init__(self, folder: str | Path, seed: int = 0, keep: Callable[[str], bool] = lambda name: True) -> None:
-        """
+        """List the pictures.
+
         Args:
             folder: of the pictures themselves.
             seed: of the squares that are cut out.

@@ -3,8 +3,8 @@
 Opening it costs no JSON parsing, reading a sample no JPEG decoding, and worker processes share its pages. It is a copy:
 the folder stays the original, and a pack made from other annotations is refused.
 
-Not a safetensors file: its writer wants every array in memory, where FreiHAND's pictures take 20 GB and are written here
-as they are decoded. Reading a picture costs the same (19 to 22 microseconds, for 24 to 30).
+Not a safetensors file: its writer wants every array in memory, where FreiHAND's pictures take 20 GB and are written
+here as they are decoded. Reading a picture costs the same (19 to 22 microseconds, for 24 to 30).
 """
 
 from __future__ import annotations

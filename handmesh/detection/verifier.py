@@ -89,9 +89,9 @@ def is_same_hand(hand: Detection, other: Detection) -> bool:
     """Whether the points of one lie on the other's, or one is a small part inside the other."""
     boxes = np.stack([hand.box_xyxy, other.box_xyxy]).astype(np.float64)
     sides = boxes[:, 2] - boxes[:, 0]
-    if hand.keypoints_2d is not None and other.keypoints_2d is not None:
-        if points_apart(hand.keypoints_2d, other.keypoints_2d, float(np.max(sides))) < SAME_HAND_DISTANCE:
-            return True
+    have_points = hand.keypoints_2d is not None and other.keypoints_2d is not None
+    if have_points and points_apart(hand.keypoints_2d, other.keypoints_2d, float(np.max(sides))) < SAME_HAND_DISTANCE:
+        return True
     # A finger taken for a hand: well inside the hand it belongs to.
     return bool(containment_matrix(boxes[:1], boxes[1:])[0, 0] > 0.8 and np.min(sides) < 0.6 * np.max(sides))
 

@@ -1,0 +1,1 @@
+"""FreiHAND's official scores, errors on real photos, robustness, and reports of all of them."""

@@ -90,7 +90,8 @@ def pck_curve(errors: np.ndarray, thresholds: np.ndarray = PCK_THRESHOLDS_M) -> 
 
 def auc(errors: np.ndarray, thresholds: np.ndarray = PCK_THRESHOLDS_M) -> float:
     """Area under each point's PCK curve over that of a perfect one, averaged over points: (N, P) ->
-    number."""
+    number.
+    """
     curve = pck_curve(errors, thresholds)
     width = np.diff(thresholds)
     area = ((curve[:, 1:] + curve[:, :-1]) / 2 * width).sum(axis=1)

@@ -70,7 +70,8 @@ DEFAULT_PROTOCOLS = ("box", "fixed180")
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """joints (N, 21, 3), vertices (N, 778, 3) metres, camera frame; keypoints_2d (N, 21, 2) pixels or
-    None."""
+    None.
+    """
 
     joints: np.ndarray
     vertices: np.ndarray
@@ -128,7 +129,8 @@ def evaluate(
 
 def make_views(count: int) -> list[tuple[float, float]]:
     """Test-time views as (roll in degrees, factor of the box): the plain one first, then rolls to 30 degrees
-    and scales to 15 %, spread evenly."""
+    and scales to 15 %, spread evenly.
+    """
     rolls = np.linspace(-30, 30, max(count - 1, 1))
     scales = (1.0, 0.85, 1.15)
     return [(0.0, 1.0)] + [(float(roll), scales[i % 3]) for i, roll in enumerate(rolls[: count - 1])]

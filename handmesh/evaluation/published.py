@@ -18,7 +18,8 @@ _FIGURES = ("pa_mpjpe", "pa_mpvpe", "f5", "f15")
 @dataclass(frozen=True)
 class PublishedRow:
     """One line of the table. fps: frames a second on the named GPU; crop: the test protocol, tta: its
-    views."""
+    views.
+    """
 
     method: str
     source: str
@@ -51,7 +52,8 @@ _COLUMNS = "{:1} {:20} {:18} {:21} {:>6} {:>6} {:>6} {:>6}  {:14} {:13} {}"
 
 def format_table(ours: Sequence[PublishedRow], training: str = FREIHAND_ONLY) -> str:
     """Our rows among the published ones of the same training data, best PA-MPJPE first; ours are marked
-    '>'."""
+    '>'.
+    """
     rows = [(row, " ") for row in published() if row.training == training] + [(row, ">") for row in ours]
     rows.sort(key=lambda pair: pair[0].pa_mpjpe if pair[0].pa_mpjpe is not None else float("inf"))
     head = ("", "method", "output", "backbone", "PJ mm", "PV mm", "F@5", "F@15", "FPS", "test crop", "TTA")

@@ -67,7 +67,8 @@ class RealResult:
 def in_teacher_terms(results: Sequence[RealResult], terms: TeacherTerms | None) -> list[RealResult]:
     """The results with predicted joints moved to where the teacher would put its points of the same hands: labels by
     the teacher measure these without the distance between its points and the joints that bear their names. Without
-    terms (of a hand model for which that was not measured) they are the results as they are."""
+    terms (of a hand model for which that was not measured) they are the results as they are.
+    """
     if terms is None:
         return list(results)
     return [
@@ -142,7 +143,8 @@ def compare(
 
 def summarize(results: Sequence[RealResult]) -> list[dict[str, Any]]:
     """One row a group of photos (sets together, trained-on and held-out apart), and of several held-out sets with the
-    teacher's labels one of all: count, mean and median errors, and the official figures under their official names."""
+    teacher's labels one of all: count, mean and median errors, and the official figures under their official names.
+    """
     keys = sorted({(_kind(result), result.photo.is_held_out) for result in results})
     groups = [
         (kind, held, [r for r in results if (_kind(r), r.photo.is_held_out) == (kind, held)]) for kind, held in keys
@@ -170,7 +172,8 @@ def _means(results: Sequence[RealResult]) -> dict[str, Any]:
 
 def summarize_found(photos: Sequence[LabelledPhoto], results: Sequence[RealResult | None]) -> list[dict[str, Any]]:
     """As :func:`summarize`, over the photos in which the hand was found, with the share of these (``found``) and, of
-    these, the share whose side was told right (``side_right``)."""
+    these, the share whose side was told right (``side_right``).
+    """
     rows = []
     pairs = list(zip(photos, results, strict=True))
     for kind, held in sorted({(_kind_of(photo), photo.is_held_out) for photo in photos}):
@@ -188,7 +191,8 @@ def summarize_found(photos: Sequence[LabelledPhoto], results: Sequence[RealResul
 
 def format_rows(rows: Sequence[dict[str, Any]]) -> str:
     """The rows of :func:`summarize` or :func:`summarize_found` as a text table; 2D errors in per cent of the hand's
-    box, and in pixels of a picture of 256."""
+    box, and in pixels of a picture of 256.
+    """
     found = [("found", "found %", 100), ("side_right", "side %", 100)] if rows and "found" in rows[0] else []
     columns = [
         *found, ("pa_mm", "PA mm", 1), ("pa_mm_median", "median", 1), ("error_2d", "2D %", 100),

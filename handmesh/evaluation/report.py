@@ -28,7 +28,8 @@ from handmesh.skeleton import BONES, FINGERS, JOINT_NAMES
 
 def result_dict(results: Sequence[Evaluation], **facts: Any) -> dict[str, Any]:
     """What `--json` holds: the first protocol's figures at the top, every protocol's below, and the given
-    facts."""
+    facts.
+    """
     first = results[0]
     return {
         **asdict(first.scores),
@@ -184,7 +185,8 @@ def write_sample_csv(path: str | Path, result: Evaluation, dataset: FreiHandData
 
 def plot_pck(path: str | Path, results: Sequence[Evaluation]) -> None:
     """PCK curves of joints and vertices, aligned, one colour a protocol. Needs matplotlib
-    (handmesh[train])."""
+    (handmesh[train]).
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")

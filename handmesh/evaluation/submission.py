@@ -36,7 +36,8 @@ def write_predictions(path: str | Path, joints: np.ndarray, vertices: np.ndarray
 
 def read_predictions(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """joints (N, 21, 3) and vertices (N, 778, 3) float64; HandMeshError naming what is wrong with the
-    file."""
+    file.
+    """
     path = Path(path)
     try:
         content = json.loads(path.read_bytes())

@@ -151,8 +151,8 @@ class CropTransform:
             height, width = image.shape[:2]
             shrink /= 2
         flags = cv2.INTER_LINEAR if interpolation is None else interpolation
-        warped = cv2.warpPerspective(image, homography, (self.size, self.size), flags=flags, borderMode=border)
-        return warped  # type: ignore[return-value]
+        side = (self.size, self.size)
+        return cv2.warpPerspective(image, homography, side, flags=flags, borderMode=border)  # type: ignore[return-value]
 
     def apply_points_2d(self, points: FloatArray) -> NDArray[np.float64]:
         """Crop pixels of picture pixels (..., 2)."""

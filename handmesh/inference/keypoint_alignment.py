@@ -28,6 +28,7 @@ from handmesh.mano.numpy_layer import joint_regressor_21
 from handmesh.skeleton import FINGERTIP_VERTICES, MANO_PARENTS
 
 Array = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.floating[Any]]
 
 NUM_ANGLES = 48
@@ -145,7 +146,8 @@ class KeypointAligner:
 
     def jacobian(self, rotations: FloatArray, betas: FloatArray) -> Array:
         """(21, 3, 58) of the joints by turns of the root about the camera's axes, the joints' angles, and betas
-        (without what a turn does to the surface's small corrections)."""
+        (without what a turn does to the surface's small corrections).
+        """
         _, carried, world, place = self._forward(np.asarray(rotations, np.float64), np.asarray(betas, np.float64))
         result = np.zeros((21, 3, NUM_ANGLES + NUM_BETAS))
         _jacobian(carried, world, place, *self._pairs, *self._shape, self._axes, self._parents, result)
@@ -223,7 +225,10 @@ def _residual(
 
 
 @njit(cache=True)
-def _forward(rotations, points, rest, joint, bone, mass, parents, joints, carried, world, place):  # type: ignore[no-untyped-def]
+def _forward(
+    rotations: Array, points: Array, rest: Array, joint: IntArray, bone: IntArray, mass: Array, parents: IntArray,
+    joints: Array, carried: Array, world: Array, place: Array,
+) -> None:  # fmt: skip
     """Fill joints (21, 3), what each pair's bone carries (P, 3), world rotations (16, 3, 3), places (16, 3)."""
     for k in range(16):
         p = parents[k]
@@ -250,7 +255,10 @@ def _forward(rotations, points, rest, joint, bone, mass, parents, joints, carrie
 
 
 @njit(cache=True)
-def _jacobian(carried, world, place, joint, bone, mass, shape, rest_shape, axes, parents, result):  # type: ignore[no-untyped-def]
+def _jacobian(
+    carried: Array, world: Array, place: Array, joint: IntArray, bone: IntArray, mass: Array, shape: Array,
+    rest_shape: Array, axes: Array, parents: IntArray, result: Array,
+) -> None:  # fmt: skip
     """Add to ``result`` (21, 3, 58), which is 0, the joints' derivatives."""
     shift = np.zeros((16, 10, 3))
     for k in range(16):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +16,8 @@ import numpy as np
 from handmesh.errors import HandMeshError
 from handmesh.io.cameras import list_cameras
 from handmesh.io.frames import SourceFrame, plausible_fps
+
+_LOG = logging.getLogger("handmesh")
 
 #: Beginnings of the addresses that are network cameras.
 STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp")
@@ -42,10 +44,6 @@ def open_capture(address: int | str) -> Any:
         cv2.utils.logging.setLogLevel(level)
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 #: A camera that is silent for so long is said to be, seconds; slow ones in the dark give five pictures a second.
 QUIET_S = 2.0
 
@@ -65,7 +63,7 @@ class CameraSource:
         patience_s: float = 10.0,
         loss_patience_s: float = 60.0,
         opener: Callable[[Any], Any] = open_capture,
-        report: Callable[[str], None] = _say,
+        report: Callable[[str], None] = _LOG.warning,
     ) -> None:
         """Open the camera and wait for its first frame.
 
@@ -75,7 +73,7 @@ class CameraSource:
             loss_patience_s: how long a camera that gave pictures may be gone (stopped, blocked, unplugged) before
                 iterating ends, which is said; what was recorded until then is whole.
             opener: gives the device; replaced in tests.
-            report: where a loss and a return are said.
+            report: is given one line for a loss and one for a return.
 
         Raises:
             HandMeshError: no such camera, or it gives no picture.

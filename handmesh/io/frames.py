@@ -59,7 +59,8 @@ class IterableSource:
     is_live, is_photos, frame_count = False, False, 0
 
     def __init__(self, frames: Iterable[object], fps: float = 30.0) -> None:
-        """
+        """Take frames as they come.
+
         Args:
             frames: RGB arrays (H, W, 3) uint8, ``fps`` of them a second, or objects with ``image`` and ``timestamp_s``.
 

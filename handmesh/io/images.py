@@ -320,7 +320,7 @@ def _orientation(picture: Any) -> int:
     """How the camera was held, EXIF's 1 to 8; nothing else of the metadata is looked at."""
     try:
         value = picture.getexif().get(_ORIENTATION, 1)
-    except Exception:  # odd metadata is no fault of the picture's
+    except Exception:  # noqa: BLE001 - odd metadata is no fault of the picture's
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +15,8 @@ from handmesh.io.camera_source import STREAM_SCHEMES, CameraSource
 from handmesh.io.clip_source import ClipSource
 from handmesh.io.frames import Source, SourceFrame
 from handmesh.io.images import is_photo, list_images, read_image
+
+_LOG = logging.getLogger("handmesh")
 
 #: What a folder's clips are known by; a clip that is named itself may be called anything.
 CLIP_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".wmv", ".mpg", ".mpeg", ".mts", ".3gp")
@@ -106,7 +108,7 @@ def _device_number(path: Path) -> int:
 
 
 class PhotoSource:
-    """Photos, one after another. A damaged one among several is named on stderr and skipped."""
+    """Photos, one after another. A damaged one among several is logged and skipped."""
 
     is_live, is_photos, fps = False, True, 0.0
 
@@ -121,7 +123,7 @@ class PhotoSource:
             except HandMeshError as error:
                 if len(self.files) == 1:
                     raise
-                print(f"skipped: {error}", file=sys.stderr)
+                _LOG.warning("skipped: %s", error)
                 continue
             readable += 1
             yield SourceFrame(float(index), image, file.name, time.perf_counter())

@@ -61,7 +61,7 @@ def main() -> int:
     missing = missing_libraries()
     if not missing:
         return 0
-    print(" ".join(sorted({library.debian_package for library in missing})))
+    sys.stdout.write(" ".join(sorted({library.debian_package for library in missing})) + "\n")
     return 4 if any(library.is_required for library in missing) else 3
 
 

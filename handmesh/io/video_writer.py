@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -168,11 +168,9 @@ class ClipWriter:
 
     def _discard(self) -> None:
         assert self._target is not None
-        try:
+        with suppress(_Unwanted):
             # Any exception makes atomic_path throw the part away.
             self._target.__exit__(_Unwanted, _Unwanted(), None)
-        except _Unwanted:
-            pass
 
     def _encode(self) -> None:
         pictures = self._pictures()
@@ -180,7 +178,7 @@ class ClipWriter:
             self._encode_all(pictures)
         except HandMeshError as error:
             self._failure = error
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - this thread's, raised where the clip is written
             reason = getattr(error, "strerror", None) or error
             self._failure = HandMeshError(
                 f"expected to write {self.path}, got: {reason}; free some space or choose another name or folder"

@@ -36,10 +36,12 @@ class FootageItem(NamedTuple):
         return recording_name(self.name)
 
     def to_json(self) -> str:
+        """The piece as text, for :meth:`from_json`."""
         return json.dumps(self)
 
     @staticmethod
     def from_json(text: str) -> FootageItem:
+        """The piece of a text of :meth:`to_json`."""
         name, photos, fingerprint = json.loads(text)
         return FootageItem(name, tuple(photos), fingerprint)
 

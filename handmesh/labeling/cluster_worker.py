@@ -93,7 +93,7 @@ class FootageLabeler:
             return {**index_row(item, recording), "error": "", "is_new": there is None}
         except HandMeshError as error:
             reason = str(error)
-        except Exception as error:  # a fault of a decoder's or of ours: the other pieces are to be done all the same
+        except Exception as error:  # noqa: BLE001 - a decoder's fault or ours; the other pieces are to be done
             reason = f"{type(error).__name__}: {error}"
         return {**empty_row(item), "error": reason, "is_new": False}
 

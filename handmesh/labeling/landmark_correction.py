@@ -160,7 +160,8 @@ def terms_file(hand: str) -> Path:
     """Where the measure of the hand model with this fingerprint is kept: with the package for the open hand, else in
     the cache folder, once scripts/calibrate_landmarks.py has made it.
 
-    The name changes with what the teacher's points are: a measure of its points in space alone is not taken up."""
+    The name changes with what the teacher's points are: a measure of its points in space alone is not taken up.
+    """
     return ASSET if hand == teacher_terms().hand else cache_dir() / f"teacher-heads-terms-{hand}.npz"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ from handmesh.labeling.teacher import TeacherLabel, label_hand
 if TYPE_CHECKING:
     from handmesh.detection.landmark_model import LandmarkModel
     from handmesh.detection.palm_detector import PalmDetector
+
+_LOG = logging.getLogger("handmesh")
 
 #: webcam-crops sets that are never trained on; of sign-digits, the last fifth of each digit's photos.
 HELD_OUT_SETS = ("emrecandir9-custom-gesture-dataset", "KaibiaoRuan-ASL")
@@ -183,7 +186,8 @@ def _label(image: NDArray[np.uint8], detector: PalmDetector, model: LandmarkMode
 
 def with_border(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
     """The picture with its edge pixels repeated outwards, and by how many: the palm detector misses hands that fill
-    a picture, and the teacher is better with a blurred wall than with black beyond the edge."""
+    a picture, and the teacher is better with a blurred wall than with black beyond the edge.
+    """
     pad = max(image.shape[:2]) // 4
     return np.pad(image, ((pad, pad), (pad, pad), (0, 0)), mode="edge"), pad
 
@@ -221,13 +225,13 @@ def annotated_photos(root: str | Path) -> list[LabelledPhoto]:
 
 
 def readable(photos: Iterable[LabelledPhoto]) -> list[LabelledPhoto]:
-    """Those whose picture can be read; the others are named on stderr, for one damaged file is not to cost the rest."""
+    """Those whose picture can be read; the others are logged, for one damaged file is not to cost the rest."""
     kept = []
     for photo in photos:
         try:
             read_image(photo.path)
         except HandMeshError as error:
-            print(f"skipped: {error}", file=sys.stderr)
+            _LOG.warning("skipped: %s", error)
         else:
             kept.append(photo)
     return kept

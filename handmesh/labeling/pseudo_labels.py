@@ -47,7 +47,8 @@ _CHUNK = 256
 @dataclass(frozen=True)
 class Kept:
     """How many photos became samples, how many more are copies, how many of the training samples are labelled in the
-    picture alone, and how many were left out and why."""
+    picture alone, and how many were left out and why.
+    """
 
     training: int
     evaluation: int
@@ -197,7 +198,8 @@ def _fit(arrays: ManoArrays, photos: Sequence[LabelledPhoto]) -> FittedHands:
 
 def _as_right(photos: Sequence[LabelledPhoto]) -> tuple[Array, Array, Array]:
     """joints (B, 21, 3) and keypoints (B, 21, 2), a left hand's as of the right one that it is the mirror of, and the
-    sign (B, 1, 3) that takes them back."""
+    sign (B, 1, 3) that takes them back.
+    """
     sign = np.array([[1.0 if photo.is_right else -1.0, 1, 1] for photo in photos])[:, None]
     joints = np.stack([photo.joints for photo in photos if photo.joints is not None]) * sign
     keypoints = np.stack([photo.keypoints_2d for photo in photos]) * sign[..., :2]

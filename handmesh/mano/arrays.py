@@ -69,7 +69,8 @@ class ManoArrays:
 
     def validate(self) -> ManoArrays:
         """Raise HandMeshError naming the first thing that is not a right hand in MANO's format; return
-        self."""
+        self.
+        """
         for key, shape in SHAPES.items():
             array = getattr(self, key)
             if array.shape != shape:
@@ -138,7 +139,8 @@ class ManoArrays:
 
     def to_struct_dict(self) -> dict[str, np.ndarray]:
         """MANO's own keys, for `smplx.MANO("", data_struct=smplx.utils.Struct(**d))` and for the .npz
-        file."""
+        file.
+        """
         kintree = np.stack([self.parents, np.arange(16)]).astype(np.int64)
         kintree[0, 0] = ROOT_SENTINEL
         return {
@@ -158,9 +160,8 @@ class ManoArrays:
         path = Path(path)
         content: dict[str, Any] = {**self.extras, **self.to_struct_dict()}
         content["name"], content["licence"] = np.array(self.name), np.array(self.licence)
-        with atomic_path(path) as temporary:
-            with open(temporary, "wb") as handle:
-                np.savez_compressed(handle, **content)
+        with atomic_path(path) as temporary, open(temporary, "wb") as handle:
+            np.savez_compressed(handle, **content)
         return path
 
 

@@ -35,6 +35,7 @@ class Object:
     state: dict[str, Any] = field(default_factory=dict)
 
     def build(self, state: Any) -> None:
+        """Take the state that the pickle gives."""
         # chumpy pickles a dict, scipy too; with slots it is a pair whose first part is the dict.
         first = state[0] if isinstance(state, tuple) and state else state
         self.state = first if isinstance(first, dict) else {}
@@ -59,6 +60,7 @@ class Dtype:
         self.name, self.order = name, "="
 
     def build(self, state: Any) -> None:
+        """Take the state that the pickle gives, checked."""
         if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|", "="):
             self.order = state[1]
 
@@ -82,6 +84,7 @@ class Array:
         self.value: np.ndarray | None = None
 
     def build(self, state: Any) -> None:
+        """Take the state that the pickle gives, checked."""
         if not isinstance(state, tuple) or len(state) != 5:
             raise Refused("an array without shape, type and data")
         _, shape, dtype, fortran, data = state

@@ -214,7 +214,8 @@ def _between(rng: np.random.Generator, n: int, places: Mapping[str, tuple[int, .
 
 def _nearer(rng: np.random.Generator, angles: Array) -> Array:
     """angles (n,15,3) -> (n,) radians: how much nearer to the palm a thumb passes from one place to another where the
-    index finger is straight: with open hands it slides along the palm, and goes round it in a grasp."""
+    index finger is straight: with open hands it slides along the palm, and goes round it in a grasp.
+    """
     near: Array = np.radians(20) * _straightness(angles)[:, 0] * rng.random(len(angles))
     return near
 

@@ -123,7 +123,8 @@ class AlignedHead(nn.Module):
         heatmap_stride: int = 8,
         blocks: int = 2,
     ) -> None:
-        """
+        """A head that begins near the mean pose.
+
         Args:
             channels, strides: of the backbone's maps, finest first.
             image_size: side of the crop in pixels.

@@ -35,7 +35,8 @@ class Backbone(nn.Module):
         layer_scale: float | None = None,
         with_final: bool = False,
     ) -> None:
-        """
+        """Build the backbone.
+
         Args:
             name: one of :data:`BACKBONES`, with or without one of timm's weight tags (``.apple_dist_in1k``).
             pretrained: start from ImageNet weights (timm downloads them).

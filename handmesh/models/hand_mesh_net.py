@@ -28,7 +28,8 @@ class HandMeshNet(nn.Module):
     pixel_std: Tensor
 
     def __init__(self, config: ModelConfig, mano: ManoArrays) -> None:
-        """
+        """Build the network.
+
         Raises:
             HandMeshError: an unknown backbone or head, a size that no heatmap fits, or weights that cannot be had.
         """

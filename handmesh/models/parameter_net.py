@@ -30,7 +30,8 @@ class ParameterNet(nn.Module):
     """
 
     def __init__(self, net: HandMeshNet) -> None:
-        """
+        """Build the network.
+
         Raises:
             HandMeshError: a network that looks at its own mesh (refinements), and so cannot go without the hand.
         """

@@ -39,7 +39,8 @@ class RecordingWriter:
 
     def __init__(self, path: str | os.PathLike[str], header: RecordingHeader) -> None:
         """A recording at ``path`` (.jsonl or .npz). Size and field of view of the header are taken from the first
-        frame."""
+        frame.
+        """
         self.path = expect_recording_name(path)
         self._lines = LineWriter(part_path(self.path), header)
 
@@ -123,7 +124,7 @@ class LineWriter:
         try:
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = open(self.path, "ab" if self.frame_count else "wb", buffering=0)
+                self._file = open(self.path, "ab" if self.frame_count else "wb", buffering=0)  # noqa: SIM115 - closed by close()
             self._file.write(b"".join(lines))
         except OSError as error:
             raise HandMeshError(

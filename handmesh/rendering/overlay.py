@@ -64,7 +64,8 @@ def _vertex_light(vertices: np.ndarray, normals: np.ndarray, key: np.ndarray, fi
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _light_planes(edges: np.ndarray, boxes: np.ndarray, faces: np.ndarray, light: np.ndarray) -> np.ndarray:
     """(F, 8) float32: u0, v0, then a, b, c of diffuse and of highlight such that a (u - u0) + b (v - v0) + c is the
-    value over the depth at (u, v): what is linear on a face is, so divided, linear in the picture."""
+    value over the depth at (u, v): what is linear on a face is, so divided, linear in the picture.
+    """
     planes = np.zeros((faces.shape[0], 8), np.float32)
     for f in range(faces.shape[0]):
         if boxes[f, 2] <= boxes[f, 0]:
@@ -119,7 +120,8 @@ def _blend(
 ) -> None:
     """Blend a z-buffer over image (H, W, 3) uint8: its pixel (1, 1) is the image's (left, top), its border is spare.
 
-    Pixels well inside a surface are shaded once; where depth steps, four samples choose among the faces around."""
+    Pixels well inside a surface are shaded once; where depth steps, four samples choose among the faces around.
+    """
     zero, one, half = np.float32(0.0), np.float32(1.0), np.float32(0.5)
     quarter, most = np.float32(0.25), np.float32(255.0)
     candidates = np.empty(9, np.int32)

@@ -20,7 +20,8 @@ _EDGE_TOLERANCE = np.float32(1e-5)  # of the largest barycentric; closes cracks 
 
 class RasterBuffers(NamedTuple):
     """What lies under each pixel: depth (H, W) float32 metres (inf = empty), face_index (H, W) int32 (-1 = empty),
-    barycentric (H, W, 3) float32 (zeros where empty)."""
+    barycentric (H, W, 3) float32 (zeros where empty).
+    """
 
     depth: np.ndarray
     face_index: np.ndarray

@@ -55,7 +55,8 @@ def expect_viewer() -> None:
 def show_hands(hands: Sequence[Hand], title: str = "handmesh") -> None:
     """Open a window with the hands' meshes, to be turned with the mouse, and wait until it is closed.
 
-    Raises HandMeshError when there is nothing to show, no Open3D, or no display."""
+    Raises HandMeshError when there is nothing to show, no Open3D, or no display.
+    """
     if not hands:
         raise HandMeshError("expected at least one hand to show, got none; try another picture")
     expect_viewer()

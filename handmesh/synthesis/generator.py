@@ -206,7 +206,8 @@ class SampleGenerator:
 
     def _visibility(self, labels: Sample, shaded: Shaded) -> np.ndarray:
         """1 for joints inside the picture that lie right under the skin one sees there: the nearest surface, within a
-        pixel, belongs to one of the bones that meet in the joint, and is not the far side of a thick hand away."""
+        pixel, belongs to one of the bones that meet in the joint, and is not the far side of a thick hand away.
+        """
         uv = project_joints(labels)
         inside = is_in_picture(uv, self.size, self.size)
         centre = np.clip(np.rint(uv), 0, self.size - 1).astype(int)

@@ -60,7 +60,8 @@ def irradiance_coefficients(radiance: Radiance) -> np.ndarray:
 @dataclass(frozen=True, eq=False)
 class Lighting:
     """radiance(directions (N, 3)) -> (N, 3) linear RGB of the surroundings; lamps: directions (L, 3) and their
-    irradiance / pi (L, 3) on a surface that faces them."""
+    irradiance / pi (L, 3) on a surface that faces them.
+    """
 
     radiance: Radiance
     lamp_directions: np.ndarray
@@ -114,7 +115,8 @@ def sample_lighting(rng: np.random.Generator) -> Lighting:
 def map_lighting(environment: np.ndarray, rng: np.random.Generator) -> Lighting:
     """Light from an equirectangular map (H, W, 3) linear RGB, turned about the vertical and slightly tilted.
 
-    The map's brightest direction becomes a lamp, so that sun and windows cast shadows."""
+    The map's brightest direction becomes a lamp, so that sun and windows cast shadows.
+    """
     turn, tilt = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.2)
     height, width = environment.shape[:2]
     c, s = np.cos(tilt), np.sin(tilt)

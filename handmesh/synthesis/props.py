@@ -16,7 +16,8 @@ from handmesh.synthesis.skin import cloth_albedo
 
 class Prop(NamedTuple):
     """vertices (V, 3) float32 metres in the frame of the joints; faces (F, 3) int32, outward; albedo (V, 4): linear
-    RGB and gloss of each vertex."""
+    RGB and gloss of each vertex.
+    """
 
     vertices: np.ndarray
     faces: np.ndarray

@@ -25,7 +25,8 @@ _SAME_SURFACE = np.float32(0.012)  # relative depth step that still counts as on
 class Shaded(NamedTuple):
     """color (H, W, 3) float32 linear, premultiplied by alpha; alpha (H, W) float32 coverage of all that was drawn;
     hand (H, W) float32 coverage by the hand's own faces; depth (H, W) float32 metres and face (H, W) int32 of what is
-    nearest in each pixel, inf and -1 where empty."""
+    nearest in each pixel, inf and -1 where empty.
+    """
 
     color: np.ndarray
     alpha: np.ndarray
@@ -80,7 +81,8 @@ def _halve(alpha: np.ndarray, depth: np.ndarray, origin: float) -> tuple[np.ndar
 @njit(cache=True, nogil=True, error_model="numpy")
 def _darken(color: np.ndarray, depth: np.ndarray, around: np.ndarray, strength: float) -> None:
     """around (H, W, 2): mean depth and its variance. Of two surfaces, one in front of the other, a pixel of the deeper
-    lies `step` below the mean, and the gap between them is step + variance / step, however far the edge is."""
+    lies `step` below the mean, and the gap between them is step + variance / step, however far the edge is.
+    """
     one = np.float32(1.0)
     most = np.float32(strength)
     for v in range(color.shape[0]):

@@ -29,7 +29,8 @@ _TONES = to_linear(np.array([[int(t[i : i + 2], 16) / 255 for i in (0, 2, 4)] fo
 @dataclass
 class Band:
     """A strip of other stuff round a finger or the arm: texels of `finger` with low <= along < high (metres), and
-    around >= facing. Its albedo (3,), its gloss, and how much of a woven or brushed pattern it carries."""
+    around >= facing. Its albedo (3,), its gloss, and how much of a woven or brushed pattern it carries.
+    """
 
     finger: int
     low: float
@@ -43,7 +44,8 @@ class Band:
 @dataclass
 class Look:
     """One person's skin: tone (3,) linear albedo, gain (masks, 3) multiplying it as 1 + sum gain * mask, gloss (masks,)
-    likewise for the specular term, and bands that cover it."""
+    likewise for the specular term, and bands that cover it.
+    """
 
     tone: np.ndarray
     gain: np.ndarray

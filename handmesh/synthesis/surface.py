@@ -133,7 +133,8 @@ def _grow_rings(
     """Fill out[first:] with rings of len(loop) points that carry the rim out[loop] on along the arm.
 
     axis, side (3,): unit vectors along the forearm and across its breadth. The cross-section goes from the rim's own
-    to an ellipse that widens by `growth`; the arm's direction turns by flexion and deviation over the wrist."""
+    to an ellipse that widens by `growth`; the arm's direction turns by flexion and deviation over the wrist.
+    """
     count = loop.shape[0]
     up = np.cross(axis, side)
     centre = np.zeros(3)
@@ -181,7 +182,8 @@ def _grow_rings(
 @dataclass(frozen=True)
 class ForearmShape:
     """How a forearm continues the hand: wrist flexion and deviation (radians), growth of the half-breadths at
-    0.25 m, extra thickness of a sleeve in metres and the first ring it covers (FOREARM_RINGS = no sleeve)."""
+    0.25 m, extra thickness of a sleeve in metres and the first ring it covers (FOREARM_RINGS = no sleeve).
+    """
 
     flexion: float = 0.0
     deviation: float = 0.0

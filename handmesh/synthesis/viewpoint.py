@@ -13,7 +13,8 @@ from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np
 class View:
     """Rotation (3, 3) from the model's frame to the camera's; centre (3,) metres where the hand's middle stands;
     fill: the longer side of the hand's box as a part of the picture; shift (2,): of the box's middle, in pictures;
-    fov_deg of the whole camera picture, over its longer side."""
+    fov_deg of the whole camera picture, over its longer side.
+    """
 
     rotation: np.ndarray
     centre: np.ndarray
@@ -47,7 +48,8 @@ def sample_orientation(rng: np.random.Generator, upright: np.ndarray) -> np.ndar
     Over a third are held up to a camera on a screen: palm, seldom back, square to it, fingers up. A quarter are near
     palm or back with more lean, the rest any point of the sphere, and half of all but the first are rolled anywhere on
     the circle. Of 412 hands before webcams, in eleven sets of photos, 85 % show the palm and 6 % the back within 60
-    degrees (docs/results.md)."""
+    degrees (docs/results.md).
+    """
     kind = rng.random()
     held_up = kind < 0.36
     if kind < 0.60:
@@ -68,7 +70,8 @@ def sample_orientation(rng: np.random.Generator, upright: np.ndarray) -> np.ndar
 
 def turn_to_ray(x: float, y: float) -> np.ndarray:
     """(3, 3) rotation that takes the camera's axis to the ray through (x, y, 1): what stood square to the first then
-    stands square to the second."""
+    stands square to the second.
+    """
     ray = np.array([x, y, 1.0]) / np.sqrt(x * x + y * y + 1)
     axis = np.cross([0, 0, 1.0], ray)
     sine = float(np.linalg.norm(axis))

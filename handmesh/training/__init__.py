@@ -1,0 +1,1 @@
+"""The trainer: losses, distillation, schedules, exact resume, and adaptation to own footage."""

@@ -119,7 +119,8 @@ def _masked(values: Tensor, mask: Tensor) -> Tensor:
 
 def _cleared(batch: Batch, mask: Tensor, *names: str) -> Batch:
     """The batch with zeros in the named labels where the mask (B,) is 0: what stands there may be anything, even NaN,
-    and a NaN that is only multiplied by 0 later would still reach the gradients."""
+    and a NaN that is only multiplied by 0 later would still reach the gradients.
+    """
     values = cast("dict[str, Tensor]", batch)
     kept = {name: mask.view(-1, *[1] * (values[name].dim() - 1)) > 0 for name in names}
     cleared = {name: torch.where(kept[name], values[name], torch.zeros_like(values[name])) for name in names}

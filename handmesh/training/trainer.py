@@ -9,6 +9,7 @@ best by validation), ``log.jsonl`` (losses and scores by step).
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import time
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ from handmesh.training.start import start_network
 from handmesh.training.state import Progress, load_state, save_state
 from handmesh.training.visualization import prediction_sheet
 
+_LOG = logging.getLogger("handmesh")
+
 STATE_FILE = "state.safetensors"
 
 
@@ -45,7 +48,8 @@ class Trainer:
     """One run, from its config; :meth:`run` does it."""
 
     def __init__(self, config: Config) -> None:
-        """
+        """Prepare data, network and optimizer.
+
         Raises:
             HandMeshError: data, hand model, weights, device or folder that cannot be had, or a run that cannot be
                 resumed.
@@ -109,7 +113,7 @@ class Trainer:
         for part in ("model", "data", "train"):
             changed = [key for key in now[part] if key != "workers" and now[part][key] != then[part][key]]
             if changed and self.is_main:
-                print(f"resuming with other settings than the run began with: {part}.{', '.join(changed)}", flush=True)
+                _LOG.warning("resuming with other settings than the run began with: %s.%s", part, ", ".join(changed))
 
     def run(self) -> dict[str, float]:
         """Train to the end of the schedule; returns the last validation's scores."""

@@ -225,6 +225,6 @@ def _work(pipe: Connection, path: str, folder: str, make_tracker: Callable[[], H
         pipe.send_bytes(json.dumps({"result": {**result._asdict(), "files": files}}).encode())
     except HandMeshError as error:
         pipe.send_bytes(json.dumps({"error": str(error)}).encode())
-    except Exception as error:  # a decoder may raise anything at all
+    except Exception as error:  # noqa: BLE001 - a decoder may raise anything at all
         text = f"expected a clip, got {path}: {type(error).__name__}; convert it to MP4 first"
         pipe.send_bytes(json.dumps({"error": text}).encode())

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import threading
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -97,12 +98,11 @@ def _decode_until_closed(pipe: Connection) -> None:
     from handmesh.io.images import read_image
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle
-    try:
+    # Not on every system; the limit on the picture's size holds everywhere.
+    with suppress(ImportError, ValueError, OSError):
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT_BYTES, _MEMORY_LIMIT_BYTES))
-    except (ImportError, ValueError, OSError):
-        pass  # not on every system; the limit on the picture's size holds everywhere
     pipe.send_bytes(b"ready")
     while True:
         try:
@@ -115,7 +115,7 @@ def _decode_until_closed(pipe: Connection) -> None:
             _answer(pipe, {"error": str(error)})
         except MemoryError:
             _answer(pipe, {"error": f"expected an image that fits in memory, got {path}; make it smaller first"})
-        except Exception as error:  # a reader of some format may raise anything at all
+        except Exception as error:  # noqa: BLE001 - a reader of some format may raise anything at all
             _answer(pipe, {"error": f"expected an image, got {path}: {type(error).__name__}; save it again as JPEG"})
         else:
             _answer(pipe, {"shape": image.shape})

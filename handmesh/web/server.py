@@ -115,12 +115,12 @@ def _theme() -> Any:
 
 
 def make_server(app: App, host: str, port: int) -> uvicorn.Server:
-    """uvicorn for the page, not yet started; it prints the page's address once it answers.
+    """uvicorn for the page, not yet started; it writes the page's address to stdout once it answers.
 
     Args:
         app: the page, as of :func:`build_app`.
         host: name or address that it listens at.
-        port: 0 for a free one.
+        port: a free one.
     """
     import uvicorn
 
@@ -128,7 +128,8 @@ def make_server(app: App, host: str, port: int) -> uvicorn.Server:
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
             shown = f"[{host}]" if ":" in host else host
-            print(f"open http://{shown}:{port} in a browser; Ctrl-C stops the server", flush=True)
+            sys.stdout.write(f"open http://{shown}:{port} in a browser; Ctrl-C stops the server\n")
+            sys.stdout.flush()
 
     return Server(
         uvicorn.Config(
@@ -157,7 +158,7 @@ def serve(app: App, host: str, port: int) -> None:
     try:
         make_server(app, host, port).run()
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        sys.stderr.write("stopped\n")
 
 
 def _protocol() -> Any:

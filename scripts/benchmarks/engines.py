@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ def _build(case: Case, options: argparse.Namespace) -> Engine | None:
     """The engine of a case; None, and a note, where it cannot run here."""
     try:
         return build_engine(case.variant, case.size, case.engine, case.precision, case.form, options)
-    except Exception as error:  # engines let errors of every kind through; the others are still worth a figure
+    except Exception as error:  # noqa: BLE001 - engines let errors of every kind through; others are worth a figure
         case.note = " ".join(str(error).split())[:100]
         print(f"{case.variant} {case.size} px in {case.engine}: {case.note}", file=sys.stderr)
         return None
@@ -213,7 +214,7 @@ def _measure(engines: list[tuple[Case, Engine]], options: argparse.Namespace) ->
         seconds = min(timed(lambda: torch.mm(left, left, out=product), 5))
         rate = 2 * GEMM_SIDE**3 / seconds / 1e9
         for case, engine in engines:
-            spent = float(np.median(timed(lambda engine=engine, case=case: engine(crops[case.size]), options.calls)))
+            spent = float(np.median(timed(partial(engine, crops[case.size]), options.calls)))
             if turn:  # the first warms up
                 case.milliseconds.append(1e3 * spent)
                 case.gemm_share.append(options.batch * case.gflop / spent / rate)

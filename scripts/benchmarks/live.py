@@ -144,8 +144,8 @@ def measure(tracker: HandTracker, clip: ClipSource, count: int, with_drawing: bo
 def latencies_ms(tracker: HandTracker, clip: ClipSource, count: int) -> list[float]:
     """Milliseconds from the grab to the drawn frame, the clip coming as from a camera at its own pace."""
     pictures = []
-    for frame in clip:
-        pictures.append(cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
+    for shown in clip:
+        pictures.append(cv2.cvtColor(shown.image, cv2.COLOR_RGB2BGR))
         if len(pictures) == count:
             break
     camera = CameraSource(opener=lambda _: ClipDevice(pictures, clip.fps), report=lambda line: None)

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from handmesh.cli import webcam
+from handmesh.cli import live_outputs, webcam
 from handmesh.geometry.camera import intrinsics_from_fov, project_points
 from handmesh.inference.tracker import Frame
 from handmesh.io.camera_source import CameraSource
@@ -86,7 +86,7 @@ def attempt(folder: Path, hand: Hand, number: int, delay_s: float) -> str:
     timer = threading.Timer(delay_s, os.kill, (os.getpid(), number))
     watch = threading.Timer(delay_s + PATIENCE_S, _give_up)
     timer.daemon = watch.daemon = True
-    webcam._load = lambda options: _Tracker(hand, timer)  # type: ignore[assignment,return-value]
+    webcam.load_tracker = lambda args, smoothing: _Tracker(hand, timer)  # type: ignore[assignment,return-value]
     clip, stats = folder / "a.mp4", folder / "a.json"
     watch.start()
     with contextlib.redirect_stderr(io.StringIO()):
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     chance, hand = random.Random(args.seed), make_hand()
-    webcam.open_source = lambda spec: CameraSource(0, opener=lambda _: _Device())  # type: ignore[assignment]
+    live_outputs.open_source = lambda spec: CameraSource(0, opener=lambda _: _Device())  # type: ignore[assignment]
     faults = []
     with tempfile.TemporaryDirectory() as name:
         for index in range(args.tries):

@@ -160,8 +160,8 @@ def main(argv: Sequence[str]) -> int:
     _rasterizer(load_mano(options.mano))
     made = _warm(options)
     clock = StageClock()
-    for stage in STAGES:
-        clock.wrap(*stage)
+    for wrapped in STAGES:
+        clock.wrap(*wrapped)
     start = time.thread_time()
     for index in range(1000, 1000 + options.samples):
         made.sample(index)

@@ -120,7 +120,7 @@ def photo_rows(estimator: HandEstimator, photos: Sequence[LabelledPhoto]) -> lis
         image = read_image(photo.path)
         crop = crop_for(photo, image.shape[1], image.shape[0], estimator.crop)
         hand = estimator.estimate([image], [crop])[0].hand
-        known = np.isfinite(photo.keypoints_2d).all(-1)
+        known = np.asarray(np.isfinite(photo.keypoints_2d).all(-1))
         if not known.all():
             rows.append(_partly(photo, hand, crop, known))
             continue

@@ -113,14 +113,15 @@ def pretrain(args: argparse.Namespace) -> list[float]:
     student: Any = net.backbone
     if not args.plain:
         accelerate(student)
-    teacher = load_teacher(args.weights)
+    teacher: Any = load_teacher(args.weights)
     project = nn.ModuleList(
         nn.Conv2d(ours, theirs, 1)
         for ours, theirs in zip(student.channels, teacher.feature_info.channels(), strict=True)
     )
     optimizer = torch.optim.AdamW([*student.parameters(), *project.parameters()], lr=args.rate, weight_decay=0.02)
     crops = RandomCrops(find_pictures(args.pictures), args.size, args.seed)
-    start, saved, losses = time.monotonic(), time.monotonic(), []
+    start, saved = time.monotonic(), time.monotonic()
+    losses: list[float] = []
     while True:
         minutes = (time.monotonic() - start) / 60
         share = max(minutes / args.minutes, len(losses) / args.steps if args.steps else 0.0)

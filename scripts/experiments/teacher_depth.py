@@ -58,7 +58,8 @@ class OpenPalms(SampleGenerator):
 
 def tip_depths(joints: NDArray[np.floating]) -> Array:
     """joints (n, 21, 3) of right hands -> (n, 4): how far the tips of index to little finger stand before the plane of
-    wrist, index and little knuckle turned to the middle one, in distances from wrist to middle knuckle."""
+    wrist, index and little knuckle turned to the middle one, in distances from wrist to middle knuckle.
+    """
     points = np.asarray(joints, np.float64) - joints[:, :1]
     along = points[:, 9]
     length = np.linalg.norm(along, axis=-1, keepdims=True)

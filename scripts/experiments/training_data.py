@@ -129,7 +129,8 @@ def score(options: argparse.Namespace, kind: str, seed: int, photos: Sequence[La
 
 def with_unseen(results: Sequence[RealResult], photos: Sequence[LabelledPhoto]) -> list[dict[str, Any]]:
     """The rows of the sets and of all photos (the last), and before it one of those held out alone: the factory's
-    gestures are set by what the teacher says of the others."""
+    gestures are set by what the teacher says of the others.
+    """
     rows = summarize(results)
     unseen = [result for result, photo in zip(results, photos, strict=True) if photo.is_held_out]
     if unseen:

@@ -24,7 +24,8 @@ LEVELS = 2  # of subdivision: the surface that is measured and remeshed
 
 class Widths:
     """Scales to find: palm (along, thickness, breadth), wrist (thickness, breadth), fingers (5, joint,
-    breadth/thickness), reach of the tips (5)."""
+    breadth/thickness), reach of the tips (5).
+    """
 
     def __init__(self) -> None:
         self.palm = np.array([0.965, 0.92, 1.02])

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the open hand measures and how it looks: the tables and the picture of docs/open-hand.md.
 
-    scripts/open_hand/report.py [--picture docs/images/open-hand.png] [--poses poses.png] [--hand open|FILE]
+scripts/open_hand/report.py [--picture docs/images/open-hand.png] [--poses poses.png] [--hand open|FILE]
 """
 
 from __future__ import annotations

@@ -247,19 +247,24 @@ class ScriptedCamera:
 
 
 def test_a_troubled_camera_is_survived_and_the_recording_whole(
-    tracker: FakeTracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tracker: FakeTracker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("handmesh.io.camera_source.QUIET_S", 0.1)
     reads: list[int] = []
     camera = CameraSource(0, opener=lambda _: ScriptedCamera(reads), loss_patience_s=0.6)
     monkeypatch.setattr(live_outputs, "open_source", lambda spec: camera)
     assert webcam.main(["--source", "0", "--headless", "--output", "out.mp4", "--stats", "stats.json"]) == 0
-    said = capsys.readouterr().err
-    order = ["stopped giving pictures", "is back", "waiting for it", "is back", "now gives 48 x 32", "ending"]
+    said = caplog.text
+    order = ["stopped giving pictures", "is back", "waiting for it", "is back", "ending"]
     places = [said.find(word) for word in order[:1]]
     for word in order[1:]:
         places.append(said.find(word, places[-1] + 1))
     assert all(place >= 0 for place in places) and places == sorted(places), said
+    assert "now gives 48 x 32" in capsys.readouterr().err
     stats = json.loads((tmp_path / "stats.json").read_text())
     assert stats["frames"] >= 8 and stats["resolution"] == "various"
     # It gives up to 50 pictures a second and says 25, and was gone twice: what counts is the time that passed.

@@ -14,7 +14,7 @@ from handmesh.errors import HandMeshError
 from handmesh.io.images import write_image
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for number in range(3):
         picture = np.random.default_rng(number).integers(0, 255, (60 + number, 90, 3), dtype=np.uint8)

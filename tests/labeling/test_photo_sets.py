@@ -130,12 +130,12 @@ def test_annotations_are_read_in_the_projects_joint_order(tmp_path: Path) -> Non
         annotated_photos(tmp_path)
 
 
-def test_a_damaged_photo_is_named_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_photo_is_named_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     good, bad, gone = (make_photo(tmp_path, f"{name}.png", True, 0) for name in ("good", "bad", "gone"))
     bad.path.write_bytes(bad.path.read_bytes()[:40])
     gone.path.unlink()
     assert readable([bad, good, gone]) == [good]
-    said = capsys.readouterr().err
+    said = caplog.text
     assert said.count("skipped: ") == 2 and "bad.png" in said and "gone.png" in said
 
 

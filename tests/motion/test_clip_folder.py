@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tracker(monkeypatch: pytest.MonkeyPatch, model: HandModel, tmp_path: Path) -> Iterator[Any]:
+def tracker(monkeypatch: pytest.MonkeyPatch, model: HandModel, tmp_path: Path) -> Any:
     spec = importlib.util.spec_from_file_location("fake_video", FAKE)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -50,7 +49,7 @@ def tracker(monkeypatch: pytest.MonkeyPatch, model: HandModel, tmp_path: Path) -
     fake = module.PictureTracker(model)
     monkeypatch.setattr(video, "load_tracker", lambda args, smoothing: fake)
     monkeypatch.chdir(tmp_path)
-    yield fake
+    return fake
 
 
 def files(folder: Path) -> dict[str, bytes]:

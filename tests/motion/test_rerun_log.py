@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +100,7 @@ def test_the_package_missing_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.fixture
-def follow(monkeypatch: pytest.MonkeyPatch, model: HandModel, tmp_path: Path) -> Iterator[Path]:
+def follow(monkeypatch: pytest.MonkeyPatch, model: HandModel, tmp_path: Path) -> Path:
     """A clip, and ``handmesh video`` with a stand-in for the network."""
     import importlib.util
 
@@ -115,7 +114,7 @@ def follow(monkeypatch: pytest.MonkeyPatch, model: HandModel, tmp_path: Path) ->
     with ClipWriter(tmp_path / "clip.mp4", 25) as writer:
         for number in range(5):
             writer.write(np.full((96, 128, 3), 40 * number, np.uint8))
-    yield tmp_path / "clip.mp4"
+    return tmp_path / "clip.mp4"
 
 
 def test_video_writes_what_it_records(follow: Path, tmp_path: Path) -> None:

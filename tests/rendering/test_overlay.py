@@ -14,7 +14,7 @@ from handmesh.rendering.overlay import draw_hands
 K = intrinsics_from_fov(320, 240, 60)
 
 
-@pytest.fixture()
+@pytest.fixture
 def picture() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
 

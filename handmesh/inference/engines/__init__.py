@@ -1,0 +1,1 @@
+"""What runs the network: PyTorch, ONNX Runtime, OpenVINO, and exported files, all behind one call."""

@@ -7,6 +7,7 @@ are others is made anew.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import tempfile
 import warnings
@@ -23,6 +24,8 @@ from handmesh.inference.engines.integrity import is_intact, record, record_of
 from handmesh.inference.engines.onnx_engine import INPUT, write_onnx
 from handmesh.io.files import atomic_path, cache_dir
 from handmesh.io.openvino_loader import load_openvino
+
+_LOG = logging.getLogger("handmesh")
 
 #: Conversions kept; the least recently used go.
 MAX_KEPT = 4
@@ -46,14 +49,13 @@ def openvino_model(net: nn.Module, image_size: int, keep: bool) -> Any:
         try:
             os.utime(file)
             return ov.Core().read_model(file)
-        except (OSError, RuntimeError):
-            # A damaged file is as good as none: it is written anew below.
-            pass
+        except (OSError, RuntimeError) as error:
+            _LOG.debug("%s is written anew: %s", file, error)
     model = _convert(net, image_size)
     try:
         _save(model, file)
-    except (OSError, HandMeshError):
-        pass
+    except (OSError, HandMeshError) as error:
+        _LOG.debug("the converted network is not kept: %s", error)
     return model
 
 
@@ -76,8 +78,8 @@ def onnx_bytes(net: nn.Module, image_size: int, keep: bool) -> bytes:
         try:
             os.utime(file)
             return file.read_bytes()
-        except OSError:
-            pass
+        except OSError as error:
+            _LOG.debug("%s is written anew: %s", file, error)
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "net.onnx"
         write_onnx(net, [_example(image_size)], [INPUT], EngineOutput._fields, part)
@@ -88,8 +90,8 @@ def onnx_bytes(net: nn.Module, image_size: int, keep: bool) -> bytes:
                 temporary.write_bytes(content)
             record([file])
             _drop_old(file.parent, "*.onnx")
-        except (OSError, HandMeshError):
-            pass
+        except (OSError, HandMeshError) as error:
+            _LOG.debug("the converted network is not kept: %s", error)
     return content
 
 

@@ -6,7 +6,7 @@ normalisation and hand model inside, one graph from pixels to vertices.
 
 from __future__ import annotations
 
-import sys
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ from handmesh.inference.engines.base import ENGINES, FILES, Engine, Report, choo
 if TYPE_CHECKING:
     from torch import nn
 
+_LOG = logging.getLogger("handmesh")
+
 def make_engine(
     net: nn.Module,
     name: str = "auto",
@@ -26,7 +28,7 @@ def make_engine(
     threads: int = 0,
     keep: bool = False,
     trust_engine_file: bool = False,
-    report: Report = lambda line: print(line, file=sys.stderr),
+    report: Report = _LOG.warning,
 ) -> Engine:
     """An engine that has run once when it is returned.
 

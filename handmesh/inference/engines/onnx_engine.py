@@ -64,6 +64,7 @@ class OnnxEngine:
         self._session, self._lock = None, threading.Lock()
 
     def __call__(self, images: NDArray[np.uint8]) -> EngineOutput:
+        """Run the network on crops (B, S, S, 3) uint8 RGB."""
         return EngineOutput(*self.session.run(list(EngineOutput._fields), {INPUT: np.ascontiguousarray(images)}))
 
 

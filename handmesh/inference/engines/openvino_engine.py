@@ -31,6 +31,7 @@ class OpenVinoEngine:
         self.name = "OpenVINO CPU"
 
     def __call__(self, images: NDArray[np.uint8]) -> EngineOutput:
+        """Run the network on crops (B, S, S, 3) uint8 RGB."""
         return in_pairs(self._run, images)
 
     def after_fork(self) -> None:

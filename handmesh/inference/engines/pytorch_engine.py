@@ -77,6 +77,7 @@ class TorchEngine:
         self._lock = None if self._lock is None else threading.Lock()
 
     def __call__(self, images: NDArray[np.uint8]) -> EngineOutput:
+        """Run the network on crops (B, S, S, 3) uint8 RGB."""
         if self._is_forked:
             self._settle_after_fork()
         with self._lock or contextlib.nullcontext():
@@ -128,7 +129,8 @@ class _Recorded:
     """The kernels of one call with one batch size, replayed by one launch."""
 
     def __init__(self, forward: Callable[[Tensor], Tensor], example: Tensor) -> None:
-        """
+        """Record the kernels of a forward pass.
+
         Raises:
             RuntimeError: what ran cannot be recorded, or gives another answer when replayed.
         """

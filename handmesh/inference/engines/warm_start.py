@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import sys
 from dataclasses import astuple
@@ -28,6 +29,8 @@ from handmesh.models.checkpoint_path import find_checkpoint
 
 if TYPE_CHECKING:
     from handmesh.inference.engines.base import Engine
+
+_LOG = logging.getLogger("handmesh")
 
 _SUFFIX = ".start.json"
 #: Where a driver of an NVIDIA card shows itself; with one, PyTorch is the engine of choice.
@@ -96,8 +99,8 @@ def remember(checkpoint: str | Path, arrays: ManoArrays, net: Any, crop: CropSet
         for other in note.parent.glob(f"*{_SUFFIX}"):
             if not other.with_name(json.loads(other.read_text(encoding="utf-8"))["model"]).is_file():
                 other.unlink(missing_ok=True)
-    except (OSError, HandMeshError, ValueError, KeyError):
-        pass
+    except (OSError, HandMeshError, ValueError, KeyError) as error:
+        _LOG.debug("the next start is as slow as this one: %s", error)
 
 
 def _note_of(checkpoint: Path, arrays: ManoArrays) -> Path:

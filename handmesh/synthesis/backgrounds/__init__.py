@@ -1,0 +1,1 @@
+"""What stands behind the hand: rooms, people, clutter, and photos of the user."""

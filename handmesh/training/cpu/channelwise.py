@@ -11,11 +11,12 @@ import numpy as np
 
 from handmesh.io.kernels import njit, prange
 
+Array = np.ndarray
 OPTIONS: dict[str, Any] = {"fastmath": True, "cache": True, "error_model": "numpy", "nogil": True}
 
 
 @njit(inline="always")
-def moments(rows):
+def moments(rows: Array) -> tuple[np.float32, np.float32]:
     """Mean and biased variance of a 2D array; sums of rows in float64, so that large maps lose nothing."""
     total = 0.0
     for y in range(rows.shape[0]):
@@ -36,7 +37,7 @@ def moments(rows):
 
 
 @njit(parallel=True, **OPTIONS)
-def channel_moments(x, mean, var):
+def channel_moments(x: Array, mean: Array, var: Array) -> None:
     """Mean and biased variance of each channel.
 
     Args:
@@ -48,7 +49,7 @@ def channel_moments(x, mean, var):
 
 
 @njit(parallel=True, **OPTIONS)
-def blend_forward(y, x, alpha, beta, delta, out):
+def blend_forward(y: Array, x: Array, alpha: Array, beta: Array, delta: Array, out: Array) -> None:
     """out = alpha y + beta x + delta, per channel.
 
     Args:
@@ -65,7 +66,10 @@ def blend_forward(y, x, alpha, beta, delta, out):
 
 
 @njit(parallel=True, **OPTIONS)
-def blend_backward(y, x, alpha, beta, grad, grad_y, grad_x, grad_alpha, grad_beta, grad_delta):
+def blend_backward(
+    y: Array, x: Array, alpha: Array, beta: Array, grad: Array, grad_y: Array, grad_x: Array, grad_alpha: Array,
+    grad_beta: Array, grad_delta: Array,
+) -> None:  # fmt: skip
     """Gradients of :func:`blend_forward`.
 
     Args:
@@ -93,7 +97,7 @@ def blend_backward(y, x, alpha, beta, grad, grad_y, grad_x, grad_alpha, grad_bet
 
 
 @njit(parallel=True, **OPTIONS)
-def scale_forward(y, alpha, delta, out):
+def scale_forward(y: Array, alpha: Array, delta: Array, out: Array) -> None:
     """out = alpha y + delta, per channel.
 
     Args:
@@ -110,7 +114,7 @@ def scale_forward(y, alpha, delta, out):
 
 
 @njit(parallel=True, **OPTIONS)
-def scale_backward(y, alpha, grad, grad_y, grad_alpha, grad_delta):
+def scale_backward(y: Array, alpha: Array, grad: Array, grad_y: Array, grad_alpha: Array, grad_delta: Array) -> None:
     """Gradients of :func:`scale_forward`.
 
     Args:
@@ -135,7 +139,7 @@ def scale_backward(y, alpha, grad, grad_y, grad_alpha, grad_delta):
 
 
 @njit(parallel=True, **OPTIONS)
-def moments_backward(y, mean, grad_mean, grad_var, grad):
+def moments_backward(y: Array, mean: Array, grad_mean: Array, grad_var: Array, grad: Array) -> None:
     """Gradient of :func:`channel_moments`: grad += dmean / n + 2 (y - mean) dvar / n.
 
     Args:
@@ -156,7 +160,7 @@ def moments_backward(y, mean, grad_mean, grad_var, grad):
 
 
 @njit(inline="always")
-def _gelu(z):
+def _gelu(z: Any) -> tuple[Any, Any]:
     """GELU of one number and its slope, in float32 without a branch or a call, so that loops over it vectorise.
 
     erf is the usual rational approximation on |x| < 4 (numerator of degree 13, denominator of degree 8); the density is
@@ -197,7 +201,7 @@ def _gelu(z):
 
 
 @njit(parallel=True, **OPTIONS)
-def gelu_forward(z, bias, out, slope):
+def gelu_forward(z: Array, bias: Array, out: Array, slope: Array) -> None:
     """out = GELU(z + bias), and its slope there.
 
     Args:
@@ -214,7 +218,7 @@ def gelu_forward(z, bias, out, slope):
 
 
 @njit(parallel=True, **OPTIONS)
-def gelu_backward(grad, slope, grad_z, grad_bias):
+def gelu_backward(grad: Array, slope: Array, grad_z: Array, grad_bias: Array) -> None:
     """Gradients of :func:`gelu_forward`.
 
     Args:
@@ -236,7 +240,7 @@ def gelu_backward(grad, slope, grad_z, grad_bias):
 
 
 @njit(parallel=True, **OPTIONS)
-def add_with_bias(out, residual, bias):
+def add_with_bias(out: Array, residual: Array, bias: Array) -> None:
     """out += residual + bias.
 
     Args:
@@ -253,7 +257,7 @@ def add_with_bias(out, residual, bias):
 
 
 @njit(parallel=True, **OPTIONS)
-def channel_sums(x, out):
+def channel_sums(x: Array, out: Array) -> None:
     """Sum of each channel of x (C, rows, row)."""
     for c in prange(x.shape[0]):
         total = 0.0

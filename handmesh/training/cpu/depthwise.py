@@ -11,11 +11,11 @@ from __future__ import annotations
 import numpy as np
 
 from handmesh.io.kernels import njit, prange
-from handmesh.training.cpu.channelwise import OPTIONS, moments
+from handmesh.training.cpu.channelwise import OPTIONS, Array, moments
 
 
 @njit(inline="always")
-def _padded(image, pad, stride, width, batch):
+def _padded(image: Array, pad: int, stride: int, width: int, batch: int) -> Array:
     """(H, W * N) -> (stride, H + 2 pad, columns * N): zero border; with stride 2 even and odd columns are parted."""
     height = image.shape[0]
     columns = (width + 2 * pad + stride - 1) // stride
@@ -32,34 +32,34 @@ def _padded(image, pad, stride, width, batch):
 
 
 @njit(inline="always")
-def _row_1(out, a, w):
+def _row_1(out: Array, a: Array, w: float) -> None:
     for i in range(out.size):
         out[i] += w * a[i]
 
 
 @njit(inline="always")
-def _row_3(out, a, b, c, w):
+def _row_3(out: Array, a: Array, b: Array, c: Array, w: Array) -> None:
     w0, w1, w2 = w[0], w[1], w[2]
     for i in range(out.size):
         out[i] += w0 * a[i] + w1 * b[i] + w2 * c[i]
 
 
 @njit(inline="always")
-def _row_7(out, a, b, c, d, e, f, g, w):
+def _row_7(out: Array, a: Array, b: Array, c: Array, d: Array, e: Array, f: Array, g: Array, w: Array) -> None:
     w0, w1, w2, w3, w4, w5, w6 = w[0], w[1], w[2], w[3], w[4], w[5], w[6]
     for i in range(out.size):
         out[i] += w0 * a[i] + w1 * b[i] + w2 * c[i] + w3 * d[i] + w4 * e[i] + w5 * f[i] + w6 * g[i]
 
 
 @njit(inline="always")
-def _tap(rows, y, kx, stride, batch, length):
+def _tap(rows: Array, y: int, kx: int, stride: int, batch: int, length: int) -> Array:
     """The part of padded row ``y`` that tap ``kx`` multiplies, one number per output."""
     start = kx // stride * batch
     return rows[kx % stride, y, start : start + length]
 
 
 @njit(inline="always")
-def _correlate(rows, w, stride, batch, out):
+def _correlate(rows: Array, w: Array, stride: int, batch: int, out: Array) -> None:
     """out (h, w * N) += rows cross-correlated with w (k, k)."""
     k = w.shape[0]
     length = out.shape[1]
@@ -92,7 +92,7 @@ def _correlate(rows, w, stride, batch, out):
 
 
 @njit(parallel=True, **OPTIONS)
-def depthwise_forward(x, w, stride, out, mean, var):
+def depthwise_forward(x: Array, w: Array, stride: int, out: Array, mean: Array, var: Array) -> None:
     """Convolve, and take the moments of what comes out.
 
     Args:
@@ -116,7 +116,7 @@ def depthwise_forward(x, w, stride, out, mean, var):
 
 
 @njit(inline="always")
-def _dot_3(g, a, b, c, out):
+def _dot_3(g: Array, a: Array, b: Array, c: Array, out: Array) -> None:
     s0 = s1 = s2 = np.float32(0.0)
     for i in range(g.size):
         v = g[i]
@@ -129,7 +129,7 @@ def _dot_3(g, a, b, c, out):
 
 
 @njit(inline="always")
-def _dot_7(g, a, b, c, d, e, f, h, out):
+def _dot_7(g: Array, a: Array, b: Array, c: Array, d: Array, e: Array, f: Array, h: Array, out: Array) -> None:
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = np.float32(0.0)
     for i in range(g.size):
         v = g[i]
@@ -150,7 +150,7 @@ def _dot_7(g, a, b, c, d, e, f, h, out):
 
 
 @njit(inline="always")
-def _weight_gradient(rows, grad, stride, batch, out):
+def _weight_gradient(rows: Array, grad: Array, stride: int, batch: int, out: Array) -> None:
     """out (k, k) = sum over outputs of grad (h, w * N) times what each tap saw."""
     k = out.shape[0]
     length = grad.shape[1]
@@ -189,7 +189,7 @@ def _weight_gradient(rows, grad, stride, batch, out):
 
 
 @njit(inline="always")
-def _spread(grad, w, stride, batch, rows):
+def _spread(grad: Array, w: Array, stride: int, batch: int, rows: Array) -> None:
     """The transpose of :func:`_correlate` for stride 2: rows (2, H + 2 pad, columns * N) += grad spread by w."""
     k = w.shape[0]
     length = grad.shape[1]
@@ -200,7 +200,10 @@ def _spread(grad, w, stride, batch, rows):
 
 
 @njit(parallel=True, **OPTIONS)
-def depthwise_backward(x, w, stride, y, mean, grad, grad_mean, grad_var, grad_x, grad_w):
+def depthwise_backward(
+    x: Array, w: Array, stride: int, y: Array, mean: Array, grad: Array, grad_mean: Array, grad_var: Array,
+    grad_x: Array, grad_w: Array,
+) -> None:  # fmt: skip
     """Gradients of :func:`depthwise_forward`.
 
     The gradient that reaches y is grad (through y itself) plus those through its mean and variance,

@@ -139,10 +139,8 @@ class FastMobileOneBlock(fastvit.MobileOneBlock):
         is_widening = self.groups > 1 and self.out_chs != self.in_chs
         if self.reparam_conv is not None or not _applies(self, x) or self.num_conv_branches > 1 or is_widening:
             return super().forward(x)
-        if self.groups == 1 and self.kernel_size > 1:
-            out = self._dense(x)
-        else:
-            out = self.linear(ops.to_chwn(x))
+        is_dense = self.groups == 1 and self.kernel_size > 1
+        out = self._dense(x) if is_dense else self.linear(ops.to_chwn(x))
         if not isinstance(self.se, nn.Identity):
             out = ops.to_chwn(self.se(ops.to_nchw(out)))
         return _activate(self.act, out)
