@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
+import io
 import json
 import os
 import socket
@@ -85,6 +86,21 @@ def bomb(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
+def lying_tiff(width: int, height: int) -> bytes:
+    """A TIFF of 16 x 16 pixels whose header says another size."""
+    from PIL import Image
+
+    encoded = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(encoded, "TIFF", compression="tiff_adobe_deflate")
+    content = bytearray(encoded.getvalue())
+    start = struct.unpack_from("<I", content, 4)[0]
+    for entry in range(start + 2, start + 2 + 12 * struct.unpack_from("<H", content, start)[0], 12):
+        tag = struct.unpack_from("<H", content, entry)[0]
+        if tag in (256, 257, 278):  # width, height, rows of a strip
+            struct.pack_into("<HII", content, entry + 2, 4, 1, width if tag == 256 else height)
+    return bytes(content)
+
+
 def half_request(port: int) -> str:
     """The beginning of an upload that never ends; the server has to end it."""
     start_s = time.monotonic()
@@ -106,6 +122,7 @@ def hostile_visits(port: int) -> list[tuple[str, Callable[[], str]]]:
     return [
         ("bomb of 144 megapixels", lambda: visitor.recover("bomb.png", bomb(12_000))),
         ("bomb just below the limit", lambda: visitor.recover("large.png", bomb(7_000))),
+        ("TIFF that lies of its size", lambda: visitor.recover("large.tif", lying_tiff(24_000, 2_000))),
         ("60 MB", lambda: visitor.recover("huge.jpg", b"\xff" * (60 << 20))),
         ("PostScript that never ends", lambda: visitor.recover("loop.jpg", loop)),
         ("a program", lambda: visitor.recover("hand.png", b"MZ" + os.urandom(5000))),
