@@ -35,7 +35,6 @@ def ray_cluster(address: str | None = None, cpus: int | None = None) -> Iterator
         return
     # Nobody who labels private footage expects to be counted somewhere.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     words: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
         words |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
