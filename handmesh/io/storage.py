@@ -24,7 +24,8 @@ class Storage:
 
     def __init__(self, place: str) -> None:
         """A folder by its path, or by a URI such as ``s3://bucket/clips``. Nothing is opened yet."""
-        self.place = place
+        # Another process may run in another folder.
+        self.place = place if "://" in place else str(user_path(place).absolute())
         self._opened: tuple[Any, str] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -122,7 +123,7 @@ class Storage:
                     'expected the package pyarrow, got none; pip install "handmesh[cluster]"'
                 ) from error
             if "://" not in self.place:
-                self._opened = fs.LocalFileSystem(), str(user_path(self.place).absolute())
+                self._opened = fs.LocalFileSystem(), self.place
             else:
                 with self._faults("a folder"):
                     filesystem, root = fs.FileSystem.from_uri(self.place)

@@ -52,6 +52,15 @@ def test_what_is_put_is_listed_and_comes_back(storage: Storage, tmp_path: Path) 
     assert pickle.loads(pickle.dumps(storage)).place == storage.place
 
 
+def test_a_relative_path_means_the_same_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "a.mp4").write_bytes(b"a")
+    monkeypatch.chdir(tmp_path)
+    sent = pickle.dumps(Storage("there"))
+    monkeypatch.chdir("/")
+    assert pickle.loads(sent).files() == {"a.mp4": 1}
+
+
 def test_what_is_not_there_is_one_clear_error(storage: Storage, tmp_path: Path) -> None:
     with pytest.raises(HandMeshError, match=r"none\.mp4"):
         storage.sha256_ends("none.mp4")

@@ -157,7 +157,7 @@ def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(fakes: Any, foo
         assert all(row[key] == by_name[row["recording"]][key] for row in rows for key in row)
         # A second run finds everything, and does what is missing.
         (killed / "deep/a.mp4.jsonl").unlink()
-        again = label_footage(job, Workers(2))
+        again = label_footage(job, Workers(1))
         assert (again.done, again.done_before) == (1, 3)
         assert contents(killed) == {**got, INDEX_NAME: index}
 
