@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure on rendered hands how the landmark teacher's points differ from the hand's joints, and keep it as an asset.
+"""Measure on rendered hands how the landmark model's points differ from the hand's joints, and keep it as an asset.
 
 scripts/calibrate_landmarks.py [--count 12000] [--backgrounds BACKGROUNDS] [--output handmesh/assets/teacher_terms.npz]
 """
@@ -32,7 +32,7 @@ def ask_some(arguments: tuple[argparse.Namespace, int, int]) -> Pairs:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--count", type=int, default=12000, help="rendered pictures; the teacher is sure of two in five"
+        "--count", type=int, default=12000, help="rendered pictures; two in five are certain"
     )
     parser.add_argument("--seed", type=int, default=777, help="of the pictures")
     parser.add_argument("--backgrounds", metavar="FOLDER", help="photos and .hdr maps to lay hands on")
@@ -58,9 +58,9 @@ def main() -> None:
     for name in ("pa", "px"):
         unit, scale = ("PA mm", 1) if name == "pa" else ("% of the box", 100)
         print(
-            f"  joints against the teacher's points: {scale * found[f'{name}_raw']:.2f} {unit} as they are, "
-            f"{scale * found[f'{name}_points_of']:.2f} in the teacher's terms\n"
-            f"  the teacher against the joints: {scale * found[f'{name}_truth_raw']:.2f} {unit} as it says, "
+            f"  joints against the landmark model's points: {scale * found[f'{name}_raw']:.2f} {unit} as they are, "
+            f"{scale * found[f'{name}_points_of']:.2f} corrected to them\n"
+            f"  the landmark model against the joints: {scale * found[f'{name}_truth_raw']:.2f} {unit} as it is, "
             f"{scale * found[f'{name}_joints_of']:.2f} corrected"
         )
 

@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", default="adapted", metavar="DIR", help="the new checkpoint (default adapted/)")
     parser.add_argument("--checkpoint", default="default", help="weights to start from: a file, a run's folder")
     parser.add_argument("--minutes", type=float, default=3.0, metavar="M", help="of training (default 3)")
-    parser.add_argument("--frames", type=int, default=240, metavar="N", help="frames looked at (default 240)")
+    parser.add_argument("--frames", type=int, default=240, metavar="N", help="frames used (default 240)")
     parser.add_argument("--backgrounds", default="", metavar="DIR", help="photos and .hdr maps behind rendered hands")
     parser.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
     parser.add_argument("--seed", type=int, default=0)

@@ -245,4 +245,4 @@ def _disk() -> Finding:
     free_gb = shutil.disk_usage(place).free / 1e9
     if free_gb >= _MIN_FREE_GB:
         return Finding("disk", "ok", f"{free_gb:.0f} GB free at {place}")
-    return Finding("disk", "optional", f"{free_gb:.1f} GB free at {place}", "make room, or set HANDMESH_HOME")
+    return Finding("disk", "optional", f"{free_gb:.1f} GB free at {place}", "free some space, or set HANDMESH_HOME")

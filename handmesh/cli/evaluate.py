@@ -27,7 +27,7 @@ Score a checkpoint, a file of predictions, or the mean-pose baseline on a set in
   --checkpoint runs/a/best --data ROOT --pred pred.json   and keep the predictions
   --pred pred.json --data ROOT                            score predictions made elsewhere
   --baseline mean-pose --data ROOT                        what ignoring the picture scores
-  --checkpoint default --real PHOTOS                      on real photos, against a teacher and annotations
+  --checkpoint default --real PHOTOS                      on real photos, against landmarks and annotations
   --checkpoint default --real PHOTOS --detect             and as a user gets it: the detector has to find the hand
 """
 
@@ -248,13 +248,14 @@ def report_real(args: argparse.Namespace) -> dict[str, Any]:
     rows, causes = summarize(results), by_cause(results)
     print(f"crops made from the labels:\n{format_rows(rows)}")
     if causes:
-        print(f"\nby cause, photos with the teacher's labels:\n{format_causes(causes)}")
+        print(f"\nby cause, photos with the landmark model's labels:\n{format_causes(causes)}")
     content: dict[str, Any] = {"real": rows, "real_by_cause": causes}
     labelled = [result for result in results if not result.photo.group.startswith("annotated")]
     terms = terms_of(net.hand_fingerprint)
     if labelled and terms is not None:
         content["real_in_teacher_terms"] = summarize(in_teacher_terms(labelled, terms))
-        print(f"\nthe same, joints moved to the teacher's points:\n{format_rows(content['real_in_teacher_terms'])}")
+        print("\nthe same, joints moved to the landmark model's points:")
+        print(format_rows(content["real_in_teacher_terms"]))
     if args.detect:
         predictor = HandMeshPredictor(estimator.engine, mano, estimator.crop, align=estimator.align)
         found = evaluate_found(predictor, tqdm(photos, desc="finding hands", unit="photo"))

@@ -1,4 +1,4 @@
-"""``handmesh export``: words in, a tried file and a few lines of what it is out."""
+"""``handmesh export``: options in; a verified file and a few lines of what it is out."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 ABOUT = """\
 Turn a checkpoint into a file for another runtime: uint8 crops in, vertices, joints, rotations and the rest out. The
-file is read back and tried on 16 pictures against the checkpoint in its training form; one that differs by more than
+file is read back and compared on 16 pictures with the checkpoint in its training form; one that differs by more than
 the bound is not kept.
 
   --format onnx                                 model.onnx; demo/onnx_example.py runs it with onnxruntime and numpy
   --format openvino --output out/hand.xml       hand.xml and hand.bin; runs here too: --engine out/hand.xml
   --format openvino --int8 --pictures photos/   eight bits, ranges measured on your own photos
-  --format coreml                               written and converted anywhere, run and tried only on a Mac
+  --format coreml                               written and converted anywhere, run and verified only on a Mac
   --format torchscript
 """
 
@@ -66,7 +66,7 @@ def summary(result: Exported, format_name: str, int8: bool) -> str:
     """
     lines = [f"{result.file}: {result.megabytes:.1f} MB for {result.runtime}"]
     if result.largest_mm is None:
-        lines.append(f"not tried: {result.runtime} runs on a Mac only; export it there to have it compared")
+        lines.append(f"not verified: {result.runtime} runs on a Mac only; export it there to have it compared")
     else:
         lines.append(
             f"vertices at most {result.largest_mm:.4f} mm from the checkpoint's ({result.mean_mm:.4f} on average), "

@@ -20,7 +20,7 @@ HAND_LENGTH_RANGE_CM = tuple(round(100 * length_m, 1) for length_m in HAND_LENGT
 
 
 class CameraOptions(NamedTuple):
-    """The camera and the hand as the user described them; None where nothing was said."""
+    """The camera and the hand as the user described them; None where nothing was given."""
 
     fov_deg: float | None = None
     calibration: CameraCalibration | None = None
@@ -32,7 +32,7 @@ class CameraOptions(NamedTuple):
 
     @property
     def is_fov_assumed(self) -> bool:
-        """Nobody said what the camera sees: distances are a guess."""
+        """Whether the field of view is unknown: distances are a guess."""
         return self.fov_deg is None and self.calibration is None
 
     def describe(self) -> str:
@@ -42,7 +42,7 @@ class CameraOptions(NamedTuple):
         if self.calibration is not None:
             return self.calibration.describe()
         if self.fov_deg is not None:
-            return f"the camera's field of view is {self.fov_deg:g} degrees over the longer side, as you said"
+            return f"the camera's field of view is {self.fov_deg:g} degrees over the longer side, as given"
         return (
             f"the camera's field of view is taken to be {DEFAULT_FOV_DEG:g} degrees over the longer side; "
             "--fov or --camera makes distances true"
@@ -75,7 +75,7 @@ def model_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def camera_options(args: argparse.Namespace) -> CameraOptions:
-    """What was said, checked; the calibration file is read (HandMeshError for what cannot be)."""
+    """The options, checked; the calibration file is read (HandMeshError for what cannot be)."""
     if args.fov is not None and args.camera:
         raise HandMeshError("expected --fov or --camera, got both; leave out --fov: the calibration knows it better")
     if args.fov is not None and not FOV_RANGE_DEG[0] <= args.fov <= FOV_RANGE_DEG[1]:

@@ -110,7 +110,7 @@ def _result_names(sources: Sequence[Path]) -> list[str]:
 
 
 class Predictions:
-    """The predictor, loaded when the first picture is there, with what the user said of hands and camera."""
+    """The predictor, loaded when the first picture is there, with the user's options on hands and camera."""
 
     def __init__(
         self, load: Callable[[], HandMeshPredictor], view: CameraOptions, most: int | None, score: float
@@ -147,7 +147,7 @@ class Predictions:
 
     @property
     def is_fov_assumed(self) -> bool:
-        """Whether nothing was said of the camera."""
+        """Whether the camera is unknown."""
         return self._view.calibration is None and self._view.fov_deg is None
 
     def photo(self, image: NDArray[np.uint8]) -> list[Hand]:

@@ -137,7 +137,7 @@ class DataConfig(metaclass=_Named):
     #: Perspective-correct crops (a turned virtual camera) rather than plain cut-outs.
     perspective: StrictBool = True
     workers: Annotated[StrictInt, Interval(ge=0, le=4096)] = 2
-    #: Samples of the validation set that are looked at.
+    #: Samples of the validation set that are used.
     val_samples: Count = 400
     #: Rendered hands only: shares of pictures without a hand and of left hands, and the rendered picture's side.
     negatives: Share = 0.05

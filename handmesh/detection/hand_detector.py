@@ -65,11 +65,11 @@ class HandDetector:
         """
         palms, check = self.load()
         proposals = [place for place in palms.detect(image, windows) if is_wanted(place)]
-        # Three looks at most: a frame has other work to do, and the search comes round again.
+        # Three checks at most: a frame has other work to do, and the search comes round again.
         return [hand for hand in check.keep_hands(image, proposals[:3], thorough=False) if is_wanted(hand)]
 
     def confirm(self, image: np.ndarray, place: Detection) -> Detection | None:
-        """Look once more at a place where a hand is said to be (8 ms): what is there now, or None for no hand."""
+        """Check a place where a hand was (8 ms): the hand that is there now, or None for no hand."""
         return self.load()[1].confirm(image, place)
 
     def study(self, image: np.ndarray, place: Detection) -> Detection:
@@ -82,16 +82,16 @@ class HandDetector:
             check = self.load()[1]
         except HandMeshError:
             return place
-        looks = [check.confirm(image, replace(place, rotation_deg=place.rotation_deg + roll)) for roll in _ROLLS]
-        seen = [look for look in looks if look is not None and _is_about_the_same(look, place)]
+        checked = [check.confirm(image, replace(place, rotation_deg=place.rotation_deg + roll)) for roll in _ROLLS]
+        seen = [hand for hand in checked if hand is not None and _is_about_the_same(hand, place)]
         if not seen:
             return place
-        best = max(seen, key=lambda look: look.score)
+        best = max(seen, key=lambda hand: hand.score)
         return replace(best, is_right=best.is_right if place.is_right is None else place.is_right, score=place.score)
 
 
-def _is_about_the_same(look: Detection, place: Detection) -> bool:
+def _is_about_the_same(hand: Detection, place: Detection) -> bool:
     """Whether the hand seen is the one the box is around, not a neighbour's or a part of it."""
     side = float((place.box_xyxy[2:] - place.box_xyxy[:2]).max())
-    apart = np.abs(look.box_xyxy[:2] + look.box_xyxy[2:] - place.box_xyxy[:2] - place.box_xyxy[2:]).max() / 2
-    return bool(apart < 0.35 * side and 0.45 * side < look.box_xyxy[2] - look.box_xyxy[0] < 1.5 * side)
+    apart = np.abs(hand.box_xyxy[:2] + hand.box_xyxy[2:] - place.box_xyxy[:2] - place.box_xyxy[2:]).max() / 2
+    return bool(apart < 0.35 * side and 0.45 * side < hand.box_xyxy[2] - hand.box_xyxy[0] < 1.5 * side)

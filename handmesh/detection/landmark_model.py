@@ -1,7 +1,7 @@
 """MediaPipe's hand landmark model: 21 points, presence and handedness of the hand in a crop of a picture.
 
-Two use it: the hand check, which asks whether a proposed place shows a hand, and the teacher, which labels photos that
-nobody annotated. Its points are not part of any result of the predictor. Source: Zhang et al. 2020, "MediaPipe Hands:
+Two use it: the verifier, which asks whether a proposal shows a hand, and labeling/, which labels photos without
+annotation. Its points are not part of any result of the predictor. Source: Zhang et al. 2020, "MediaPipe Hands:
 On-device Real-time Hand Tracking"; the model file is Apache-2.0.
 """
 

@@ -22,7 +22,7 @@ CROP_PADDING = 1.5
 #: What presence, and palm score times presence, must reach.
 MIN_PRESENCE = 0.5
 MIN_SCORE = 0.5
-#: A palm this sure that fails at first sight is looked at again from other rolls: its own roll may be wrong.
+#: A palm of this score that fails the first check is checked again at other rolls: its own roll may be wrong.
 SECOND_CHANCE_SCORE = 0.7
 SECOND_CHANCE_ROLLS = (90.0, 180.0, 270.0)
 #: Detections whose points lie on average this near, in sides of the larger box, are of one hand.
@@ -47,7 +47,7 @@ class HandVerifier:
         return self._model.look(image, detection.box_xyxy, detection.rotation_deg, padding)
 
     def confirm(self, image: np.ndarray, place: Detection) -> Detection | None:
-        """The hand at a place, box, roll and side as one look gives them, score = presence; None for no hand."""
+        """The hand at a place, box, roll and side as one check gives them, score = presence; None for no hand."""
         found = self.look(image, place)
         return _from_landmarks(found, 1.0) if found.presence >= MIN_PRESENCE else None
 
@@ -74,7 +74,7 @@ class HandVerifier:
     def _check(self, image: np.ndarray, proposal: Detection, thorough: bool) -> Detection | None:
         found = self.look(image, proposal)
         if thorough and found.presence < MIN_PRESENCE and proposal.score >= SECOND_CHANCE_SCORE:
-            found = max((self.look(image, view) for view in _other_views(proposal)), key=lambda look: look.presence)
+            found = max((self.look(image, view) for view in _other_views(proposal)), key=lambda view: view.presence)
         score = proposal.score * found.presence
         if found.presence < MIN_PRESENCE or score < MIN_SCORE:
             return None

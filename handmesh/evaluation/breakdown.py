@@ -1,7 +1,8 @@
-"""Why some photos are harder: what can be said of a photo by its label and its pixels, and the errors class by class.
+"""Why some photos are harder: what a photo's label and pixels tell of it, and the errors class by class.
 
-Pose, viewpoint, skin, light, size, cut-off and side are estimated, not annotated: pose and viewpoint from the teacher's
-3D, skin and light from the picture (so dark skin in bright light and pale skin in the dark fall together).
+Pose, viewpoint, skin, light, size, cut-off and side are estimated, not annotated: pose and viewpoint from the
+landmarks in space, skin and light from the picture (so dark skin in bright light and pale skin in the dark fall
+together).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _PALM = [0, 1, 5, 9, 13, 17]
 
 @dataclass(frozen=True)
 class Traits:
-    """What is said of one photo.
+    """What is known of one photo.
 
     side, view and fingers are class names; skin and light are CIE lightness (0..100) inside the palm and of the whole
     picture, medians; box_px the longer side of the hand's box; outside how many of the 21 points the picture misses.
@@ -87,7 +88,7 @@ def fingers_of(joints: NDArray[np.floating]) -> str:
 
 
 def by_cause(results: Sequence[RealResult]) -> list[dict[str, Any]]:
-    """The errors of the teacher-labelled photos class by class: for each, of all photos and of those held out.
+    """The errors of pseudo-labelled photos class by class: for each, of all photos and of those held out.
 
     Rows have cause, class, and samples, pa_mm, error_2d, with held_out_ before them for the second; errors are means,
     None where there is no sample.

@@ -65,9 +65,9 @@ class RealResult:
 
 
 def in_teacher_terms(results: Sequence[RealResult], terms: TeacherTerms | None) -> list[RealResult]:
-    """The results with predicted joints moved to where the teacher would put its points of the same hands: labels by
-    the teacher measure these without the distance between its points and the joints that bear their names. Without
-    terms (of a hand model for which that was not measured) they are the results as they are.
+    """The results with predicted joints moved to where the landmark model would put its points of the same hands:
+    labels by the landmark model measure these without the distance between its points and the joints that bear their
+    names. Without terms (of a hand model for which that was not measured) they are the results as they are.
     """
     if terms is None:
         return list(results)
@@ -143,7 +143,8 @@ def compare(
 
 def summarize(results: Sequence[RealResult]) -> list[dict[str, Any]]:
     """One row a group of photos (sets together, trained-on and held-out apart), and of several held-out sets with the
-    teacher's labels one of all: count, mean and median errors, and the official figures under their official names.
+    labels of the landmark model one of all: count, mean and median errors, and the official figures under their
+    official names.
     """
     keys = sorted({(_kind(result), result.photo.is_held_out) for result in results})
     groups = [

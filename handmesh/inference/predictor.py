@@ -39,8 +39,8 @@ class HandMeshPredictor(HandEstimator):
     """``hands = predictor(image)``. Stateless: the same picture gives the same hands.
 
     Any number of threads may share one. A forked child may use its parent's, which loads its models anew there (on the
-    CPU; a GPU does not survive a fork, which is said); one made by :meth:`from_pretrained` can be pickled, as spawned
-    processes need, and is loaded again where it is unpickled.
+    CPU; a GPU does not survive a fork, which is reported); one made by :meth:`from_pretrained` can be pickled, as
+    spawned processes need, and is loaded again where it is unpickled.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from handmesh.mano.hand_model import HandModel
 from handmesh.results import Detection, Hand
 
 #: The vote on left or right is a sum that forgets with this time constant and needs this much to turn. A second of
-#: frames counts as much as VOTE_RATE, one look of the landmark model as VOTE_OF_LOOK.
+#: frames counts as much as VOTE_RATE, one check by the landmark model as VOTE_OF_LOOK.
 VOTE_MEMORY_S = 2.0
 VOTE_MARGIN = 2.0
 VOTE_RATE = 2.0

@@ -37,8 +37,8 @@ MAX_MISSES = 3
 #: With a hand in view, the search for another one takes a step of one window only this often, seconds: no frame then
 #: waits for more than one pass of the detector.
 SEARCH_PERIOD_S = 0.2
-#: Every hand in view is looked at by the detector's landmark model this often, seconds: the network alone cannot know
-#: what it was never shown. So many looks in a row that see no hand end the track; a failed look is repeated at once.
+#: Every hand in view is checked by the detector's landmark model this often, seconds: the network alone cannot know
+#: what it was never shown. So many checks in a row that see no hand end the track; a failed check is repeated at once.
 CONFIRM_PERIOD_S = 0.5
 MAX_DOUBTS = 3
 #: Smallest side of a box that still is a hand, pixels.
@@ -273,14 +273,14 @@ class HandTracker:
             rounds = self._calm_search if self._tracks else self._search
             windows = rounds[self._round % len(rounds)]
             self._round += 1
-            # The hands that are followed already are seen too, and need no second look.
+            # The hands that are followed already are seen too, and need no second check.
             return self.predictor.detector.detect_quick(image, windows, self._is_news)[:free]
 
     def _is_news(self, place: Detection) -> bool:
         return not any(_is_about(place, track.hand) for track in self._tracks)
 
     def _confirm_one(self, image: NDArray[np.uint8], timestamp_s: float) -> None:
-        """Have the landmark model look at one track, the one that has waited longest, when it is due."""
+        """Have the landmark model check one track, the one that has waited longest, when it is due."""
         due = [t for t in self._tracks if t.doubts or timestamp_s - t.confirmed_s >= CONFIRM_PERIOD_S]
         if not due:
             return

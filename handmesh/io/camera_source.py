@@ -44,14 +44,14 @@ def open_capture(address: int | str) -> Any:
         cv2.utils.logging.setLogLevel(level)
 
 
-#: A camera that is silent for so long is said to be, seconds; slow ones in the dark give five pictures a second.
+#: A camera without a picture for so long is reported, seconds; slow ones in the dark give five pictures a second.
 QUIET_S = 2.0
 
 
 class CameraSource:
     """A camera. Frames are stamped when they are grabbed; whoever is slow gets the newest and misses the others.
 
-    A loss (a failed read, a read that blocks) is said once, and so is the return; frames go on with the same clock.
+    A loss (a failed read, a read that blocks) is reported once, and so is the return; frames go on with the same clock.
     """
 
     is_live, is_photos, frame_count = True, False, 0
@@ -71,7 +71,7 @@ class CameraSource:
             address: a number (0 is the first camera), or the address of a network camera (rtsp://, http://, ...).
             patience_s: how long the first picture may take before that is an error.
             loss_patience_s: how long a camera that gave pictures may be gone (stopped, blocked, unplugged) before
-                iterating ends, which is said; what was recorded until then is whole.
+                iterating ends, which is reported; what was recorded until then is whole.
             opener: gives the device; replaced in tests.
             report: is given one line for a loss and one for a return.
 

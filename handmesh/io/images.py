@@ -52,7 +52,7 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 
     JPEG, PNG, WebP, TIFF, BMP, GIF (the first frame), MPO and AVIF, whatever the file is called; HEIC where pillow-heif
     is installed. 16-bit and floating-point pictures are scaled by the range of their type (0 to 1 for floating point),
-    never by their own brightest pixel. A baseline JPEG of more than MAX_PIXELS is read at half its size, which is said.
+    never by their own brightest pixel. A baseline JPEG of more than MAX_PIXELS is read at half its size (logged).
 
     Raises:
         HandMeshError: no such file, not a photo, damaged, empty, or of more than MAX_PIXELS pixels.
@@ -116,7 +116,7 @@ def is_photo(path: str | os.PathLike[str]) -> bool:
 
 
 def check_header(content: bytes, path: str | os.PathLike[str]) -> None:
-    """Look at a JPEG's or PNG's size before a decoder that checks nothing makes room for it.
+    """Check a JPEG's or PNG's size before a decoder that checks nothing allocates it.
 
     Args:
         content: the whole file.
@@ -161,7 +161,7 @@ def write_image(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """The image files of a folder, by name, without its sub-folders; what else lies there is counted and said.
+    """The image files of a folder, by name, without its sub-folders; what else lies there is counted and logged.
 
     Raises:
         HandMeshError: no such folder, or none in it.

@@ -1,6 +1,6 @@
 """Arrays of an .npz file, read only after each one's header has been held against the bytes that are there.
 
-NumPy's own reader makes room for whatever shape a header claims, and trusts what an archive says of its size.
+NumPy's own reader allocates whatever shape a header claims, and trusts what an archive says of its size.
 """
 
 from __future__ import annotations

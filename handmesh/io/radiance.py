@@ -1,4 +1,4 @@
-"""Radiance light maps (.hdr): their size looked at before OpenCV makes room for them."""
+"""Radiance light maps (.hdr): their size read before OpenCV allocates them."""
 
 from __future__ import annotations
 

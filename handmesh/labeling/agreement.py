@@ -29,7 +29,7 @@ def photos_of(
     """The labelled photos of a folder, and whether their labels came with them.
 
     Photos that come with landmarks (labels.jsonl) need no model to be run, but are one view's output, whose depth may
-    be dropped where a hand does not fit it. Others are labelled by the teacher.
+    be dropped where a hand does not fit it. Others are labelled by the landmark model.
 
     Args:
         root: a folder of photos, or of folders of photos.

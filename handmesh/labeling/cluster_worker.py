@@ -64,7 +64,7 @@ class FootageLabeler:
     def __init__(self, job: FootageJob) -> None:
         self._job = job
 
-    # When the first piece is there, so that weights that cannot be loaded are that piece's failure, and said as one.
+    # When the first piece is there, so that weights that cannot be loaded are reported as that piece's failure.
     @cached_property
     def _tracker(self) -> HandTracker:
         return self._job.make_tracker()

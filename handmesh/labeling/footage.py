@@ -50,7 +50,9 @@ class FootageFrame:
 
 @dataclass(frozen=True)
 class LabelledFootage:
-    """All hands that the teacher saw (trusted or not), and of how many frames, in how many of which it saw any."""
+    """All hands that the landmark model saw (trusted or not), and of how many frames, in how many of which it saw
+    any.
+    """
 
     hands: list[LabelledPhoto]
     frames: int

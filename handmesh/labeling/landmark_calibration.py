@@ -1,8 +1,8 @@
-"""How the landmark teacher's points differ from a hand's joints, measured on rendered hands whose joints are known.
+"""How the landmark model's points differ from a hand's joints, measured on rendered hands whose joints are known.
 
-The teacher is asked about rendered pictures as it is asked about photos. From its answers come two kinds of linear maps
-(landmark_correction.py): what its points are in terms of the joints, for measuring against it, and the likeliest
-joints behind its points, for labels to train on.
+The landmark model is asked about rendered pictures as it is asked about photos. From its answers come two kinds of
+linear maps (landmark_correction.py): what its points are in terms of the joints, for measuring against it, and the
+likeliest joints behind its points, for labels to train on.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from handmesh.skeleton import NUM_JOINTS
 from handmesh.synthesis.generator import project_joints
 
 Array = NDArray[np.float64]
-#: A sample (a picture and its truth) -> what the teacher says of it, None where it sees no hand.
+#: A sample (a picture and its truth) -> what the landmark model says of it, None where it sees no hand.
 Ask = Callable[[Sample], "TeacherLabel | None"]
 
-#: A hand counts if this share of its joints can be seen, and the teacher knows which hand it is.
+#: A hand counts if this share of its joints can be seen, and the landmark model knows which hand it is.
 MIN_VISIBLE = 0.6
 #: Every fourth hand only measures.
 HELD_OUT_EVERY = 4
@@ -41,7 +41,7 @@ _ROUNDS = 6
 
 @dataclass(frozen=True)
 class Pairs:
-    """N hands: points and keypoints as the teacher sees them, joints and pixels as they are.
+    """N hands: points and keypoints as the landmark model sees them, joints and pixels as they are.
 
     points, joints (N, 21, 3) metres, camera axes; keypoints, pixels (N, 21, 2).
     """
@@ -62,7 +62,7 @@ _NAMES = ("points", "keypoints", "joints", "pixels")
 
 
 def ask_with(model: LandmarkModel) -> Ask:
-    """Five looks at the hand of a sample, whose place is known."""
+    """Five views of the hand of a sample, whose place is known."""
 
     def ask(sample: Sample) -> TeacherLabel | None:
         pixels = project_joints(sample)
@@ -72,7 +72,7 @@ def ask_with(model: LandmarkModel) -> Ask:
 
 
 def right_hand(sample: Sample, ask: Ask) -> TeacherLabel | None:
-    """What the teacher says of a sample whose hand can be seen, if it sees a right one; None of any other."""
+    """What the landmark model says of a sample whose hand can be seen, if it sees a right one; None of any other."""
     if not sample["presence"] or sample["visibility"].mean() < MIN_VISIBLE:
         return None
     label = ask(sample)
@@ -80,7 +80,7 @@ def right_hand(sample: Sample, ask: Ask) -> TeacherLabel | None:
 
 
 def gather(samples: Iterable[Sample], ask: Ask) -> Pairs:
-    """Right hands that can be seen and of which the teacher is as sure as of a photo that is trained on."""
+    """Right hands that can be seen and of which the landmark model is as sure as of a photo that is trained on."""
     kept: list[tuple[Array, ...]] = []
     for sample in samples:
         label = right_hand(sample, ask)
@@ -136,8 +136,8 @@ def _unit(points: Array) -> Array:
 def report(terms: TeacherTerms, pairs: Pairs) -> dict[str, float]:
     """Errors on hands that the maps were not made from: PA in mm and share of the box's side, as named.
 
-    Keys: pa_raw, pa_points_of (both from the joints to the teacher's points), pa_truth_raw, pa_joints_of (from the
-    teacher to the joints), and the same four of the picture as px_*.
+    Keys: pa_raw, pa_points_of (both from the joints to the landmark model's points), pa_truth_raw, pa_joints_of (from
+    the landmark model to the joints), and the same four of the picture as px_*.
     """
     joints, pixels = terms.joints_of(pairs.points, pairs.keypoints)
     side = np.ptp(pairs.pixels, axis=1).max(-1)[:, None]
@@ -165,7 +165,7 @@ def calibrate(pairs: Pairs, hand: str) -> tuple[TeacherTerms, dict[str, Any]]:
     """
     if len(pairs.points) < MIN_PAIRS:
         raise HandMeshError(
-            f"expected {MIN_PAIRS} hands that the teacher is sure of, got {len(pairs.points)}; render more"
+            f"expected {MIN_PAIRS} hands that the landmark model is sure of, got {len(pairs.points)}; render more"
         )
     held_out = np.arange(len(pairs.points)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
     return solve(pairs, hand), {"hands": len(held_out), **report(solve(pairs[~held_out], hand), pairs[held_out])}

@@ -1,8 +1,8 @@
-"""The landmark teacher's points in terms of a hand model's joints, and the other way round.
+"""Landmark correction: the landmark model's points made joints of a hand model, and the other way round.
 
-The teacher's 21 points carry the names of joints and are others: its wrist lies some 20 mm nearer to the elbow, its
-knuckles farther from it, so that the first bone of a finger is shorter than any hand's. How they differ was measured
-on rendered hands whose joints are known (landmark_calibration.py); no photo has a part in it.
+The landmark model's 21 points carry the names of joints and are others: its wrist lies some 20 mm nearer to the elbow,
+its knuckles farther from it, so that the first bone of a finger is shorter than any hand's. How they differ was
+measured on rendered hands whose joints are known (landmark_calibration.py); no photo has a part in it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class HandFrame:
 
     @classmethod
     def of(cls, points: NDArray[np.floating[Any]], keypoints: NDArray[np.floating[Any]]) -> HandFrame:
-        """Of the teacher's points (B, 21, 3) in space and keypoints (B, 21, 2) in the picture."""
+        """Of the landmark model's points (B, 21, 3) in space and keypoints (B, 21, 2) in the picture."""
         points, keypoints = np.asarray(points, np.float64), np.asarray(keypoints, np.float64)
         angle = np.radians([roll_of(hand) for hand in keypoints])
         turn = np.tile(np.eye(3), (len(angle), 1, 1))
@@ -104,7 +104,7 @@ class TeacherTerms:
 
     Attributes:
         hand: fingerprint of the hand model whose joints are meant.
-        space: (21, 21) rows that sum to 1: the teacher's points in space as mixtures of the joints.
+        space: (21, 21) rows that sum to 1: the landmark model's points in space as mixtures of the joints.
         picture: (21, 21) the same for its points in the picture.
         correction: (106, 105) what :meth:`joints_of` multiplies with.
     """
@@ -115,20 +115,20 @@ class TeacherTerms:
     correction: Array
 
     def points_of(self, joints: NDArray[np.floating[Any]]) -> Array:
-        """joints (..., 21, 3) in any axes and units -> where the teacher would put its points, on average."""
+        """joints (..., 21, 3) in any axes and units -> where the landmark model would put its points, on average."""
         points: Array = self.space @ np.asarray(joints, np.float64)
         return points
 
     def keypoints_of(self, keypoints: NDArray[np.floating[Any]]) -> Array:
-        """The same in the picture: (..., 21, 2) pixels of the joints -> of the teacher's points."""
+        """The same in the picture: (..., 21, 2) pixels of the joints -> of the landmark model's points."""
         points: Array = self.picture @ np.asarray(keypoints, np.float64)
         return points
 
     def joints_of(self, points: NDArray[np.floating[Any]], keypoints: NDArray[np.floating[Any]]) -> tuple[Array, Array]:
-        """What the teacher says of right hands -> the likely joints, (B, 21, 3) and (B, 21, 2).
+        """What the landmark model says of right hands -> the likely joints, (B, 21, 3) and (B, 21, 2).
 
-        Turns and scales with its input: a hand is looked at upright, with its middle at the origin and at size one.
-        The thumb's bones keep the teacher's directions in space. It reads a rendered thumb's depth so poorly (20 mm
+        Turns and scales with its input: a hand is looked at upright, with its middle at the origin and at size one. The
+        thumb's bones keep the landmark model's directions in space. It reads a rendered thumb's depth so poorly (20 mm
         off) that a correction takes little from it and all from the renders, whose thumbs stand off the palm more.
 
         Args:
@@ -160,7 +160,7 @@ def terms_file(hand: str) -> Path:
     """Where the measure of the hand model with this fingerprint is kept: with the package for the open hand, else in
     the cache folder, once scripts/calibrate_landmarks.py has made it.
 
-    The name changes with what the teacher's points are: a measure of its points in space alone is not taken up.
+    The name changes with what the landmark model's points are: a measure of its points in space alone is not taken up.
     """
     return ASSET if hand == teacher_terms().hand else cache_dir() / f"teacher-heads-terms-{hand}.npz"
 
@@ -194,7 +194,7 @@ def _load(file: Path) -> TeacherTerms:
             raise ValueError(f"arrays of {shapes}")
     except (OSError, KeyError, ValueError) as error:
         raise HandMeshError(
-            f"expected a measure of the teacher in {file}, could not read it ({error}); "
+            f"expected a measure of the landmark model in {file}, could not read it ({error}); "
             "make it again with scripts/calibrate_landmarks.py, or delete it"
         ) from None
     return terms

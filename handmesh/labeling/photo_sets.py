@@ -1,6 +1,6 @@
 """Real photos of hands, found in a folder laid out as docs/results.md describes, with labels to measure against.
 
-Two kinds: photos without annotation, labelled by the landmark teacher (pseudo-labels, kept in the cache), and photos
+Two kinds: photos without annotation, labelled by the landmark model (pseudo-labels, kept in the cache), and photos
 with 2D annotations of research sets, for looking only. Nothing of them is copied into the project.
 """
 
@@ -36,16 +36,16 @@ _LOG = logging.getLogger("handmesh")
 #: webcam-crops sets that are never trained on; of sign-digits, the last fifth of each digit's photos.
 HELD_OUT_SETS = ("emrecandir9-custom-gesture-dataset", "KaibiaoRuan-ASL")
 HELD_OUT_SHARE = 0.2
-#: Labels whose looks (mirrored, turned, tighter) differ by more than this share of the hand are not trusted.
+#: Labels whose views (mirrored, turned, tighter) differ by more than this share of the hand are not trusted.
 MAX_DISAGREEMENT = 0.06
-#: Side of the teacher's first crop over the palm detector's box.
+#: Side of the landmark model's first crop over the palm detector's box.
 FIRST_PADDING = 1.5
 #: Of the labels kept, unpacked: a quarter of a million photos.
 _MAX_STORE_BYTES = 256 * 2**20
 #: A photo that is a cut-out of a webcam frame spans about so much: a hand of 18 cm, 1.7 boxes wide, at half a metre.
 CUT_OUT_FOV_DEG = 32.0
 
-#: A label as the cache keeps it, 107 numbers a photo; NaN where the teacher sees no hand.
+#: A label as the cache keeps it, 107 numbers a photo; NaN where the landmark model sees no hand.
 _STORED = np.dtype(
     [("keypoints_2d", np.float64, (21, 2)), ("joints", np.float64, (21, 3)), ("right", np.float64),
      ("disagreement", np.float64)]
@@ -66,7 +66,7 @@ class LabelledPhoto:
         keypoints_2d: (21, 2) pixels, NaN where not annotated.
         joints: (21, 3) metres, camera axes, any origin; None where only 2D is known.
         is_right: right hand in the picture as it is; None where the set does not say.
-        disagreement: of the teacher's looks (teacher.py), as a share of the hand; 0 for annotations.
+        disagreement: of the views (teacher.py), as a share of the hand; 0 for annotations.
         fov_deg: what the photo is taken to span over its longer side.
         has_depth: whether the joints' depths may be trained on; else only the keypoints are.
     """
@@ -110,13 +110,13 @@ def _block(folder: Path, group: str) -> list[tuple[Path, str, bool]]:
 
 
 def teacher_photos(root: str | Path, progress: bool = True) -> list[LabelledPhoto]:
-    """The photos of :func:`list_unlabelled` in which the teacher sees a hand, with its landmarks.
+    """The photos of :func:`list_unlabelled` in which the landmark model sees a hand, with its landmarks.
 
     Labelling 2,500 photos takes some minutes on two cores; the result is kept in the cache folder under a name made of
     the photos' paths and sizes.
 
     Raises:
-        HandMeshError: ``root`` holds no photo, or the teacher cannot be fetched.
+        HandMeshError: ``root`` holds no photo, or the landmark model cannot be fetched.
     """
     photos = list_unlabelled(root)
     if not photos:
@@ -171,7 +171,7 @@ def _as_stored(label: TeacherLabel) -> NDArray[np.void]:
 
 
 def _label(image: NDArray[np.uint8], detector: PalmDetector, model: LandmarkModel) -> TeacherLabel | None:
-    """The teacher's label of the one hand of a photo, or None where it sees none.
+    """The landmark model's label of the one hand of a photo, or None where it sees none.
 
     Where the palm detector sees no palm the whole photo serves as the box.
     """
@@ -186,7 +186,7 @@ def _label(image: NDArray[np.uint8], detector: PalmDetector, model: LandmarkMode
 
 def with_border(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
     """The picture with its edge pixels repeated outwards, and by how many: the palm detector misses hands that fill
-    a picture, and the teacher is better with a blurred wall than with black beyond the edge.
+    a picture, and the landmark model is better with a blurred wall than with black beyond the edge.
     """
     pad = max(image.shape[:2]) // 4
     return np.pad(image, ((pad, pad), (pad, pad), (0, 0)), mode="edge"), pad

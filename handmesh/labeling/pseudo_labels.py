@@ -1,4 +1,4 @@
-"""Photos without annotation, made into a data set in FreiHAND's layout by a teacher and a fit.
+"""Photos without annotation, made into a data set in FreiHAND's layout by a landmark model and a fit.
 
 The landmark model's points (photo_sets.py) become parameters of the hand model (mano/fitting.py); what its views or
 the fit disagree on is left out. Left hands are stored mirrored, as right ones. Held-out photos go to the evaluation
@@ -36,7 +36,7 @@ Array = NDArray[np.float64]
 PICTURE_SIZE = 224
 #: Side of the stored picture over the box of the 21 joints: room for the crops of training.
 PICTURE_PADDING = 2.0
-#: Fits further than this from the teacher are left out.
+#: Fits further than this from the landmark model are left out.
 MAX_ERROR_MM = 9.0
 MAX_ERROR_2D = 0.04
 #: Where the joints of a sample stand that is labelled in the picture alone.
@@ -83,7 +83,7 @@ def write_pseudo_labelled(
     trusted = [p for p in photos if p.is_trusted and p.joints is not None and p.is_right is not None]
     trusted = correct(trusted, arrays)
     if not trusted:
-        raise HandMeshError("expected photos with trusted labels, got none; look at the photos that were given")
+        raise HandMeshError("expected photos with trusted labels, got none; check the photos that were given")
     counts = {False: 0, True: 0}
     copied = flat = 0
     mean, scenes, rng = arrays.hands_mean, Backgrounds(0, backgrounds), np.random.default_rng(0)
@@ -118,7 +118,7 @@ def write_pseudo_labelled(
 
 
 def correct(photos: Sequence[LabelledPhoto], arrays: ManoArrays) -> list[LabelledPhoto]:
-    """The photos with the teacher's points replaced by the joints that are likeliest behind them.
+    """The photos with the landmark model's points replaced by the joints that are likeliest behind them.
 
     For a hand model for which that was not measured (scripts/calibrate_landmarks.py), the photos stay as they are.
     """

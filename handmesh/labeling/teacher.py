@@ -1,7 +1,7 @@
-"""A label by vote: the landmark model looks at one hand several times, and what the looks disagree on is doubtful.
+"""A label by vote: the landmark model sees one hand in several views, and what they disagree on is doubtful.
 
 The views differ by what must not matter: mirroring, a turn, the crop's size. Their mean is the label; how far the
-farthest look is from it says how much the label can be trusted.
+farthest view is from it tells how much the label can be trusted.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from handmesh.detection.landmark_model import LandmarkModel, Landmarks
 from handmesh.geometry.crop import box_around, roll_of
 
-#: What each look must reach for the place to count as a hand.
+#: What each view must reach for the place to count as a hand.
 MIN_PRESENCE = 0.5
 
 
 class View(NamedTuple):
-    """One look: degrees the crop is turned further, its side over the side of the hand's box, mirrored or not."""
+    """One view: degrees the crop is turned further, its side over the side of the hand's box, mirrored or not."""
 
     turn_deg: float
     padding: float
@@ -32,19 +32,19 @@ class View(NamedTuple):
 VIEWS = (
     View(0.0, 2.0, False), View(0.0, 2.0, True), View(-15.0, 2.0, False), View(15.0, 2.0, True), View(0.0, 1.75, False),
 )  # fmt: skip
-#: How far from one half the looks' mean probability of a right hand must be for the side to be known.
+#: How far from one half the views' mean probability of a right hand must be for the side to be known.
 SURE_OF_SIDE = 0.15
 
 
 @dataclass(frozen=True, eq=False)
 class TeacherLabel:
-    """What the looks together say of one hand.
+    """What the views together tell of one hand.
 
     Attributes:
-        keypoints_2d: (21, 2) pixels of the image, the looks' mean.
-        joints: (21, 3) metres, about the hand's own middle, camera axes, the looks' mean.
-        is_right: right hand in the picture as it is, by the looks' mean probability.
-        disagreement: of the look farthest from the mean, its points' mean distance as a share of the hand's extent, in
+        keypoints_2d: (21, 2) pixels of the image, the views' mean.
+        joints: (21, 3) metres, about the hand's own middle, camera axes, the views' mean.
+        is_right: right hand in the picture as it is, by the views' mean probability.
+        disagreement: of the view farthest from the mean, its points' mean distance as a share of the hand's extent, in
             the picture or in space, whichever is larger; 1 where they do not know left from right.
     """
 
@@ -72,21 +72,21 @@ def label_hand(
     first = model.look(image, box_xyxy, roll_deg, padding)
     roll = roll_of(first.points)
     box = box_around(first.points, rotation_deg=roll)
-    looks = [model.look(image, box, roll + view.turn_deg, view.padding, view.mirror) for view in VIEWS]
-    return vote(looks) if min(look.presence for look in looks) >= MIN_PRESENCE else None
+    seen = [model.look(image, box, roll + view.turn_deg, view.padding, view.mirror) for view in VIEWS]
+    return vote(seen) if min(each.presence for each in seen) >= MIN_PRESENCE else None
 
 
-def vote(looks: list[Landmarks]) -> TeacherLabel:
-    """The mean of several looks at one hand, and how far they are from one another."""
-    points = np.stack([look.points for look in looks])
-    joints = np.stack([look.joints - look.joints.mean(0) for look in looks])
-    right = float(np.mean([look.right for look in looks]))
+def vote(views: list[Landmarks]) -> TeacherLabel:
+    """The mean of several views of one hand, and how far they are from one another."""
+    points = np.stack([view.points for view in views])
+    joints = np.stack([view.joints - view.joints.mean(0) for view in views])
+    right = float(np.mean([view.right for view in views]))
     apart = max(_spread(points), _spread(joints)) if abs(right - 0.5) >= SURE_OF_SIDE else 1.0
     return TeacherLabel(points.mean(0), joints.mean(0), right >= 0.5, apart)
 
 
 def _spread(points: NDArray[np.float64]) -> float:
-    """Of looks (V, 21, D): the farthest one's mean distance from their mean, over the mean's extent."""
+    """Of views (V, 21, D): the farthest one's mean distance from their mean, over the mean's extent."""
     mean = points.mean(0)
     distance = np.linalg.norm(points - mean, axis=-1).mean(-1)
     return float(distance.max() / np.ptp(mean, axis=0).max())

@@ -1,4 +1,4 @@
-"""A hand model fitted to landmarks: pose, shape and orientation whose joints lie where a teacher saw them.
+"""A hand model fitted to landmarks: pose, shape and orientation whose joints lie where a landmark model sees them.
 
 Turns 21 points in the picture and 21 rough points in space into parameters of the hand model, inside the joints'
 anatomical ranges.

@@ -35,7 +35,7 @@ THUMB = {
 }
 # Where thumbs are when people show a hand: nearer to the palm than in a grasp. Those that hold or touch fingers were
 # found by bringing tip, end and middle joint, of the open hand's skeleton, as near as its ranges and the other fingers
-# allow to the medians that the landmark teacher says of signed digits (docs/results.md).
+# allow to the medians that the landmark model finds for signed digits (docs/results.md).
 SHOWN_THUMB = {
     "hold middle": (19, 4, -1, 28, 54), "hold ring": (21, 7, -12, 50, 47), "across": (14, 5, -1, 57, 64),
     "touch index": (5, -1, 6, 29, 58), "touch middle": (17, -1, 4, 39, 37), "touch ring": (16, 0, 0, 53, 49),
@@ -133,7 +133,7 @@ def place_finger(angles: Array, finger: int, mcp: Array, pip: Array, dip: Array 
 
 
 def place_abduction(angles: Array, abduction: Array) -> None:
-    """Writes abduction (...,4) of index, middle, ring, little, degrees; a bent first joint has little room for it."""
+    """Writes abduction (...,4) of index, middle, ring, little, degrees; a bent first joint allows little of it."""
     for finger, root in enumerate(_ROOTS):
         room = np.clip(np.cos(np.radians(angles[..., root, 0])), 0.15, 1.0)
         angles[..., root, 1] = abduction[..., finger] * room

@@ -1,4 +1,4 @@
-"""A second look: project the current mesh's joints into the backbone's maps and regress a residual to its parameters.
+"""Refinement: project the current mesh's joints into the backbone's maps and regress a residual to its parameters.
 
 After WiLoR (Potamias et al., CVPR 2025), with every map of the pyramid sampled. A sample is the mean of a map under a
 small Gaussian at the point: a matrix product that exports everywhere.

@@ -70,7 +70,7 @@ def write_record(
         image_name: of the picture.
         image_size: (width, height) in pixels.
         K: (3, 3) intrinsics that the hands were placed with; with the size it gives the field of view.
-        is_fov_assumed: whether nobody said the field of view, so that distances are a guess.
+        is_fov_assumed: whether the field of view was assumed, so that distances are a guess.
     """
     content = record_of(hands, image_name, image_size, K, is_fov_assumed)
     write_json(path, content)

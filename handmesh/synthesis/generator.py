@@ -1,4 +1,4 @@
-"""The data factory's one call: an index becomes a labelled picture of the hand model.
+"""The data generator's one call: an index becomes a labelled picture of the hand model.
 
 A sample is a pure function of (hand model, seed, options, index).
 """

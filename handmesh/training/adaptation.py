@@ -1,6 +1,6 @@
 """Self-training on a user's own footage: the default network, a little better for this camera, this room, these hands.
 
-The teacher labels the footage (footage.py), the hand model is fitted to its labels and what is doubtful left out
+The landmark model labels the footage (footage.py), the hand model is fitted to its labels and what is doubtful left out
 (pseudo_labels.py), a short run mixes those hands with rendered ones (training.py), and blocks of frames that were never
 trained on say whether it helped. New weights are written only if it did.
 """
@@ -43,13 +43,13 @@ NEGATIVES, LEFT_HANDS = 0.2, 0.1
 #: hands, the reminder of all that the footage does not show, get worse by no more than the second.
 MIN_GAIN = 0.01
 MAX_RENDERED_LOSS = 0.05
-#: Rendered hands that are looked at for that.
+#: Rendered hands that are used for that.
 RENDERED_SAMPLES = 200
 
 
 @dataclass(frozen=True)
 class Figures:
-    """How far a network is from the teacher on held-out hands of the footage, and from the truth on rendered ones.
+    """How far a network is from the labels on held-out hands of the footage, and from the truth on rendered ones.
 
     pa_mm: mean joint error after similarity alignment, mm. error_2d: mean keypoint error as a share of the hand's box.
     rendered_pa_mm: PA-MPJPE in mm on rendered hands that nothing was trained on.
@@ -64,9 +64,9 @@ class Figures:
 class Adaptation:
     """What came of it: counts, the figures of both networks on the same held-out hands, and where the new one is.
 
-    frames were looked at; the teacher saw hands in frames_with_hands of them, hands in all, and was sure of trusted;
-    trained_on fitted the hand model and were trained on; held_out were measured on. checkpoint: None if the old
-    weights were kept.
+    frames were used; the landmark model saw hands in frames_with_hands of them, hands in all, and its views agree on
+    trusted; trained_on fitted the hand model and were trained on; held_out were measured on. checkpoint: None if the
+    old weights were kept.
     """
 
     frames: int
@@ -185,12 +185,12 @@ def fine_tuning(
 def report(result: Adaptation) -> str:
     """The result in words and figures."""
     lines = [
-        f"{result.frames} frames, hands in {result.frames_with_hands}; of {result.hands} hands the teacher is sure of "
+        f"{result.frames} frames, hands in {result.frames_with_hands}; of {result.hands} hands the views agree on "
         f"{result.trusted}: {result.trained_on} trained on for {result.steps} steps, {result.held_out} held out",
         f"{'':44}{'before':>8}{'after':>8}",
     ]
     for label, key, scale in (
-        ("held-out frames, PA error to the teacher, mm", "pa_mm", 1),
+        ("held-out frames, PA error to the labels, mm", "pa_mm", 1),
         ("held-out frames, 2D error, % of the box", "error_2d", 100),
         ("rendered hands, PA-MPJPE, mm", "rendered_pa_mm", 1),
     ):
@@ -216,7 +216,7 @@ def _label(source: str | os.PathLike[str], folder: Path, most: int, progress: bo
 
 
 def _enough(footage: LabelledFootage, source: str | os.PathLike[str]) -> list[LabelledPhoto]:
-    """The hands that the teacher is sure of, or an error where they are too few to learn from or to measure on."""
+    """The hands that all views agree on, or an error where they are too few to learn from or to measure on."""
     if not footage.hands:
         raise HandMeshError(
             f"expected hands in {source}, found none in {footage.frames} frames; "
@@ -227,14 +227,14 @@ def _enough(footage: LabelledFootage, source: str | os.PathLike[str]) -> list[La
     if len(trusted) - held_out < MIN_TRAINING or held_out < MIN_HELD_OUT:
         raise HandMeshError(
             f"expected at least {MIN_TRAINING} hands to train on and {MIN_HELD_OUT} to hold out, got "
-            f"{len(trusted) - held_out} and {held_out} that the teacher is sure of in {footage.frames} frames; "
+            f"{len(trusted) - held_out} and {held_out} on which the views agree in {footage.frames} frames; "
             f"give a longer clip or more photos: {_needed(footage, len(trusted) - held_out, held_out)}"
         )
     return trusted
 
 
 def _needed(footage: LabelledFootage, training: int, held_out: int) -> str:
-    """How much footage of this kind it takes, from how many of its hands the teacher is sure of."""
+    """How much footage of this kind it takes, from how many of its hands the views agree on."""
     most = max(MIN_TRAINING / max(training, 1), MIN_HELD_OUT / max(held_out, 1))
     frames = max(MIN_TRAINING + MIN_HELD_OUT, round(1.2 * most * footage.frames))
     seconds = max(10, round(frames * SPACING_S))

@@ -1,4 +1,4 @@
-"""Distillation: a trained network looks at the batch too, and its answers become labels beside the true ones.
+"""Distillation: a trained network sees the batch too, and its predictions become labels beside the true ones.
 
 The teacher may be of any backbone, head and input size: the batch is cropped at the larger of the two sizes, and each
 network sees it at its own.

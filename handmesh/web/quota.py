@@ -30,7 +30,7 @@ class FileQuota:
             folder: the folder; it need not exist yet.
             max_bytes: what all files together may take.
             max_files: how many files there may be.
-            max_age_s: a file not written to for so long goes, whatever room there is.
+            max_age_s: a file not written to for so long goes, even where there is space.
         """
         self.folder, self.max_bytes, self.max_files, self.max_age_s = folder, max_bytes, max_files, max_age_s
         self._lock = threading.Lock()

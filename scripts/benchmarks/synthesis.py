@@ -1,4 +1,4 @@
-"""The data factory: milliseconds of each stage, samples a second on 1 and N cores, the rasteriser and the overlay.
+"""The data generator: milliseconds of each stage, samples a second on 1 and N cores, the rasteriser and the overlay.
 
 Milliseconds are of processor time in one thread: on an idle machine the same as the clock's, on a busy one still true.
 """
@@ -170,7 +170,7 @@ def main(argv: Sequence[str]) -> int:
     for stage, seconds in sorted(clock.seconds.items(), key=lambda item: -item[1]):
         print(f"    {stage:56} {1e3 * seconds / options.samples:6.2f}")
     print(f"  {'one process, all stages':58} {options.samples / total:6.1f} samples a second of processor time")
-    # One thread a process, as in the factory's workers: set before the new processes load their BLAS.
+    # One thread a process, as in the generator's workers: set before the new processes load their BLAS.
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(options.workers, context) as pool:

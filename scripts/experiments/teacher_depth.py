@@ -1,8 +1,8 @@
 """The landmark teacher's depth of open fingers: ``python -m scripts.experiments.teacher_depth [--backgrounds DIR]``.
 
 Open palms are rendered square to a camera, their fingers anywhere from stretched to half bent, so that the truth is
-known; the teacher and a network are asked how far the fingertips stand before the palm. Labels of photos, and errors
-measured against them, know of a finger's depth what the teacher does.
+known; the landmark model and a network are asked how far the fingertips stand before the palm. Labels of photos, and
+errors measured against them, know of a finger's depth what the landmark model does.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ EDGES = (-0.5, 0.1, 0.2, 0.3, 0.4, 0.5, 1.0)
 
 
 class OpenPalms(SampleGenerator):
-    """The factory's pictures of one gesture, held up to the camera: five fingers spread, bent more or less."""
+    """The generator's pictures of one gesture, held up to the camera: five fingers spread, bent more or less."""
 
     def pose(self, index: int) -> np.ndarray:
         """hand_pose (15, 3, 3) float32 of one sample: from a little over-stretched to half bent."""
@@ -73,7 +73,7 @@ def tip_depths(joints: NDArray[np.floating]) -> Array:
 
 
 def measure(samples: Iterable[Sample], ask: Ask, network: Callable[[Sample], Array]) -> dict[str, Array]:
-    """Joints (n, 21, 3) of the hands that the teacher sees, by "truth", "teacher" and "network"."""
+    """Joints (n, 21, 3) of the hands that the landmark model sees, by "truth", "teacher" and "network"."""
     found: dict[str, list[Array]] = {"truth": [], "teacher": [], "network": []}
     for sample in samples:
         label = right_hand(sample, ask)
@@ -121,7 +121,7 @@ def main(argv: Sequence[str]) -> None:
     joints = measure((generator.sample(i) for i in range(options.count)), ask_with(LandmarkModel()), network)
     if len(joints["truth"]) < 2:
         raise HandMeshError(
-            f"expected two hands that the teacher sees, got {len(joints['truth'])}; ask for more with --count"
+            f"expected two hands that the landmark model sees, got {len(joints['truth'])}; ask for more with --count"
         )
     print(table(joints))
 

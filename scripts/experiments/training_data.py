@@ -1,14 +1,14 @@
-"""What the data factory is worth: one small network, trained on each kind of renders, measured on photos.
+"""What the data generator is worth: one small network, trained on each kind of renders, measured on photos.
 
 The first kind is what hand renderers begin with, and stands in for the set that this project's first weights were
 trained on: plain pictures (one lamp, one wall, bare skin), every pose within the joints' limits and every view alike.
-The second has the factory's poses and views in plain pictures, the third is the factory's own; ``plain+full`` is half
-of each, for plain ones are learnt from sooner. All kinds have the same network, number of pictures seen, seeds, steps
-and settings, and end with larger pictures than they begin with, as the shipped weights did; both sizes are told. None
-sees a photo, so every photo of sign-digits/ and webcam-crops/ measures; those that nothing in this project is trained
-on have a row of their own. The teacher's points are other places of a hand than its joints: errors are told with and
-without that distance (landmark_correction.py). One run says some 3 %: with ``--seeds 0,1`` each kind is trained
-twice and the means are told. Stopped, the same command goes on.
+The second has the generator's poses and views in plain pictures, the third is the generator's own; ``plain+full`` is
+half of each, for plain ones are learnt from sooner. All kinds have the same network, number of pictures seen, seeds,
+steps and settings, and end with larger pictures than they begin with, as the shipped weights did; both sizes are told.
+None sees a photo, so every photo of sign-digits/ and webcam-crops/ measures; those that nothing in this project is
+trained on have a row of their own. The landmark model's points are not a hand's joints: errors are told with and
+without that distance (landmark_correction.py). One run says some 3 %: with ``--seeds 0,1`` each kind is trained twice
+and the means are told. Stopped, the same command goes on.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def score(options: argparse.Namespace, kind: str, seed: int, photos: Sequence[La
 
 
 def with_unseen(results: Sequence[RealResult], photos: Sequence[LabelledPhoto]) -> list[dict[str, Any]]:
-    """The rows of the sets and of all photos (the last), and before it one of those held out alone: the factory's
+    """The rows of the sets and of all photos (the last), and before it one of those held out alone: the generator's
     gestures are set by what the teacher says of the others.
     """
     rows = summarize(results)
@@ -178,7 +178,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=128, help="channels of the head")
     parser.add_argument("--backbone", default="fastvit_t8")
     parser.add_argument("--render-size", type=int, default=128, help="side of the rendered pictures")
-    parser.add_argument("--backgrounds", default="", help="photos and .hdr maps for the factory's pictures")
+    parser.add_argument("--backgrounds", default="", help="photos and .hdr maps for the generator's pictures")
     parser.add_argument("--seeds", default="0", help="of the networks, by commas: each kind is trained with each")
     parser.add_argument("--jobs", type=int, default=available_cores(), help="runs side by side (default: all cores)")
     parser.add_argument("--output", default="runs/compare_data")

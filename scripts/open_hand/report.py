@@ -85,7 +85,7 @@ def picture(hand: ManoArrays) -> np.ndarray:
 
 
 def prior_picture(hand: ManoArrays, seed: int, count: int = 64) -> np.ndarray:
-    """(H,W,3) uint8: poses as the data factory draws them, each from the palm and beside it from the side."""
+    """(H,W,3) uint8: poses as the data generator draws them, each from the palm and beside it from the side."""
     poses = PosePrior(hand).sample(np.random.default_rng(seed), count, SHOWN_SHARES, shown=True)
     tiles = [tile(hand, pose, np.zeros(10), turn) for pose in poses for turn in (180, 100)]
     return contact_sheet(tiles, columns=16, size=TILE)

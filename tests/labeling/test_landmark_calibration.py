@@ -160,7 +160,7 @@ def test_the_command_writes_the_measure_and_says_what_it_is_worth(
 
     assert asked == [(0, 250), (250, 500), (500, 600)]
     said = capsys.readouterr().out
-    assert f"made of {3 * HANDS} hands" in said and "in the teacher's terms" in said and "corrected" in said
+    assert f"made of {3 * HANDS} hands" in said and "corrected to them" in said and "corrected" in said
     monkeypatch.setattr(sys, "argv", ["calibrate", "--count", "0"])
     with pytest.raises(HandMeshError, match="--count and --workers of at least 1, got 0"):
         command.main()

@@ -56,11 +56,11 @@ def make_engine(
     folded: Any = net
     folded.reparameterize()
     if name not in ENGINES:
-        return _tried(_from_file(Path(name), folded, threads), folded)
+        return _verified(_from_file(Path(name), folded, threads), folded)
     if name == "auto":
         name = "openvino" if device == "cpu" else "torch"
     try:
-        return _tried(_build(name, folded, device, threads, keep, report), folded)
+        return _verified(_build(name, folded, device, threads, keep, report), folded)
     except Exception as error:  # engines let errors of every kind through
         if name == "torch" and device == "cpu":
             raise HandMeshError(
@@ -98,7 +98,7 @@ def _build(name: str, net: Any, device: str, threads: int, keep: bool, report: R
     return TorchEngine(net, device, half=name == "torch-half", compiled=name == "torch-compile", report=report)
 
 
-def _tried(engine: Engine, net: Any) -> Engine:
+def _verified(engine: Engine, net: Any) -> Engine:
     """The engine, after a first run whose numbers are numbers."""
     size = net.config.image_size
     output = engine(np.zeros((1, size, size, 3), np.uint8))
@@ -108,7 +108,7 @@ def _tried(engine: Engine, net: Any) -> Engine:
 
 
 def _from_file(file: Path, net: Any, threads: int) -> Engine:
-    """The engine of an exported file, after a look at what the file says of itself."""
+    """The engine of an exported file, after a check of the file's metadata."""
     from handmesh.inference.engines.exported import open_engine
 
     engine, said = open_engine(file, threads)

@@ -1,4 +1,4 @@
-"""``handmesh export``: a checkpoint becomes a file for another runtime, tried before it is kept.
+"""``handmesh export``: a checkpoint becomes a file for another runtime, verified before it is kept.
 
 Loads, folds, converts, reads the file back, and compares its answers with those of the checkpoint in its training form:
 a file that differs by more than a bound is not left behind. The formats are in export_formats.py.
@@ -34,8 +34,8 @@ from handmesh.models.outputs import HandMeshOutput
 from handmesh.models.parameter_net import ParameterNet
 from handmesh.skeleton import JOINT_NAMES
 
-#: Pictures that a file is tried on.
-TRIED = 16
+#: Pictures that a file is verified on.
+VERIFIED = 16
 #: How far vertices may be from where the checkpoint puts them, millimetres: the farthest one of a float file, and of an
 #: int8 file, where a picture that could be two hands makes any largest figure an accident, the mean.
 FLOAT_BOUND_MM = 0.1
@@ -44,7 +44,7 @@ INT8_BOUND_MM = 3.0
 
 @dataclass(frozen=True)
 class Exported:
-    """What came of an export. Millimetres over all vertices of the tried pictures; None where nothing could be run."""
+    """What came of an export. Millimetres over all vertices of the pictures; None where nothing could be run."""
 
     file: Path
     runtime: str
@@ -100,11 +100,11 @@ def export_checkpoint(
     is_open = arrays.fingerprint() == load_mano("open").fingerprint()
     contains_hand = is_open if with_hand is None else with_hand
     with work_folder(target):
-        pass  # A folder that cannot be written is said before the work begins.
-    report(f"making {TRIED} pictures to try it on")
+        pass  # A folder that cannot be written is an error before the work begins.
+    report(f"making {VERIFIED} pictures to verify it on")
     own = photo_crops(pictures, net, arrays, config) if pictures else None
-    tried = rendered_crops(arrays, config, TRIED) if own is None else own[:TRIED]
-    expected, before_ms = _checkpoint_answers(net, tried)
+    shown = rendered_crops(arrays, config, VERIFIED) if own is None else own[:VERIFIED]
+    expected, before_ms = _checkpoint_answers(net, shown)
     net.reparameterize()
     description = describe(net, arrays, config, contains_hand, "int8" if int8 else "float32")
     graph = _graph(net, contains_hand, description)
@@ -122,7 +122,7 @@ def export_checkpoint(
                 kind.write(graph, part)
         bound = bound_mm if bound_mm is not None else INT8_BOUND_MM if int8 else FLOAT_BOUND_MM
         with _writing(target):  # OpenVINO writes on where the disk is full; such a file does not come back
-            result = _tried(kind, graph, part, net, tried, expected)
+            result = _verified(kind, graph, part, net, shown, expected)
         if result is not None and not result[1 if int8 else 0] <= bound:
             raise HandMeshError(
                 f"expected vertices within {bound:g} mm of the checkpoint's{' on average' if int8 else ''}, got "
@@ -214,7 +214,7 @@ def _checkpoint_answers(net: HandMeshNet, crops: NDArray[np.uint8]) -> tuple[NDA
     return np.concatenate(answers), 1e3 * float(np.median(times))
 
 
-def _tried(
+def _verified(
     kind: Format, graph: Graph, file: Path, net: HandMeshNet, crops: NDArray[np.uint8],
     expected: NDArray[np.float32],
 ) -> tuple[float, float, float] | None:  # fmt: skip

@@ -17,8 +17,8 @@ from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.io.images import list_images, read_image
 from handmesh.mano.arrays import ManoArrays
 
-#: Seeds of the rendered hands: of those a network is tried on, and of those its ranges are measured with.
-TRIED_SEED, MEASURED_SEED = 771_001, 771_002
+#: Seeds of the rendered hands: of those a network is verified on, and of those its ranges are measured with.
+VERIFIED_SEED, MEASURED_SEED = 771_001, 771_002
 
 
 def rendered_crops(arrays: ManoArrays, config: Config, count: int, varied: bool = False) -> NDArray[np.uint8]:
@@ -36,7 +36,7 @@ def rendered_crops(arrays: ManoArrays, config: Config, count: int, varied: bool 
     # Imported here: whoever brings photos compiles no renderer.
     from handmesh.synthesis import SampleGenerator
 
-    seed = MEASURED_SEED if varied else TRIED_SEED
+    seed = MEASURED_SEED if varied else VERIFIED_SEED
     hands = SampleGenerator(arrays, seed, config.data.render_size, left_hands=0.25 if varied else 0.0)
     crops = HandDataset(hands, config, train=varied)
     return np.stack([crops[index]["image"] for index in range(count)])

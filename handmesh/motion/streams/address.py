@@ -79,7 +79,7 @@ class StreamAddress:
 
 
 class DatagramSocket:
-    """Sends datagrams to one address and never waits: what the system has no room for is dropped."""
+    """Sends datagrams to one address and never waits: what the system cannot hold is dropped."""
 
     def __init__(self, address: StreamAddress, report: Callable[[str], None]) -> None:
         """Resolve the host. ``report`` gets one line when sending begins to fail.

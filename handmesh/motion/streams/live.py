@@ -1,6 +1,6 @@
 """A live stream: each frame's record with a sequence number, offered to every target at once, whoever reads it or not.
 
-Sending never waits. A target drops what its receiver has no room for; what comes next is the newest frame.
+Sending never waits. A target drops what its receiver cannot hold; what comes next is the newest frame.
 """
 
 from __future__ import annotations

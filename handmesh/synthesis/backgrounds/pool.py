@@ -63,7 +63,7 @@ def folder_fingerprint(folder: str | os.PathLike[str] | None) -> str:
 class Backgrounds:
     """A pool of scenes: drawn tiles, and photos and light maps of a folder when one is named.
 
-    Every tile is a function of (seed, its number), made when first asked for and kept while there is room.
+    Every tile is a function of (seed, its number), made when first asked for and kept while there is memory for them.
     """
 
     def __init__(self, seed: int, folder: str | os.PathLike[str] | None = None, photo_share: float = 0.5) -> None:
