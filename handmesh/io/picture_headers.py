@@ -88,8 +88,19 @@ def jpeg_header(content: bytes) -> JpegHeader | None:
 
 
 def png_size(content: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels that a PNG's first chunk names; None where it is cut off."""
+    """Width and height in pixels that a PNG's first chunk names; None where the file ends before a chunk does.
+
+    OpenCV makes room for what a chunk says it holds, up to 4 GB, before it looks whether that is there.
+    """
     if len(content) < 24 or content[12:16] != b"IHDR":
         return None
+    at, kind = 8, b""
+    while kind != b"IEND":
+        if at + 12 > len(content):
+            return None
+        length, kind = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8]
+        at += 12 + length
+        if at > len(content):
+            return None
     width, height = struct.unpack(">II", content[16:24])
     return (width, height) if width and height else None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -103,10 +104,13 @@ def attempt(kind: str, file: Path, freihand: Path, args: argparse.Namespace) -> 
 
 def as_row(outcome: Outcome) -> str:
     """One line of the table in Markdown."""
+    # Until it is its command, a new process counts the memory of this one.
+    floor_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = f"< {floor_mb + 1:.0f}" if outcome.peak_mb <= floor_mb else f"{outcome.peak_mb:.0f}"
     line = outcome.line.replace("|", "\\|").replace(str(ROOT) + "/", "").replace("`", "'")
     return (
         f"| {outcome.name} | {outcome.command} | {outcome.code} | {line} | {outcome.seconds:.1f} | "
-        f"{outcome.cpu_s:.1f} | {outcome.peak_mb:.0f} |" + (f" **{outcome.fault}**" if outcome.fault else "")
+        f"{outcome.cpu_s:.1f} | {peak} |" + (f" **{outcome.fault}**" if outcome.fault else "")
     )
 
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import io
 import json
 import os
 import random
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -32,6 +34,8 @@ from handmesh.inference.tracker import Frame
 from handmesh.io.camera_source import CameraSource
 from handmesh.io.sources import open_source
 from handmesh.mano.arrays import load_mano
+from handmesh.rendering.live_view import LiveView
+from handmesh.rendering.overlay import draw_hands
 from handmesh.results import Hand
 
 #: Longer than any frame takes, and than the loop waits for a frame.
@@ -101,6 +105,7 @@ def attempt(folder: Path, hand: Hand, number: int, delay_s: float) -> str:
 
 def _give_up() -> None:
     print(f"a signal was lost: still running after {PATIENCE_S:g} s", flush=True)
+    faulthandler.dump_traceback(file=sys.__stderr__, all_threads=True)
     os._exit(1)
 
 
@@ -112,6 +117,10 @@ def main() -> None:
     args = parser.parse_args()
     chance, hand = random.Random(args.seed), make_hand()
     live_outputs.open_source = lambda spec: CameraSource(0, opener=lambda _: _Device())  # type: ignore[assignment]
+    # A shell has its background jobs ignore Ctrl-C, and what ignores it from the start goes on doing so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Compiled before the first try: compiling may take longer than patience lasts.
+    LiveView(hud_in_files=True).annotate(draw_hands(np.zeros((240, 320, 3), np.uint8), [hand]), [hand], [0])
     faults = []
     with tempfile.TemporaryDirectory() as name:
         for index in range(args.tries):

@@ -66,3 +66,12 @@ def test_cut_or_foreign_files_have_no_size() -> None:
     assert png_size(encoded("PNG")) == (31, 17)
     assert png_size(encoded("PNG")[:20]) is None and png_size(b"\x89PNG\r\n\x1a\n" + b"\0" * 16) is None
     assert png_size(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 0, 5)) is None
+
+
+@pytest.mark.parametrize("length", [b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\xff\xff"])
+def test_a_chunk_that_says_more_than_the_file_holds_is_no_picture(length: bytes) -> None:
+    """A decoder would make room for all of it, 4 GB for a file of a kilobyte."""
+    whole = encoded("PNG")
+    at = whole.index(b"IDAT") - 4
+    assert png_size(whole[:at] + length + whole[at + 4 :]) is None
+    assert png_size(whole + b"more") == png_size(whole)
