@@ -6,6 +6,7 @@ not in view rests where it was last.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -116,7 +117,10 @@ def _channels(motion: SkeletalMotion, times: NDArray[np.float64]) -> NDArray[np.
     else:
         rotations, wrist = resampled(motion, times)
     turned = rotations[:, _order()] * TO_Y_UP_QUATERNION
-    angles = Rotation.from_quat(turned.reshape(-1, 4)).as_euler("ZXY", degrees=True).reshape(len(times), -1)
+    with warnings.catch_warnings():
+        # At 90 degrees about x two angles describe one turn: any split of it is right.
+        warnings.filterwarnings("ignore", message="Gimbal lock")
+        angles = Rotation.from_quat(turned.reshape(-1, 4)).as_euler("ZXY", degrees=True).reshape(len(times), -1)
     # Programs interpolate the numbers: they must not jump by a full turn.
     angles = np.unwrap(angles, period=360.0, axis=0)
     return np.concatenate([np.asarray(wrist) * TO_Y_UP * CM, angles], axis=1)
