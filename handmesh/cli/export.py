@@ -26,7 +26,7 @@ the bound is not kept.
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, export, say what came of it."""
+    """Parse, export, print what came of it."""
     parser = CommandParser(
         prog="handmesh export", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )

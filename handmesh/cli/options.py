@@ -1,4 +1,4 @@
-"""What a user says of the camera and of the hand: ``--fov``, ``--camera``, ``--hand-length``, alike in every command.
+"""A user's camera and hand: ``--fov``, ``--camera``, ``--hand-length``, alike in every command.
 
 Imports nothing heavy before a calibration is named, so that every command's help is instant.
 """

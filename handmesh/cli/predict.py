@@ -282,7 +282,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, find, predict, write, and say of each input what came of it."""
+    """Parse, find, predict, write, and report what came of each input."""
     args = parse(argv)
     if args.view:
         from handmesh.rendering.viewer import expect_viewer

@@ -144,7 +144,7 @@ def config_from_dict(values: dict[str, Any], kind: type[Any] = Config) -> Any:
 
 
 def without_folders(config: Config) -> Config:
-    """The config with folders and files by their last name only: where they lay says nothing to others."""
+    """The config with folders and files by their last name only: where they lay is nobody else's business."""
     data = dataclasses.replace(
         config.data,
         root=Path(config.data.root).name,

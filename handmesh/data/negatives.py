@@ -1,4 +1,4 @@
-"""Pictures without a hand as training samples: what teaches the network to say that there is none."""
+"""Pictures without a hand as training samples: what teaches the network that there is none."""
 
 from __future__ import annotations
 

@@ -23,14 +23,14 @@ INPUT_SIZE = 224
 #: The picture's points have depths in this share of a pixel (normalize_z in MediaPipe's hand_landmark_cpu.pbtxt).
 _DEPTH_UNIT = 0.4
 #: Depth is made of both heads' depths, that of the points in space and that of the points in the picture: their errors
-#: are partly their own, and either says too little. On rendered hands 11.9 mm of PA error, for 13.2 of the points in
+#: are partly their own, and either is too flat. On rendered hands 11.9 mm of PA error, for 13.2 of the points in
 #: space alone; both halves of the 1,626 hands give these shares (docs/results.md).
 _SPACE_SHARE, _PICTURE_SHARE = 0.55, 0.75
 
 
 @dataclass(frozen=True, eq=False)
 class Landmarks:
-    """What the model says of one crop.
+    """The model's output for one crop.
 
     Attributes:
         points: (21, 2) pixels of the full image.

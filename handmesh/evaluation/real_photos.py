@@ -58,7 +58,7 @@ class RealResult:
 
     @property
     def has_side_right(self) -> bool | None:
-        """Whether left and right were told apart; None where the label does not say or nobody asked."""
+        """Whether left and right were told apart; None where the label has no side or nobody asked."""
         if self.is_right is None or self.photo.is_right is None:
             return None
         return self.is_right == self.photo.is_right

@@ -1,4 +1,4 @@
-"""What callers of the predictor say besides the picture: boxes, sides and the camera, checked and in one form.
+"""What callers of the predictor give besides the picture: boxes, sides and the camera, checked and in one form.
 
 Every function raises HandMeshError for what it cannot take.
 """

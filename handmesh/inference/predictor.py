@@ -231,7 +231,7 @@ class HandMeshPredictor(HandEstimator):
             places = self.detector.detect(image)
         if side is not None:
             places = [replace(place, is_right=side) for place in places]
-        # A hand is one when both say so, the detector and the network.
+        # A hand is one for both, the detector and the network.
         hands = [
             replace(estimate.hand, score=min(estimate.presence, place.score))
             for estimate, place in zip(self.predict_places(image, K, places, clock), places, strict=True)

@@ -78,7 +78,7 @@ class LiveStats:
         return list(self._stages.get(stage, ()))
 
     def lines(self) -> list[str]:
-        """What the screen says: speed first, then each stage's share of a frame in milliseconds."""
+        """The lines for the screen: speed first, then each stage's share of a frame in milliseconds."""
         count = max(len(self._recent), 1)
         stages = [(stage, sum(each.get(stage, 0.0) for each in self._recent) / count) for stage in self._stages]
         words = [f"{stage} {duration:.1f}" for stage, duration in stages if duration >= 0.05]

@@ -104,7 +104,7 @@ class HandTracker:
             HandMeshError: the camera given twice, no hands to follow, a length or a score out of range.
         """
         if camera is not None and not (K is None and fov_deg is None):
-            raise HandMeshError("expected the camera as K, fov_deg or camera, got two; a calibration says it all")
+            raise HandMeshError("expected the camera as K, fov_deg or camera, got two; a calibration holds all of it")
         if max_hands < 1:
             raise HandMeshError(f"expected max_hands of 1 or more, got {max_hands}")
         if not 0 <= min_score <= 1:

@@ -31,7 +31,7 @@ _MIDDLE = 0.1
 
 @dataclass(frozen=True, eq=False)
 class CameraCalibration:
-    """What a calibration says of one camera.
+    """The calibration of one camera.
 
     Attributes:
         K: (3, 3) intrinsics in pixels of a picture of ``size``.

@@ -26,7 +26,7 @@ from handmesh.skeleton import NUM_JOINTS
 from handmesh.synthesis.generator import project_joints
 
 Array = NDArray[np.float64]
-#: A sample (a picture and its truth) -> what the landmark model says of it, None where it sees no hand.
+#: A sample (a picture and its truth) -> the landmark model's label, None where it sees no hand.
 Ask = Callable[[Sample], "TeacherLabel | None"]
 
 #: A hand counts if this share of its joints can be seen, and the landmark model knows which hand it is.
@@ -72,7 +72,7 @@ def ask_with(model: LandmarkModel) -> Ask:
 
 
 def right_hand(sample: Sample, ask: Ask) -> TeacherLabel | None:
-    """What the landmark model says of a sample whose hand can be seen, if it sees a right one; None of any other."""
+    """The landmark model's label of a sample whose hand can be seen, if it sees a right one; None of any other."""
     if not sample["presence"] or sample["visibility"].mean() < MIN_VISIBLE:
         return None
     label = ask(sample)
@@ -80,7 +80,7 @@ def right_hand(sample: Sample, ask: Ask) -> TeacherLabel | None:
 
 
 def gather(samples: Iterable[Sample], ask: Ask) -> Pairs:
-    """Right hands that can be seen and of which the landmark model is as sure as of a photo that is trained on."""
+    """Right hands that can be seen and on which the views agree as well as on a photo that is trained on."""
     kept: list[tuple[Array, ...]] = []
     for sample in samples:
         label = right_hand(sample, ask)
@@ -158,14 +158,14 @@ def report(terms: TeacherTerms, pairs: Pairs) -> dict[str, float]:
 
 
 def calibrate(pairs: Pairs, hand: str) -> tuple[TeacherTerms, dict[str, Any]]:
-    """The maps from all pairs, and what maps from three of four say of the fourth.
+    """The maps from all pairs, and how far maps from three of four are from the fourth.
 
     Raises:
-        HandMeshError: too few pairs to say anything.
+        HandMeshError: too few pairs to fit and measure the maps.
     """
     if len(pairs.points) < MIN_PAIRS:
         raise HandMeshError(
-            f"expected {MIN_PAIRS} hands that the landmark model is sure of, got {len(pairs.points)}; render more"
+            f"expected {MIN_PAIRS} hands that the views agree on, got {len(pairs.points)}; render more"
         )
     held_out = np.arange(len(pairs.points)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
     return solve(pairs, hand), {"hands": len(held_out), **report(solve(pairs[~held_out], hand), pairs[held_out])}

@@ -125,7 +125,7 @@ class TeacherTerms:
         return points
 
     def joints_of(self, points: NDArray[np.floating[Any]], keypoints: NDArray[np.floating[Any]]) -> tuple[Array, Array]:
-        """What the landmark model says of right hands -> the likely joints, (B, 21, 3) and (B, 21, 2).
+        """The landmark model's points of right hands -> the likely joints, (B, 21, 3) and (B, 21, 2).
 
         Turns and scales with its input: a hand is looked at upright, with its middle at the origin and at size one. The
         thumb's bones keep the landmark model's directions in space. It reads a rendered thumb's depth so poorly (20 mm

@@ -121,7 +121,7 @@ def _with_hands(recording: Recording, parts: Sequence[HandTable], smoothing: str
 
 
 def _of_one_side(hands: HandTable) -> HandTable:
-    """The frames on the side that most of them speak for: parameters of the other side's mirror image say nothing."""
+    """The frames on the side that most of them speak for: the other side's parameters are of the mirrored model."""
     weight = _weights(hands)
     is_right = float(weight[hands.is_right].sum()) * 2 >= float(weight.sum())
     return hands.take(hands.is_right == is_right)

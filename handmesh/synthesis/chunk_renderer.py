@@ -14,7 +14,7 @@ from handmesh.data.freihand_writer import sample_entries, write_pictures
 from handmesh.io.files import atomic_path
 from handmesh.mano.arrays import load_mano
 from handmesh.synthesis.baseline_generators import KINDS
-from handmesh.synthesis.generator import RECIPE
+from handmesh.synthesis.generator import DATASET_VERSION
 
 #: Samples that are rendered and counted together.
 CHUNK = 32
@@ -36,7 +36,7 @@ class Plan:
     size: int
     hand: str  # fingerprint of the hand model
     backgrounds: str  # fingerprint of the folder of backgrounds, "" for none
-    recipe: int = RECIPE
+    dataset_version: int = DATASET_VERSION
     pictures: str = "full"  # one of baseline_generators.KINDS
 
     def count(self, split: str, first: int) -> int:

@@ -122,7 +122,8 @@ def _begin(root: Path, plan: Plan) -> bool:
     facts = {key: value for key, value in asdict(plan).items() if (key, value) != ("pictures", "full")}
     content = json.dumps(facts, indent=1) + "\n"
     if path.is_file():
-        old = path.read_text(encoding="utf-8")
+        # Sets of earlier versions have the other name.
+        old = path.read_text(encoding="utf-8").replace('"recipe"', '"dataset_version"')
         if old != content:
             raise HandMeshError(
                 f"expected {path} to describe the set asked for, found another: {_difference(old, plan)}; "
@@ -151,7 +152,7 @@ def _difference(old: str, plan: Plan) -> str:
     asked = asdict(plan)
     keys = [key for key in asked if found.get(key) != asked[key]]
     words = [f"{key} {found.get(key)!r} where {asked[key]!r} is asked for" for key in keys]
-    if "recipe" in keys:
+    if "dataset_version" in keys:
         words.append("this version of handmesh renders other pictures than the one that began the set")
     return ", ".join(words) or "its plan is written otherwise"
 

@@ -36,7 +36,7 @@ from handmesh.synthesis.surface import RING_DISTANCE_M, ForearmShape
 from handmesh.synthesis.viewpoint import View, crop_intrinsics, random_turn, sample_view
 
 #: Changes when the same (seed, index) gives another picture than before.
-RECIPE = 8
+DATASET_VERSION = 8
 _POSE_BLOCK = 64  # poses are drawn together: the prior refuses self-penetrating ones in bulk
 _THICKEST_M = 0.05  # a joint lies at most this deep under skin that shows it
 _ARM_RADIUS_M = 0.05
@@ -99,7 +99,8 @@ class SampleGenerator:
         """What decides the samples, in one line."""
         behind = self.backgrounds.fingerprint or "drawn"
         options = f"negatives {self.negatives}, left hands {self.left_hands}, backgrounds {behind}"
-        return f"rendered, recipe {RECIPE}, hand {self._hand_name}, seed {self.seed}, {self.size} px, {options}"
+        start = f"rendered, dataset version {DATASET_VERSION}, hand {self._hand_name}"
+        return f"{start}, seed {self.seed}, {self.size} px, {options}"
 
     def pose(self, index: int) -> np.ndarray:
         """hand_pose (15, 3, 3) float32 of one sample."""

@@ -1,7 +1,7 @@
 """Self-training on a user's own footage: the default network, a little better for this camera, this room, these hands.
 
 The landmark model labels the footage (footage.py), the hand model is fitted to its labels and what is doubtful left out
-(pseudo_labels.py), a short run mixes those hands with rendered ones (training.py), and blocks of frames that were never
+(pseudo_labels.py), a short run mixes those hands with rendered ones (trainer.py), and blocks of frames that were never
 trained on say whether it helped. New weights are written only if it did.
 """
 

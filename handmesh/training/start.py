@@ -15,7 +15,7 @@ def start_network(config: Config, mano: ManoArrays) -> HandMeshNet:
     """The network of a config, with the weights of ``train.start_from`` where that is given.
 
     Those may have been learned with another hand model (on the open hand, say, to go on with MANO): only what they
-    say of shape and of the mean pose has to be learned anew.
+    hold of shape and of the mean pose has to be learned anew.
 
     Raises:
         HandMeshError: a checkpoint that is not there, is folded, or is of another network; or ImageNet weights that

@@ -50,7 +50,7 @@ UNSEEN = "held out alone"
 MEASURES = ("joints as they are", "joints in the teacher's terms")
 
 
-def legs(options: argparse.Namespace, kind: str, seed: int) -> list[dict[str, object]]:
+def stages(options: argparse.Namespace, kind: str, seed: int) -> list[dict[str, object]]:
     """Settings of a kind's first run and of the one that goes on with larger pictures, if that is asked for."""
     first = settings(options, kind, seed)
     if not options.last_steps:
@@ -93,9 +93,9 @@ def _sets(options: argparse.Namespace) -> list[str]:
 
 
 def learn(options: argparse.Namespace, kind: str, seed: int) -> None:
-    """Both legs of a run, one after the other."""
-    for leg in legs(options, kind, seed):
-        train(leg, options.jobs, Path(f"{leg['output']}.log"))
+    """Both stages of a run, one after the other."""
+    for stage in stages(options, kind, seed):
+        train(stage, options.jobs, Path(f"{stage['output']}.log"))
 
 
 def render(options: argparse.Namespace, kind: str) -> None:
@@ -108,10 +108,10 @@ def render(options: argparse.Namespace, kind: str) -> None:
 
 
 def score(options: argparse.Namespace, kind: str, seed: int, photos: Sequence[LabelledPhoto]) -> Scores:
-    """The last checkpoint of each leg on the photos, printed."""
+    """The last checkpoint of each stage on the photos, printed."""
     rows: Scores = {}
-    for leg in legs(options, kind, seed):
-        net, header = load_checkpoint(Path(str(leg["output"])) / "last")
+    for stage in stages(options, kind, seed):
+        net, header = load_checkpoint(Path(str(stage["output"])) / "last")
         own, size = header["metrics"], net.config.image_size
         print(
             f"{kind}, seed {seed}: {header['step'] * options.batch} pictures seen at {size} px, PA-MPJPE on its own "

@@ -39,17 +39,17 @@ def test_seeds_are_averaged_row_by_row(compare: ModuleType) -> None:
 
 def test_runs_differ_in_their_pictures_alone(compare: ModuleType) -> None:
     options = compare.parse([*WORDS, "--output", "runs/x"])
-    (one, end), (other, last) = (compare.legs(options, kind, 0) for kind in ("basic", "full"))
+    (one, end), (other, last) = (compare.stages(options, kind, 0) for kind in ("basic", "full"))
     assert {key for key in one if one[key] != other[key]} == {"data.root", "output"}
     assert {key for key in end if end[key] != last[key]} == {"data.root", "output", "train.start_from"}
     assert end["train.start_from"] == f"{one['output']}/last" and end["model.image_size"] == 64
-    mixed = compare.legs(options, "plain+full", 0)[0]
+    mixed = compare.stages(options, "plain+full", 0)[0]
     assert mixed["data.source"] == "mixture" and mixed["data.val_root"] == other["data.root"]
     assert [mixed[f"data.mixture.runs/x/data/{kind}"] for kind in ("plain", "full")] == [1, 1]
     assert {key: one[key] for key in one if not key.startswith("data.") and key != "output"} == {
         key: mixed[key] for key in mixed if not key.startswith("data.") and key != "output"
     }
-    again = compare.legs(options, "basic", 1)[0]
+    again = compare.stages(options, "basic", 1)[0]
     assert {key for key in one if one[key] != again[key]} == {"seed", "output"}
     with pytest.raises(HandMeshError, match="got --seeds 0,x"):
         compare.parse(["--real", "x", "--seeds", "0,x"])

@@ -21,7 +21,7 @@ from handmesh.mano.numpy_layer import pose_vertices
 from handmesh.synthesis import dataset_writer
 from handmesh.synthesis.chunk_renderer import FIRST_EVALUATION, ChunkRenderer, Plan, RenderJob
 from handmesh.synthesis.dataset_writer import write_dataset
-from handmesh.synthesis.generator import RECIPE, SampleGenerator
+from handmesh.synthesis.generator import DATASET_VERSION, SampleGenerator
 
 
 def digests(root: Path) -> dict[str, str]:
@@ -91,11 +91,14 @@ def test_impossible_wishes(tmp_path, wrong) -> None:
     assert not (tmp_path / "set").exists()
 
 
-def test_a_set_of_an_older_recipe_is_named_as_one(tmp_path) -> None:
+def test_a_set_of_an_older_version_is_named_as_one(tmp_path) -> None:
     write_dataset(tmp_path, 1, 0, size=32, workers=1, progress=False)
     plan = tmp_path / "synth.json"
-    plan.write_text(plan.read_text().replace(f'"recipe": {RECIPE}', '"recipe": 1'))
-    with pytest.raises(HandMeshError, match=r"recipe 1 where .* this version of handmesh renders other pictures"):
+    # The plan's name for it in sets that are older still; such a set is known as what it is.
+    plan.write_text(plan.read_text().replace('"dataset_version"', '"recipe"'))
+    write_dataset(tmp_path, 1, 0, size=32, workers=1, progress=False)
+    plan.write_text(plan.read_text().replace(f'"recipe": {DATASET_VERSION}', '"dataset_version": 1'))
+    with pytest.raises(HandMeshError, match=r"dataset_version 1 where .* renders other pictures"):
         write_dataset(tmp_path, 1, 0, size=32, workers=1, progress=False)
 
 

@@ -40,7 +40,7 @@ class EngineOutput(NamedTuple):
 
 
 class Engine(Protocol):
-    """Runs one network. Any number of threads may share one; in a forked child it is loaded anew, or says why not."""
+    """Runs one network. Any number of threads may share one; in a forked child it is loaded anew or raises."""
 
     #: What runs, for the screen: "OpenVINO CPU".
     name: str

@@ -1,4 +1,4 @@
-"""Files that ``handmesh export`` made, opened as engines: what they say of themselves, and what runs them."""
+"""Files that ``handmesh export`` made, opened as engines: their metadata, and what runs them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _openvino(file: Path, threads: int) -> tuple[Engine, dict[str, str]]:
 
 
 def openvino_description(model: Any) -> dict[str, str]:
-    """What an exported ov.Model says of itself; {} for a foreign one."""
+    """The metadata of an exported ov.Model; {} for a foreign one."""
     if not model.has_rt_info([SECTION]):
         return {}
     return {key: str(value) for key, value in model.get_rt_info([SECTION]).value.items()}

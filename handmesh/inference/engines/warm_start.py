@@ -73,7 +73,7 @@ def start_quickly(checkpoint: str | Path, arrays: ManoArrays, threads: int = 0) 
         engine(np.zeros((1, crop.image_size, crop.image_size, 3), np.uint8))
         return engine, crop
     except (OSError, RuntimeError, ValueError, TypeError, LookupError, RecursionError):
-        # Not there, damaged, or not to be run: the long way makes it anew, or says why not.
+        # Not there, damaged, or not to be run: the long way makes it anew, or raises with the reason.
         return None
 
 

@@ -1,7 +1,7 @@
 """``handmesh export``: a checkpoint becomes a file for another runtime, verified before it is kept.
 
-Loads, folds, converts, reads the file back, and compares its answers with those of the checkpoint in its training form:
-a file that differs by more than a bound is not left behind. The formats are in export_formats.py.
+Loads, folds, converts, reads the file back, and compares its output with that of the checkpoint in its training form:
+a file that differs by more than a bound is not left behind. The formats are in formats.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The training form of FastViT, faster on a CPU: the same modules, parameters and maths, other inner loops.
 
 :func:`accelerate` gives timm's blocks in place a subclass whose ``forward``, in training mode on a CPU, runs on maps
-that keep the batch innermost (cpu_ops.py) and joins the branches' batch normalisations into one pass; in evaluation
+that keep the batch innermost (ops.py) and joins the branches' batch normalisations into one pass; in evaluation
 mode or on a GPU the original ``forward`` runs. Maps stay logical (N, C, H, W) tensors between blocks, only their
 strides differ, so every other module works as it is. Parameters, buffers and names do not change.
 
