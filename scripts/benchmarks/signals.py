@@ -105,7 +105,7 @@ def attempt(folder: Path, hand: Hand, number: int, delay_s: float) -> str:
 
 def _give_up() -> None:
     print(f"a signal was lost: still running after {PATIENCE_S:g} s", flush=True)
-    faulthandler.dump_traceback(file=sys.__stderr__, all_threads=True)
+    faulthandler.dump_traceback(file=2, all_threads=True)  # sys.stderr is redirected
     os._exit(1)
 
 
