@@ -6,6 +6,10 @@ with warm caches, from its start to its first mesh.
 
 A network of other size that nobody has trained yet is measured with --besides: it runs on every crop too, in the size
 it takes, and its answer is dropped. The pipeline with it in the shipped network's place is faster than that.
+
+With --mediapipe PYTHON, an interpreter that has mediapipe (it wants a numpy of its own: python -m venv ENV, then
+ENV/bin/pip install mediapipe), MediaPipe Hands sees the same frames in turns with handmesh: its bare landmarks against
+drawn meshes.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +42,7 @@ from handmesh.io.prefetch import PrefetchIterator
 from handmesh.io.sources import ClipSource, SourceFrame, open_source
 from handmesh.rendering.hud import draw_hud
 from handmesh.rendering.overlay import draw_hands
+from scripts.benchmarks._mediapipe import compare, table
 
 #: Frames before the clock starts: kernels are compiled, both batch sizes loaded, a hand found.
 WARM_UP = 40
@@ -219,6 +225,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--mano", default="open")
     parser.add_argument("--max-hands", type=int, default=2, help="as the live page; a free slot is searched for")
     parser.add_argument("--besides", metavar="VARIANT", help="also run this network on every crop: fastvit_sa12, ...")
+    parser.add_argument("--mediapipe", metavar="PYTHON", help="an interpreter with mediapipe: only run it beside")
+    parser.add_argument("--rounds", type=int, default=5, help="with --mediapipe: turns of each (default 5)")
     parser.add_argument("--besides-size", type=int, default=256, metavar="PX", help="the side it takes (256)")
     args = parser.parse_args(argv)
     if min(args.frames, args.soak or 1) < 1:
@@ -234,10 +242,21 @@ def main(argv: Sequence[str]) -> int:
     if args.besides:
         predictor.engine = besides(predictor.engine, args.besides, args.besides_size)
     tracker = HandTracker(predictor, max_hands=args.max_hands)
-    result = _soak(tracker, clip, args) if args.soak else _speed(tracker, clip, args)
+    if args.mediapipe:
+        result = _beside_mediapipe(tracker, clip, args)
+    else:
+        result = _soak(tracker, clip, args) if args.soak else _speed(tracker, clip, args)
     if args.json:
         write_json(args.json, result, indent=2)
     return 0
+
+
+def _beside_mediapipe(tracker: HandTracker, clip: ClipSource, args: argparse.Namespace) -> dict[str, Any]:
+    pictures = [frame.image for frame in islice(clip, args.frames)]
+    result = compare(tracker, pictures, draw, args.mediapipe, args.rounds)
+    print(f"{len(pictures)} frames of {clip.description}, {args.rounds} rounds, at most {args.max_hands} hands")
+    print(table(result))
+    return result
 
 
 def _soak(tracker: HandTracker, clip: ClipSource, args: argparse.Namespace) -> dict[str, Any]:
