@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from handmesh.mano.arrays import ManoArrays
 from handmesh.models import checkpoint
 from handmesh.models.outputs import HandMeshOutput
 
-SIZE = 8
+SIZE = 32
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -129,8 +130,12 @@ def test_all_that_decides_a_conversion_is_in_both_names(
         known |= names()
 
 
-def test_a_licensed_hand_leaves_nothing_behind(builder: Builder, tmp_path: Path, open_mano: ManoArrays) -> None:
-    open_mano.save_npz(tmp_path / "hand.npz")
+def test_a_licensed_hand_leaves_nothing_behind(
+    builder: Builder, tmp_path: Path, open_mano: ManoArrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand = dataclasses.replace(open_mano, v_template=open_mano.v_template * 1.01)
+    hand.save_npz(tmp_path / "hand.npz")
+    monkeypatch.setattr("handmesh.inference.predictor.hand_fingerprint_of", lambda _: hand.fingerprint())
     for _ in range(2):
         start(tmp_path / "a.safetensors", mano=tmp_path / "hand.npz")
     assert builder.count == 2 and not (tmp_path / "home").exists()
