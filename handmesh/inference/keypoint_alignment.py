@@ -56,11 +56,11 @@ class AlignmentSettings:
 
     root_deg: float = 4.0
     flexion_deg: float = 8.0
-    abduction_deg: float = 3.0
-    twist_deg: float = 1.5
-    betas: float = 0.5
-    sigma: float = 0.006
-    sigma_unsure: float = 0.012
+    abduction_deg: float = 5.0
+    twist_deg: float = 4.0
+    betas: float = 2.0
+    sigma: float = 0.004
+    sigma_unsure: float = 0.008
     steps: int = 1
 
     def deviations(self) -> Array:
