@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,12 @@ from handmesh.mano.hand_model import HandModel
 from handmesh.mano.numpy_layer import pose_vertices
 from handmesh.results import Hand
 from handmesh.skeleton import MANO_PARENTS, NUM_FACES, NUM_VERTICES
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A run that was started in the background ignores Ctrl-C, and so would the programs that the tests interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def make_fake_mano(seed: int = 0) -> ManoArrays:

@@ -8,6 +8,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from handmesh.geometry import rotation as rot
+from handmesh.geometry.quaternion import to_matrix, to_quaternion
 
 
 @pytest.fixture
@@ -57,3 +58,14 @@ def test_gradients_are_right_also_at_zero() -> None:
 def test_wrong_shape_says_expected_and_got(function) -> None:
     with pytest.raises(ValueError, match=r"expected .* got"):
         function(torch.zeros(2, 5))
+
+
+def test_arrays_that_cannot_be_written_are_read() -> None:
+    vectors = np.random.default_rng(0).normal(size=(4, 3))
+    matrices = rot.axis_angle_to_matrix_np(vectors)
+    vectors.setflags(write=False)
+    matrices.setflags(write=False)
+    np.testing.assert_array_equal(rot.axis_angle_to_matrix_np(vectors), matrices)
+    quaternions = to_quaternion(matrices)
+    quaternions.setflags(write=False)
+    np.testing.assert_allclose(to_matrix(quaternions), matrices, atol=1e-12)
