@@ -94,7 +94,7 @@ def test_nothing_held_out_leaves_a_set_that_packs(
     monkeypatch.setattr("handmesh.labeling.agreement.teacher_photos", lambda *_: photos[:1])
     assert cli_run("label", "photos", "--out", str(tmp_path)) == 0
     assert "data.val_root" in capsys.readouterr().out and not list(tmp_path.glob("evaluation*"))
-    assert cli_run("pack", str(tmp_path)) is None
+    assert cli_run("pack", str(tmp_path)) == 0
     assert [path.name for path in tmp_path.glob("*.pack")] == ["training.pack"]
 
 
