@@ -7,13 +7,14 @@
 # SET: a folder in FreiHAND's layout (handmesh synth, handmesh label); its pictures travel as JPEG of SIDE pixels (176)
 # and are packed there. At most EACH (2500) of a set travel, the first ones. The config's mixture names each set by its
 # folder's name under data/. What is rendered as it goes ("synthetic") is rendered there, by WORKERS (14) processes.
-# MINUTES (8) and PRECISION (bf16; "no" on a CPU) are the run's. Nothing is downloaded.
+# MINUTES (8) and PRECISION (bf16; "no" on a CPU) are the run's. Nothing is downloaded but, with STAGE_PYTHON=3.12, by pack:
+# pydantic and orjson for a machine of that Python which lacks them.
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-${VENV:-.venv}/bin/python}
 [ -x "$python" ] || python=python3
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
-usage() { sed -n '2,11p' "$0" | cut -c3- >&2; exit 2; }
+usage() { sed -n '2,12p' "$0" | cut -c3- >&2; exit 2; }
 
 pack() {
     [ $# -ge 4 ] || usage
@@ -23,9 +24,10 @@ pack() {
     # One file, whatever it is based on; JSON is YAML.
     "$python" -c 'import json, sys; from handmesh.config import config_to_dict, load_config
 print(json.dumps(config_to_dict(load_config(sys.argv[1])), indent=1))' "$config" > "$stage/config.yaml"
-    # What the other machine may lack, for its Python.
-    "$python" -m pip install -q --target "$stage/packages" --python-version "${STAGE_PYTHON:-3.12}" --only-binary=:all: \
-        pydantic orjson
+    if [ -n "${STAGE_PYTHON:-}" ]; then
+        "$python" -m pip install -q --target "$stage/packages" --python-version "$STAGE_PYTHON" --only-binary=:all: \
+            pydantic orjson
+    fi
     cp "$checkpoint" "$stage/start.safetensors"
     for set in "$@"; do
         "$python" scripts/shrink_dataset.py "$set" "$stage/data/$(basename "$set")" --side "${SIDE:-176}" --each "${EACH:-2500}"
@@ -39,7 +41,7 @@ run() {
     shift 2
     mkdir -p "$result"
     result=$(cd "$result" && pwd)
-    export PYTHONPATH="$PYTHONPATH:$stage/packages"
+    "$python" -c 'import orjson, pydantic' 2> /dev/null || export PYTHONPATH="$PYTHONPATH:$stage/packages"
     for set in "$stage"/data/*/; do
         [ -f "${set}training.pack" ] || "$python" -m handmesh pack "$set"
     done
