@@ -15,7 +15,8 @@ ARGS ?=
 PYTEST_ARGS ?=
 
 PY = $(VENV)/bin/python
-LONGEST = tests/training tests/experiments tests/inference tests/web tests/synthesis
+LONGEST = tests/experiments tests/inference tests/web tests/synthesis
+TRAINING = $(wildcard tests/training/test_*.py)
 # This checkout first, wherever the environment's own handmesh points.
 export PYTHONPATH := $(CURDIR)
 export PYTHON TORCH
@@ -26,9 +27,10 @@ demo: setup
 	$(PY) demo/webcam.py $(ARGS)
 
 test: lint
-	# A process for each folder, two at a time, the longest first: one process for all of them ends in a crash of native
-	# code (docs/LOG.md, 2026-11-29). Status 5: PYTEST_ARGS chose no test of that part.
-	@printf '%s\n' $(LONGEST) $(filter-out $(LONGEST),$(patsubst %/,%,$(wildcard tests/*/))) 'tests/test_*.py' | xargs -P 2 -I PART sh -c '\
+	# A process for each folder, and for each file that trains, two at a time, the longest first: one process for all of
+	# them ends in a crash of native code, and a run that is to be equal to the bit has its process for itself
+	# (docs/LOG.md, 2026-11-29). Status 5: PYTEST_ARGS chose no test of that part.
+	@printf '%s\n' $(LONGEST) $(TRAINING) $(filter-out $(LONGEST) tests/training,$(patsubst %/,%,$(wildcard tests/*/))) 'tests/test_*.py' | xargs -P 2 -I PART sh -c '\
 		d=$$(mktemp -d) && { $(PY) -m pytest -q -p no:dash --basetemp=$$d/t $(PYTEST_ARGS) PART > $$d/log 2>&1; s=$$?; \
 		echo PART; cat $$d/log; rm -rf $$d; [ $$s = 0 ] || [ $$s = 5 ]; }'
 
