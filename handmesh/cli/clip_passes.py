@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.cli.tracking import results_model, run_settings
+from handmesh.cli.tracking import run_settings
+from handmesh.inference.predictor import results_model
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.timing import LiveStats
 from handmesh.inference.tracker import Frame, HandTracker

@@ -8,9 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from handmesh.cli.options import CameraOptions, add_camera_options, add_model_options, camera_options, model_options
+from handmesh.cli.options import (
+    CameraOptions,
+    add_camera_options,
+    add_hand_options,
+    add_model_options,
+    camera_options,
+    expect_hand_options,
+    model_options,
+)
 from handmesh.cli.progress import Progress, say
-from handmesh.cli.tracking import add_smoothing_options, run_settings
+from handmesh.cli.tracking import add_smoothing_options, follow_with, run_settings
 from handmesh.errors import CommandParser, HandMeshError
 
 if TYPE_CHECKING:
@@ -87,13 +95,10 @@ def load_worker_tracker(
     import cv2
 
     from handmesh.inference.predictor import HandMeshPredictor
-    from handmesh.inference.tracker import HandTracker
 
     cv2.setNumThreads(cpus)
     predictor = HandMeshPredictor.from_pretrained(**model, device="auto" if has_gpu else "cpu", threads=cpus)
-    predictor.detector.load()
-    predictor.presence_threshold = min(predictor.presence_threshold, min_score or 1.0)
-    return HandTracker(predictor, False, max_hands, min_score=min_score, **view.tracker_words())
+    return follow_with(predictor, view, False, max_hands, min_score)
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -112,16 +117,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--gpus-per-worker", type=float, default=0.0, metavar="G", help="GPUs of each; 0.25: four share one (default 0)"
     )
-    parser.add_argument("--max-hands", type=int, default=2)
-    parser.add_argument("--min-score", type=float, default=0.0, metavar="S", help="least score of a hand, 0 to 1")
+    add_hand_options(parser)
     add_smoothing_options(parser)
     add_camera_options(parser)
     add_model_options(parser)
     args = parser.parse_args(argv)
-    if args.max_hands < 1:
-        raise HandMeshError(f"expected --max-hands of at least 1, got {args.max_hands}")
-    if not 0 <= args.min_score <= 1:
-        raise HandMeshError(f"expected --min-score between 0 and 1, got {args.min_score:g}")
+    expect_hand_options(args)
     args.view = camera_options(args)
     for name in ("checkpoint", "mano", "engine"):
         # A worker runs in a folder of its own.

@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.cli.progress import Progress, say
-from handmesh.cli.tracking import DEFAULT_FOLDER, clip_path, results_model
+from handmesh.cli.tracking import DEFAULT_FOLDER, clip_path
 from handmesh.errors import HandMeshError
+from handmesh.inference.predictor import results_model
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.timing import LiveStats
 from handmesh.io.files import refuse_to_replace
 from handmesh.io.frames import PacedSource
 from handmesh.io.images import write_image
-from handmesh.io.prefetch import PrefetchIterator as PrefetchIterator
+from handmesh.io.prefetch import PrefetchIterator
 from handmesh.io.sources import ClipSource, PhotoSource, Source, open_source
 from handmesh.io.stop_signals import StopSignals
 from handmesh.io.video_writer import CLIP_SUFFIXES, MAX_STILL_S, ClipWriter
@@ -93,13 +94,13 @@ class LiveOutputs:
             self._log = expect_rerun(args.rerun) if args.rerun else None
             if isinstance(self.source, ClipSource):
                 refuse_to_replace([self.source.path], [path for path in (self._record, self._log) if path])
-            is_photos = isinstance(self.source, PhotoSource)
+            self._clip, self._has_window = None, False
             if isinstance(self.source, PhotoSource):
                 self._photo_folder, self._photo_names = _photo_targets(self.source, args)
-            self._has_window = not (args.headless or is_photos) and _can_open_window()
-            is_elsewhere = self._has_window or self._record or self._targets or self._log
-            is_clip = not is_photos and (args.output or not is_elsewhere)
-            self._clip = clip_path(args.output, self.source) if is_clip else None
+            else:
+                self._has_window = not args.headless and _can_open_window()
+                is_elsewhere = self._has_window or self._record or self._targets or self._log
+                self._clip = clip_path(args.output, self.source) if args.output or not is_elsewhere else None
             self._stack = stack.pop_all()
         return self
 
@@ -250,8 +251,8 @@ class LiveOutputs:
         return list(range(len(frame.hands))) if isinstance(self.source, PhotoSource) else frame.ids
 
     def _annotated(self, drawn: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
-        has_speed = self._stats and self._stats.frames and not isinstance(self.source, PhotoSource)
-        lines = self._stats.lines() if self._stats and has_speed else []
+        is_timed = self._stats is not None and self._stats.frames and not isinstance(self.source, PhotoSource)
+        lines = self._stats.lines() if self._stats is not None and is_timed else []
         return self.view.annotate(drawn, frame.hands, self._ids(frame), lines, bool(self._window))
 
     def _obey(self, key: str, window: Window, frame: Frame) -> None:

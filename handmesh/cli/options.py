@@ -69,6 +69,24 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_hand_options(parser: argparse.ArgumentParser) -> None:
+    """How many hands are followed and how sure they must be, on any command that follows them."""
+    parser.add_argument("--max-hands", type=int, default=2, metavar="N", help="as many are followed (default 2)")
+    parser.add_argument("--min-score", type=float, default=0.0, metavar="S", help="least score of a hand, 0 to 1")
+
+
+def expect_hand_options(args: argparse.Namespace) -> None:
+    """Check ``args.max_hands`` (None for all) and ``args.min_score``.
+
+    Raises:
+        HandMeshError: no hand at all, or a score that is none.
+    """
+    if args.max_hands is not None and args.max_hands < 1:
+        raise HandMeshError(f"expected --max-hands of at least 1, got {args.max_hands}")
+    if not 0 <= args.min_score <= 1:
+        raise HandMeshError(f"expected --min-score between 0 and 1, got {args.min_score:g}")
+
+
 def model_options(args: argparse.Namespace) -> dict[str, Any]:
     """These as arguments of HandMeshPredictor.from_pretrained."""
     return {name: getattr(args, name) for name in ("checkpoint", "mano", "engine", "trust_engine_file")}

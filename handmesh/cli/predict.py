@@ -11,7 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from handmesh.cli.options import CameraOptions, add_camera_options, add_model_options, camera_options, model_options
+from handmesh.cli.options import (
+    CameraOptions,
+    add_camera_options,
+    add_model_options,
+    camera_options,
+    expect_hand_options,
+    model_options,
+)
 from handmesh.errors import CommandParser, HandMeshError
 from handmesh.io.files import atomic_path, refuse_to_replace
 
@@ -128,8 +135,10 @@ class Predictions:
     @cached_property
     def predictor(self) -> HandMeshPredictor:
         """Loaded now."""
+        from handmesh.cli.tracking import keep_hands_of
+
         predictor = self._load()
-        predictor.presence_threshold = min(predictor.presence_threshold, self._score or 1.0)
+        keep_hands_of(predictor, self._score)
         return predictor
 
     def undistorted(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -273,10 +282,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if unknown or not asked:
         raise HandMeshError(f"expected --formats of {', '.join(FORMATS)}, got {args.formats!r}; separate by commas")
     args.formats = [each for each in FORMATS if each in asked]
-    if args.max_hands is not None and args.max_hands < 1:
-        raise HandMeshError(f"expected --max-hands of at least 1, got {args.max_hands}")
-    if not 0 <= args.min_score <= 1:
-        raise HandMeshError(f"expected --min-score between 0 and 1, got {args.min_score:g}")
+    expect_hand_options(args)
     args.view_options = camera_options(args)
     return args
 

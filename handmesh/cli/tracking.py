@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from handmesh.cli.options import add_camera_options, add_model_options, camera_options, model_options
+from handmesh.cli.options import (
+    CameraOptions,
+    add_camera_options,
+    add_hand_options,
+    add_model_options,
+    camera_options,
+    expect_hand_options,
+    model_options,
+)
 from handmesh.cli.progress import say
 from handmesh.errors import HandMeshError
 from handmesh.io.files import refuse_to_replace
@@ -17,7 +25,6 @@ from handmesh.io.video_writer import CLIP_SUFFIXES
 if TYPE_CHECKING:
     from handmesh.inference.predictor import HandMeshPredictor
     from handmesh.inference.tracker import HandTracker
-    from handmesh.mano.hand_model import HandModel
 
 DEFAULT_FOLDER = Path("output")
 
@@ -33,8 +40,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stats", metavar="FILE.json", help="write frames, fps and milliseconds by stage")
     add_camera_options(parser)
     add_model_options(parser)
-    parser.add_argument("--max-hands", type=int, default=2, metavar="N", help="as many are followed (default 2)")
-    parser.add_argument("--min-score", type=float, default=0.0, metavar="S", help="least score of a hand, 0 to 1")
+    add_hand_options(parser)
 
 
 def add_smoothing_options(parser: argparse.ArgumentParser) -> None:
@@ -67,10 +73,7 @@ def run_settings(args: argparse.Namespace) -> dict[str, str]:
 
 def expect_run_options(args: argparse.Namespace) -> None:
     """Check what add_run_options parsed, and add ``args.view``, the camera as the user described it."""
-    if args.max_hands < 1:
-        raise HandMeshError(f"expected --max-hands of at least 1, got {args.max_hands}")
-    if not 0 <= args.min_score <= 1:
-        raise HandMeshError(f"expected --min-score between 0 and 1, got {args.min_score:g}")
+    expect_hand_options(args)
     if not 0 <= args.opacity <= 1:
         raise HandMeshError(f"expected --opacity between 0 (not seen) and 1 (solid), got {args.opacity:g}")
     args.view = camera_options(args)
@@ -79,19 +82,35 @@ def expect_run_options(args: argparse.Namespace) -> None:
 def load_tracker(args: argparse.Namespace, smoothing: bool) -> HandTracker:
     """The tracker that the options ask for, its detector loaded."""
     from handmesh.inference.predictor import HandMeshPredictor
-    from handmesh.inference.tracker import HandTracker
 
     predictor = HandMeshPredictor.from_pretrained(**model_options(args))
-    predictor.detector.load()
+    tracker = follow_with(predictor, args.view, smoothing, args.max_hands, args.min_score)
     say(args.view.describe())
-    # Asked for, hands are kept that the network gives less than its usual threshold.
-    predictor.presence_threshold = min(predictor.presence_threshold, args.min_score or 1.0)
-    return HandTracker(predictor, smoothing, args.max_hands, min_score=args.min_score, **args.view.tracker_words())
+    return tracker
 
 
-def results_model(predictor: HandMeshPredictor) -> HandModel:
-    """The hand model of the predictor's results, which may be another one than its network's."""
-    return predictor.model if predictor.transfer is None else predictor.transfer.model
+def follow_with(
+    predictor: HandMeshPredictor, view: CameraOptions, smoothing: bool, max_hands: int, min_score: float
+) -> HandTracker:
+    """A tracker of a predictor, whose detector is loaded now.
+
+    Args:
+        predictor: keeps weaker hands than usual from here on, where ``min_score`` asks for them.
+        view: the camera and the hand.
+        smoothing: filter the hands as the webcam does.
+        max_hands: in a frame.
+        min_score: least score of a hand, 0..1.
+    """
+    from handmesh.inference.tracker import HandTracker
+
+    predictor.detector.load()
+    keep_hands_of(predictor, min_score)
+    return HandTracker(predictor, smoothing, max_hands, min_score=min_score, **view.tracker_words())
+
+
+def keep_hands_of(predictor: HandMeshPredictor, min_score: float) -> None:
+    """Asked for, hands are kept that the network gives less than its usual threshold; 0 is nothing asked for."""
+    predictor.presence_threshold = min(predictor.presence_threshold, min_score or 1.0)
 
 
 def clip_path(output: str | None, source: Source) -> Path:

@@ -106,7 +106,9 @@ def _weight(word: str) -> dict[str, Any]:
     """The folder and the weight of ``data.mixture.FOLDER=WEIGHT``."""
     folder, _, text = word.removeprefix(_MIXTURE).rpartition("=")
     try:
-        return {folder: _WEIGHT.validate_python(float(text))} if folder else {"": _WEIGHT.validate_python(0.0)}
+        if not folder:
+            raise ValueError("no folder")
+        return {folder: _WEIGHT.validate_python(float(text))}
     except ValueError:
         raise HandMeshError(
             f"expected {_MIXTURE}FOLDER=WEIGHT with a number above 0, got {word[:200]!r}; "

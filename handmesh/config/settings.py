@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from annotated_types import Ge, Gt, Interval, MultipleOf
@@ -270,15 +271,20 @@ def _named(error: ValidationError, kind: type[Any]) -> HandMeshError:
     return HandMeshError(f"expected {name} to be {wanted}, got {got}; see handmesh/config/settings.py")
 
 
-def schema_of(kind: type[Any], path: list[str]) -> dict[str, Any]:
+def schema_of(kind: Any, path: list[str]) -> dict[str, Any]:
     """The JSON schema of a setting, by the names that lead to it; {} where there is none."""
-    whole = TypeAdapter(kind).json_schema()
-    part: dict[str, Any] = whole
+    whole = _json_schema(kind)
+    part = whole
     for name in path:
         part = part.get("items", {}) if name.isdigit() else part.get("properties", {}).get(name, {})
         if "$ref" in part:
             part = whole["$defs"][part["$ref"].rpartition("/")[2]]
     return part
+
+
+@cache
+def _json_schema(kind: Any) -> dict[str, Any]:
+    return TypeAdapter(kind).json_schema()
 
 
 def _wanted(schema: dict[str, Any]) -> str:

@@ -29,10 +29,10 @@ def expect_tail(name: str, shape: tuple[int, ...], tail: tuple[int, ...]) -> Non
 
 def axis_angle_to_matrix_np(axis_angle: FloatArray) -> NDArray[np.float64]:
     """(..., 3) radians -> (..., 3, 3) float64."""
-    vector = np.asarray(axis_angle, np.float64)
-    expect_tail("axis_angle", vector.shape, (3,))
     # A copy: scipy wants to be able to write, and a packed data set's labels are mapped read-only.
-    flat = Rotation.from_rotvec(np.array(vector).reshape(-1, 3)).as_matrix() if vector.size else np.empty((0, 3, 3))
+    vector = np.array(axis_angle, np.float64)
+    expect_tail("axis_angle", vector.shape, (3,))
+    flat = Rotation.from_rotvec(vector.reshape(-1, 3)).as_matrix() if vector.size else np.empty((0, 3, 3))
     return np.asarray(flat.reshape(*vector.shape[:-1], 3, 3))
 
 

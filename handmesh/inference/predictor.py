@@ -31,8 +31,14 @@ from handmesh.results import Detection, Hand
 
 if TYPE_CHECKING:
     from handmesh.inference.engines.base import Engine
+    from handmesh.mano.hand_model import HandModel
 
 FloatArray = NDArray[np.floating[Any]]
+
+
+def results_model(predictor: HandMeshPredictor) -> HandModel:
+    """The hand model of a predictor's results, which may be another one than its network's."""
+    return predictor.model if predictor.transfer is None else predictor.transfer.model
 
 
 class HandMeshPredictor(HandEstimator):

@@ -71,8 +71,9 @@ class FootageLabeler:
 
     @cached_property
     def _model(self) -> HandModel:
-        predictor = self._tracker.predictor
-        return predictor.model if predictor.transfer is None else predictor.transfer.model
+        from handmesh.inference.predictor import results_model
+
+        return results_model(self._tracker.predictor)
 
     @cached_property
     def _settings(self) -> dict[str, str]:

@@ -64,6 +64,12 @@ def shard_path(root: Path, split: str, first: int) -> Path:
     return root / PARTS / f"{split}_{first:08d}.jsonl"
 
 
+def remove_scraps(root: Path) -> None:
+    """Remove what processes left half written that did not live to do it themselves."""
+    for scrap in root.rglob(".*.jpg"):
+        scrap.unlink(missing_ok=True)
+
+
 class ChunkRenderer:
     """Renders chunks one after another, in one thread."""
 

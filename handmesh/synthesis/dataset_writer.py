@@ -35,6 +35,7 @@ from handmesh.synthesis.chunk_renderer import (
     PARTS,
     Plan,
     RenderJob,
+    remove_scraps,
     render_chunk,
     shard_path,
 )
@@ -133,8 +134,7 @@ def _begin(root: Path, plan: Plan) -> bool:
         complete = all((root / f"{split}_K.json").is_file() for split in splits)
         if complete and not (root / PARTS).exists():
             return True
-        for scrap in root.rglob(".*.jpg"):  # half a picture of a run that was killed
-            scrap.unlink(missing_ok=True)
+        remove_scraps(root)
         return False
     if root.is_dir() and any(root.iterdir()):
         raise HandMeshError(f"expected a new or empty folder, {root} holds something else; choose another folder")

@@ -8,7 +8,7 @@ from typing import Any
 
 from handmesh.errors import HandMeshError
 from handmesh.io.ray_cluster import ray_cluster
-from handmesh.synthesis.chunk_renderer import ONE_THREAD, RenderJob, render_chunk
+from handmesh.synthesis.chunk_renderer import ONE_THREAD, RenderJob, remove_scraps, render_chunk
 
 #: A chunk is begun at most so many times more; what kills more processes than that has another reason than bad luck.
 MAX_RETRIES = 5
@@ -53,6 +53,4 @@ def render_on_ray(
                     f"expected the rendering processes to live, one was lost ({type(error).__name__}; out of memory?); "
                     "run the same command again to go on"
                 ) from error
-    # What a process left half written that did not live to remove it.
-    for scrap in Path(job.root).rglob(".*.jpg"):
-        scrap.unlink(missing_ok=True)
+    remove_scraps(Path(job.root))

@@ -96,8 +96,9 @@ def process_clip(path: str, tracker: HandTracker, folder: Path, report: Report) 
                 f"expected a clip of at most {MAX_SECONDS:.0f} seconds and {MAX_FRAMES} frames, got "
                 f"{source.duration_s:.0f} seconds and {source.frame_count}; cut it first, or use: handmesh video"
             )
-        predictor = tracker.predictor
-        model = predictor.model if predictor.transfer is None else predictor.transfer.model
+        from handmesh.inference.predictor import results_model
+
+        model = results_model(tracker.predictor)
         done = 0
 
         def followed(frame: Frame) -> None:

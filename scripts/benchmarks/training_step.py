@@ -1,10 +1,10 @@
 """Images a second of a whole training step on a CPU: plain, compiled, and with the kernels of handmesh/training/cpu.
 
-    python -m scripts.benchmarks.training_step --config configs/default.yaml
+    python -m scripts.benchmarks.training_step --config configs/shipped/stage8.yaml
 
 A step is what a run does with a batch that is there already: forward, losses, backward, clipping, optimizer, moving
 average. Each way runs in a process of its own, step by step in turn, so that a machine that slows down slows all; the
-median is told. A way that crashes is told as crashed: PyTorch's own channels-last convolutions do on some CPUs.
+median is printed. A way that crashes is reported as crashed: PyTorch's own channels-last convolutions do on some CPUs.
 """
 
 from __future__ import annotations

@@ -361,7 +361,7 @@ sys.exit(webcam.main(["--source", "0", "--headless", "--output", "out.mp4", "--s
 @pytest.mark.slow
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
 def test_a_running_program_ends_when_told_to(tmp_path: Path, told: signal.Signals) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(webcam.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(webcam.__file__).parents[2])}
     # A suite that was itself started in the background hands on that Ctrl-C is to be ignored.
     program = subprocess.Popen(
         [sys.executable, "-c", _ENDLESS], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,3 +88,13 @@ def make_frames(model: HandModel) -> Callable[..., list[RecordedFrame]]:
 @pytest.fixture(scope="session")
 def header(model: HandModel) -> RecordingHeader:
     return header_for(model)
+
+
+@pytest.fixture
+def picture_tracker(model: HandModel) -> Any:
+    """fake_video.py's stand-in for tracker and network, which other processes start too."""
+    spec = importlib.util.spec_from_file_location("fake_video", Path(__file__).with_name("fake_video.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.PictureTracker(model)

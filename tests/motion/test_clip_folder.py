@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -18,7 +17,6 @@ from handmesh.cli.video_folder import FolderRun
 from handmesh.errors import HandMeshError
 from handmesh.io.clip_check import expect_whole
 from handmesh.io.video_writer import ClipWriter
-from handmesh.mano.hand_model import HandModel
 from handmesh.motion.recording import Recording
 
 FAKE = Path(__file__).with_name("fake_video.py")
@@ -41,15 +39,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tracker(monkeypatch: pytest.MonkeyPatch, model: HandModel, tmp_path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("fake_video", FAKE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    fake = module.PictureTracker(model)
-    monkeypatch.setattr(video, "load_tracker", lambda args, smoothing: fake)
+def tracker(monkeypatch: pytest.MonkeyPatch, picture_tracker: Any, tmp_path: Path) -> Any:
+    monkeypatch.setattr(video, "load_tracker", lambda args, smoothing: picture_tracker)
     monkeypatch.chdir(tmp_path)
-    return fake
+    return picture_tracker
 
 
 def files(folder: Path) -> dict[str, bytes]:

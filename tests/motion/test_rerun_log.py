@@ -16,7 +16,6 @@ from handmesh.cli import video
 from handmesh.errors import HandMeshError
 from handmesh.io.sources import ClipSource
 from handmesh.io.video_writer import ClipWriter
-from handmesh.mano.hand_model import HandModel
 from handmesh.motion.recording import RecordedFrame, Recording
 from handmesh.motion.rerun_log import RerunWriter
 
@@ -100,16 +99,9 @@ def test_the_package_missing_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.fixture
-def follow(monkeypatch: pytest.MonkeyPatch, model: HandModel, tmp_path: Path) -> Path:
+def follow(monkeypatch: pytest.MonkeyPatch, picture_tracker: Any, tmp_path: Path) -> Path:
     """A clip, and ``handmesh video`` with a stand-in for the network."""
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("fake_video", Path(__file__).with_name("fake_video.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    tracker = module.PictureTracker(model)
-    monkeypatch.setattr(video, "load_tracker", lambda args, smoothing: tracker)
+    monkeypatch.setattr(video, "load_tracker", lambda args, smoothing: picture_tracker)
     monkeypatch.chdir(tmp_path)
     with ClipWriter(tmp_path / "clip.mp4", 25) as writer:
         for number in range(5):

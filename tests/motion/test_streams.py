@@ -55,6 +55,17 @@ def listener() -> Iterator[socket.socket]:
         yield receiver
 
 
+def everything(listener: socket.socket) -> list[dict[str, Any]]:
+    """What has come to a UDP socket, until it is silent."""
+    listener.settimeout(0.2)
+    received = []
+    try:
+        while True:
+            received.append(json.loads(listener.recv(65536)))
+    except TimeoutError:
+        return received
+
+
 def udp_socket(port: int = 0) -> socket.socket:
     receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -149,13 +160,7 @@ def test_sequence_numbers_show_what_was_lost(
         send, count = targets[0]._socket.send, iter(range(1000))
         monkeypatch.setattr(targets[0]._socket, "send", lambda data: next(count) % 3 == 1 or send(data))
         stream_to(targets, frames[:12], header, model)
-    listener.settimeout(0.2)
-    received = []
-    try:
-        while True:
-            received.append(json.loads(listener.recv(65536)))
-    except TimeoutError:
-        pass
+    received = everything(listener)
     assert [each["sequence"] for each in received if "hands" in each] == [1, 2, 4, 5, 7, 8, 10, 11]
     assert all(each["index"] == each["sequence"] for each in received[1:])
 
@@ -370,13 +375,7 @@ def test_a_udp_receiver_that_stops_reading(
             for _ in range(300):
                 stream.send(frames[10])
     assert len(kept.messages) == 300
-    listener.settimeout(0.2)
-    received = []
-    try:
-        while True:
-            received.append(json.loads(listener.recv(65536)))
-    except TimeoutError:
-        pass
+    received = everything(listener)
     sequences = [each["sequence"] for each in received if "hands" in each]
     assert 0 < len(sequences) < 300 and sequences == sorted(set(sequences))
 
