@@ -13,6 +13,7 @@ VENV ?= .venv
 PYTHON ?= python3
 ARGS ?=
 PYTEST_ARGS ?=
+PART_TIMEOUT = 20m
 
 PY = $(VENV)/bin/python
 LONGEST = tests/experiments tests/inference tests/web tests/synthesis
@@ -29,10 +30,12 @@ demo: setup
 test: lint
 	# A process for each folder, and for each file that trains, two at a time, the longest first: one process for all of
 	# them ends in a crash of native code, and a run that is to be equal to the bit has its process for itself
-	# (docs/LOG.md, 2026-11-29). Status 5: PYTEST_ARGS chose no test of that part.
+	# (docs/LOG.md, 2026-11-29). A process that does not end is stopped with a signal at which Python prints the stack of
+	# each thread. Status 5: PYTEST_ARGS chose no test of that part.
 	@printf '%s\n' $(LONGEST) $(TRAINING) $(filter-out $(LONGEST) tests/training,$(patsubst %/,%,$(wildcard tests/*/))) 'tests/test_*.py' | xargs -P 2 -I PART sh -c '\
-		d=$$(mktemp -d) && { $(PY) -m pytest -q -p no:dash --basetemp=$$d/t $(PYTEST_ARGS) PART > $$d/log 2>&1; s=$$?; \
-		echo PART; cat $$d/log; rm -rf $$d; [ $$s = 0 ] || [ $$s = 5 ]; }'
+		d=$$(mktemp -d) && { echo "begun: PART"; PYTHONFAULTHANDLER=1 timeout --signal=ABRT --kill-after=20 $(PART_TIMEOUT) \
+		$(PY) -m pytest -q -p no:dash --basetemp=$$d/t $(PYTEST_ARGS) PART > $$d/log 2>&1; s=$$?; \
+		echo "PART: status $$s"; cat $$d/log; rm -rf $$d; [ $$s = 0 ] || [ $$s = 5 ]; }'
 
 lint: setup-dev
 	$(PY) -m ruff check .
