@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import signal
+import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +31,23 @@ def pytest_configure(config: pytest.Config) -> None:
     """A run that was started in the background ignores Ctrl-C, and so would the programs that the tests interrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def killed_after(process: subprocess.Popen[Any], seconds: float = 120.0) -> Iterator[None]:
+    """Kill a program that is not done with what the block waits for, so that reading its output ends."""
+    timer = threading.Timer(seconds, process.kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@pytest.fixture(scope="session", name="killed_after")
+def killed_after_fixture() -> Callable[..., contextlib.AbstractContextManager[None]]:
+    return killed_after
 
 
 def make_fake_mano(seed: int = 0) -> ManoArrays:

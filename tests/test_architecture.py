@@ -69,6 +69,11 @@ class Import(NamedTuple):
 
 
 @cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def package_modules() -> tuple[Path, ...]:
     return tuple(sorted(PACKAGE.rglob("*.py")))
 
@@ -98,7 +103,7 @@ def imports_of(path: Path) -> tuple[Import, ...]:
                     yield Import(f"{base}.{alias.name}", child.lineno, lazy, types)
             yield from walk(child, lazy, types)
 
-    return tuple(walk(ast.parse(path.read_text(encoding="utf-8")), False, False))
+    return tuple(walk(tree_of(path), False, False))
 
 
 @cache
@@ -116,22 +121,22 @@ def targets_of(path: Path) -> Iterator[tuple[str, Import]]:
             yield target or last, found
 
 
-@pytest.mark.parametrize("path", package_modules(), ids=module_name)
-def test_imports_follow_the_order_of_the_packages(path: Path) -> None:
-    own = path.relative_to(PACKAGE).with_suffix("").parts[0]
-    if own in ("__init__", "__main__"):
-        assert all(i.is_lazy or i.is_for_types or i.name.split(".")[0] in {*sys.stdlib_module_names, "handmesh"}
-                   for i in imports_of(path))  # fmt: skip
-        return
-    assert own in FLOOR_OF, f"{own} has no floor in {Path(__file__).name}: give it one"
+def test_imports_follow_the_order_of_the_packages() -> None:
     broken = []
-    for target, found in targets_of(path):
-        room = target.split(".")[1] if "." in target else ""
-        if room and room != own and not FLOOR_OF[room] < FLOOR_OF[own]:
-            broken.append(f"line {found.line} imports {target}")
-        if not room:
-            broken.append(f"line {found.line} imports the package's own public names")
-    assert not broken, f"{module_name(path)}: " + "; ".join(broken)
+    for path in package_modules():
+        own = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        if own in ("__init__", "__main__"):
+            assert all(i.is_lazy or i.is_for_types or i.name.split(".")[0] in {*sys.stdlib_module_names, "handmesh"}
+                       for i in imports_of(path))  # fmt: skip
+            continue
+        assert own in FLOOR_OF, f"{own} has no floor in {Path(__file__).name}: give it one"
+        for target, found in targets_of(path):
+            room = target.split(".")[1] if "." in target else ""
+            if room and room != own and not FLOOR_OF[room] < FLOOR_OF[own]:
+                broken.append(f"{module_name(path)}, line {found.line}, imports {target}")
+            if not room:
+                broken.append(f"{module_name(path)}, line {found.line}, imports the package's own public names")
+    assert not broken, broken
 
 
 def test_no_circle_between_files() -> None:
@@ -153,15 +158,15 @@ def test_no_circle_between_files() -> None:
         visit(module, ())
 
 
-@pytest.mark.parametrize("path", package_modules(), ids=module_name)
-def test_heavy_packages_wait_and_rooms_stay_light(path: Path) -> None:
-    own = path.relative_to(PACKAGE).with_suffix("").parts[0]
-    for found in imports_of(path):
-        top = found.name.split(".")[0]
-        waits = found.is_lazy or found.is_for_types
-        assert waits or top not in LAZY_ONLY, f"{path.name}:{found.line} imports {top} outside a function"
+def test_heavy_packages_wait_and_rooms_stay_light() -> None:
+    for path in package_modules():
+        own = path.relative_to(PACKAGE).with_suffix("").parts[0]
         banned = FORBIDDEN.get(own, set())
-        assert found.is_for_types or top not in banned, f"{path.name}:{found.line}: {own} imports {top}"
+        for found in imports_of(path):
+            top = found.name.split(".")[0]
+            waits = found.is_lazy or found.is_for_types
+            assert waits or top not in LAZY_ONLY, f"{path.name}:{found.line} imports {top} outside a function"
+            assert found.is_for_types or top not in banned, f"{path.name}:{found.line}: {own} imports {top}"
 
 
 def test_few_modules_stand_directly_in_the_package() -> None:
@@ -174,18 +179,17 @@ def test_the_package_does_not_import_demos_scripts_or_tests() -> None:
         assert not {i.name.split(".")[0] for i in imports_of(path)} & {"demo", "scripts", "tests"}, path
 
 
-@pytest.mark.parametrize("path", package_modules(), ids=module_name)
-def test_modules_and_functions_are_of_readable_length(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    tree = ast.parse(text)
+def test_modules_and_functions_are_of_readable_length() -> None:
     documented = ast.Module | ast.ClassDef | AnyFunction
-    described = sum((ast.get_docstring(n) or "").count("\n") for n in ast.walk(tree) if isinstance(n, documented))
-    length = text.count("\n") - described
-    assert length <= MAX_MODULE_LINES, f"{path.name} has {length} lines, each docstring counted as one"
-    for node in ast.walk(tree):
-        if isinstance(node, AnyFunction):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert length <= MAX_FUNCTION_LINES, f"{path.name}: {node.name} has {length} lines"
+    for path in package_modules():
+        tree = tree_of(path)
+        described = sum((ast.get_docstring(n) or "").count("\n") for n in ast.walk(tree) if isinstance(n, documented))
+        length = path.read_text(encoding="utf-8").count("\n") - described
+        assert length <= MAX_MODULE_LINES, f"{path.name} has {length} lines, each docstring counted as one"
+        for node in ast.walk(tree):
+            if isinstance(node, AnyFunction):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                assert length <= MAX_FUNCTION_LINES, f"{path.name}: {node.name} has {length} lines"
 
 
 #: From so many arguments on, besides self, a public function says in its docstring what each of them is.
@@ -226,15 +230,15 @@ def described_in(docstring: str) -> set[str]:
     return {name.lstrip("*") for names in found for name in names.split(", ")}
 
 
-@pytest.mark.parametrize("path", package_modules(), ids=module_name)
-def test_arguments_are_described(path: Path) -> None:
+def test_arguments_are_described() -> None:
     missing = []
-    for name, node in public_functions(ast.parse(path.read_text(encoding="utf-8")).body):
-        arguments = arguments_of(name, node)
-        left = set(arguments) - described_in(ast.get_docstring(node) or "")
-        if len(arguments) >= ARGUMENTS_TO_DESCRIBE and left:
-            missing.append(f"line {node.lineno}: {name} does not say what {', '.join(sorted(left))} is")
-    assert not missing, "; ".join(missing)
+    for path in package_modules():
+        for name, node in public_functions(tree_of(path).body):
+            arguments = arguments_of(name, node)
+            left = set(arguments) - described_in(ast.get_docstring(node) or "")
+            if len(arguments) >= ARGUMENTS_TO_DESCRIBE and left:
+                missing.append(f"{path.name}:{node.lineno}: {name} does not say what {', '.join(sorted(left))} is")
+    assert not missing, missing
 
 
 def test_the_check_of_docstrings_reads_them() -> None:
@@ -256,21 +260,22 @@ def our_sources() -> list[Path]:
 NEVER = r"allow_pickle\s*=\s*True|weights_only\s*=\s*False|NotImplementedError|\b(?:TODO|FIXME)\b"
 
 
-@pytest.mark.parametrize("path", our_sources(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_what_is_never_written(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    found = [m.group(0) for m in re.finditer(NEVER, text)]
+def test_what_is_never_written() -> None:
+    found = []
+    for path in our_sources():
+        found += [f"{path}: {match.group(0)}" for match in re.finditer(NEVER, path.read_text(encoding="utf-8"))]
+        if path.suffix != ".py":
+            continue
+        if path.name != "pickle_reader.py":
+            packages = {each.name.split(".")[0] for each in imports_of(path)}
+            found += [f"{path}: {name}" for name in packages & {"pickle", "dill", "joblib", "cloudpickle"}]
+        for call in (node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)):
+            function = ast.unparse(call.func)
+            loose = any(k.arg == "strict" and ast.unparse(k.value) == "False" for k in call.keywords)
+            # torch.export has an argument of that name too, which is about tracing and not about weights.
+            if function in {"eval", "exec"} or (loose and not function.endswith(".export")):
+                found.append(f"{path}:{call.lineno}: {ast.unparse(call)[:80]}")
     assert not found, found
-    if path.suffix != ".py":
-        return
-    if path.name != "pickle_reader.py":
-        assert not any(i.name.split(".")[0] in {"pickle", "dill", "joblib", "cloudpickle"} for i in imports_of(path))
-    for call in (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)):
-        name = ast.unparse(call.func).split(".")[-1]
-        assert ast.unparse(call.func) not in {"eval", "exec"}
-        loose = [k for k in call.keywords if k.arg == "strict" and ast.unparse(k.value) == "False"]
-        # torch.export has an argument of that name too, which is about tracing and not about weights.
-        assert not loose or name == "export", f"line {call.lineno}: {name}(strict=False)"
 
 
 def test_what_every_training_run_imports_comes_with_the_package() -> None:
@@ -278,6 +283,44 @@ def test_what_every_training_run_imports_comes_with_the_package() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     base, _, extras = text.partition("[project.optional-dependencies]")
     assert '"accelerate>=' in base and "accelerate" not in extras
+
+
+#: Calls that wait until something else is done, and for ever unless they are told how long.
+_WAITS = {"wait", "join", "communicate", "get", "result", "acquire", "predict"}
+_CHILDREN = {"subprocess.run", "subprocess.check_call", "subprocess.check_output", "urllib.request.urlopen"}
+#: What computes, in this process, rather than waits for another.
+_COMPUTES = {"self._request.wait()", "waiting.popleft().result()"}
+
+
+def waits_without_limit(text: str) -> Iterator[str]:
+    """Calls in Python code that may wait for ever for a thread, a process or a connection."""
+    nodes = list(ast.walk(ast.parse(text)))
+    awaited = {id(node.value) for node in nodes if isinstance(node, ast.Await)}
+    for node in nodes:
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)) or id(node) in awaited:
+            continue
+        may_wait = node.func.attr in _WAITS and not node.args or ast.unparse(node.func) in _CHILDREN
+        if may_wait and not {each.arg for each in node.keywords} & {"timeout", "blocking"}:
+            written = ast.unparse(node)
+            if written not in _COMPUTES:
+                yield f"line {node.lineno}: {written[:80]}"
+
+
+@pytest.mark.parametrize("folder", ["handmesh", "demo", "tests"])
+def test_every_wait_has_a_limit(folder: str) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {each}"
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for each in waits_without_limit(path.read_text(encoding="utf-8"))
+    ]
+    assert not found, found
+
+
+def test_the_check_of_waits_sees_them() -> None:
+    waits = "t.join()", "q.get()", "lock.acquire()", "p.communicate()", "subprocess.run(['a'], check=True)"
+    assert [len(list(waits_without_limit(each))) for each in waits] == [1] * len(waits)
+    limited = "t.join(5)", "', '.join(a)", "q.get(timeout=1)", "lock.acquire(blocking=False)", "values.get('a')"
+    assert not [each for each in limited if list(waits_without_limit(each))]
 
 
 #: Folders of tests that mirror no package: the scripts', and those of building the open hand.

@@ -26,7 +26,7 @@ print(json.dumps({"seconds": seconds, "events": list(events), "modules": sorted(
 
 def _import_watched() -> dict:
     done = subprocess.run(
-        [sys.executable, "-B", "-c", _WATCHED_IMPORT], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-B", "-c", _WATCHED_IMPORT], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )
     return json.loads(done.stdout)
 
@@ -41,7 +41,8 @@ def test_import_takes_less_than_a_second_and_loads_nothing_heavy() -> None:
 def test_following_hands_needs_no_torch_before_a_network_is_built() -> None:
     code = "import sys, handmesh.inference.tracker, handmesh.cli.webcam\n"
     code += "print({'torch', 'timm', 'openvino'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "set()"
 
 

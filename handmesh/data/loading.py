@@ -17,6 +17,8 @@ from handmesh.data.sample import Batch, CropSample, Sample
 from handmesh.errors import HandMeshError
 
 Key = tuple[int, int]  # (epoch, index)
+#: A batch that does not come for so long is waiting for a disk or a worker that is gone, seconds.
+STALL_S = 900.0
 
 
 class SampleSource(Protocol):
@@ -221,6 +223,7 @@ def make_loader(
         "collate_fn": collate,
         "pin_memory": pin_memory,
         "prefetch_factor": 4 if workers else None,
+        "timeout": STALL_S if workers else 0,
     }
     if isinstance(batches, int):
         return DataLoader(dataset, batch_size=batches, **common)
@@ -228,10 +231,19 @@ def make_loader(
 
 
 def iterate(loader: DataLoader[Any]) -> Iterator[Batch]:
-    """The loader's batches; a HandMeshError of a worker arrives as its own one line, without the worker's
-    traceback.
+    """The loader's batches.
+
+    Raises:
+        HandMeshError: a worker's own, as one line without its traceback; or no batch came for ``STALL_S``.
     """
     try:
         yield from loader
     except HandMeshError as error:
         raise HandMeshError(str(error).rsplit("HandMeshError: ", 1)[-1].strip()) from None
+    except RuntimeError as error:
+        if "timed out" not in str(error):
+            raise
+        raise HandMeshError(
+            f"expected a batch within {STALL_S / 60:.0f} minutes, got none from any worker; is the disk there? "
+            "data.workers=0 loads in the training process itself"
+        ) from error

@@ -52,6 +52,8 @@ CLIP_SUFFIXES = tuple(_ENCODERS)
 _TIME_BASE = Fraction(1, 90_000)
 #: Frames that wait for the encoder; more would only hide that it is too slow.
 QUEUE_SIZE = 8
+#: An encoder or a disk that gives no sign of life for so long is given up, seconds.
+STALL_S = 300.0
 #: Of a camera, a picture stands still for at most so long: it may be gone, or paused, for minutes.
 MAX_STILL_S = 5.0
 #: Smallest side of a clip's picture that every encoder takes; smaller ones get a black border.
@@ -145,7 +147,10 @@ class ClipWriter:
 
     def _put(self, picture: NDArray[np.uint8], ticks: int) -> None:
         self._raise_failure()
-        self._room.get()
+        try:
+            self._room.get(timeout=STALL_S)
+        except queue.Empty:
+            raise self._stalled() from None
         self._last_ticks = ticks
         self._frames.put((picture, ticks))
         self.frame_count += 1
@@ -159,7 +164,9 @@ class ClipWriter:
             discard.callback(self._discard)
             if self._encoder is not None:
                 self._frames.put(None)
-                self._encoder.join()
+                self._encoder.join(STALL_S)
+                if self._encoder.is_alive():
+                    self._failure = self._stalled()
             if is_end and self.frame_count and not self._failure:
                 discard.pop_all()
                 self._target.__exit__(None, None, None)
@@ -188,7 +195,7 @@ class ClipWriter:
             pass
 
     def _pictures(self) -> Iterator[tuple[NDArray[np.uint8], int]]:
-        while (item := self._frames.get()) is not None:
+        for item in iter(self._frames.get, None):
             self._room.put(None)
             yield item
 
@@ -246,6 +253,12 @@ class ClipWriter:
         if encoder.matrix == 1:
             context.color_primaries = context.color_trc = 1
         return stream
+
+    def _stalled(self) -> HandMeshError:
+        return HandMeshError(
+            f"expected to write {self.path}, got no answer from the encoder or the disk for {STALL_S:.0f} s; choose "
+            "another folder, or smaller pictures"
+        )
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

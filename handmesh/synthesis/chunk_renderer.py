@@ -11,6 +11,7 @@ from typing import NamedTuple
 import cv2
 
 from handmesh.data.freihand_writer import sample_entries, write_pictures
+from handmesh.errors import HandMeshError
 from handmesh.io.files import atomic_path
 from handmesh.mano.arrays import load_mano
 from handmesh.synthesis.baseline_generators import KINDS
@@ -22,6 +23,8 @@ CHUNK = 32
 FIRST_EVALUATION = 1 << 28
 #: Folder of the labels of finished chunks, until all are there.
 PARTS = ".parts"
+#: So long, in seconds, no chunk may take on any machine: a process is waiting for something that does not come.
+STALL_S = 3600.0
 #: One thread a process: the processes are the parallelism, and sums must not depend on a thread count.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
@@ -91,6 +94,14 @@ class ChunkRenderer:
         with atomic_path(shard_path(self._root, split, first)) as path:
             path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return count
+
+
+def stalled() -> HandMeshError:
+    """What is raised when no chunk was done within ``STALL_S``."""
+    return HandMeshError(
+        f"expected {CHUNK} pictures within {STALL_S / 60:.0f} minutes, got none from any process; is the disk or the "
+        "cluster there? run the same command again to go on"
+    )
 
 
 @lru_cache(maxsize=1)

@@ -33,11 +33,13 @@ from handmesh.synthesis.chunk_renderer import (
     FIRST_EVALUATION,
     ONE_THREAD,
     PARTS,
+    STALL_S,
     Plan,
     RenderJob,
     remove_scraps,
     render_chunk,
     shard_path,
+    stalled,
 )
 from handmesh.synthesis.ray_rendering import render_on_ray
 
@@ -174,6 +176,7 @@ def _render(job: RenderJob, chunks: list[tuple[str, int]], workers: int, bar: tq
     """Hand the chunks out to processes, a few at a time, and wait for all of them."""
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context("spawn"))
     try:
         queue = iter(chunks)
@@ -183,9 +186,13 @@ def _render(job: RenderJob, chunks: list[tuple[str, int]], workers: int, bar: tq
                 running.add(pool.submit(render_chunk, job, *chunk))
             if not running:
                 break
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            finished, running = wait(running, STALL_S, FIRST_COMPLETED)
+            if not finished:
+                for process in set(multiprocessing.active_children()) - others:
+                    process.kill()
+                raise stalled()
             for future in finished:
-                bar.update(future.result())
+                bar.update(future.result(timeout=0))
     except BrokenProcessPool as error:
         raise HandMeshError(
             "expected the rendering processes to live, one was killed (out of memory?); "

@@ -8,7 +8,7 @@ from typing import Any
 
 from handmesh.errors import HandMeshError
 from handmesh.io.ray_cluster import ray_cluster
-from handmesh.synthesis.chunk_renderer import ONE_THREAD, RenderJob, remove_scraps, render_chunk
+from handmesh.synthesis.chunk_renderer import ONE_THREAD, STALL_S, RenderJob, remove_scraps, render_chunk, stalled
 
 #: A chunk is begun at most so many times more; what kills more processes than that has another reason than bad luck.
 MAX_RETRIES = 5
@@ -30,7 +30,8 @@ def render_on_ray(
         advance: called with how many samples more are done.
 
     Raises:
-        HandMeshError: no Ray, a process that keeps dying, or what a process could not read or write.
+        HandMeshError: no Ray, a process that keeps dying, no chunk within an hour, or what a process could not read
+            or write.
     """
     with ray_cluster(address, workers) as ray:
         slots = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -41,7 +42,9 @@ def render_on_ray(
         while waiting or running:
             while waiting and len(running) < most:
                 running.append(remote.remote(job, *waiting.pop()))
-            finished, running = ray.wait(running, num_returns=1)
+            finished, running = ray.wait(running, num_returns=1, timeout=STALL_S)
+            if not finished:
+                raise stalled()
             try:
                 advance(sum(ray.get(finished)))
             except ray.exceptions.RayTaskError as error:

@@ -360,7 +360,7 @@ sys.exit(webcam.main(["--source", "0", "--headless", "--output", "out.mp4", "--s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
-def test_a_running_program_ends_when_told_to(tmp_path: Path, told: signal.Signals) -> None:
+def test_a_running_program_ends_when_told_to(tmp_path: Path, told: signal.Signals, killed_after: Any) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(webcam.__file__).parents[2])}
     # A suite that was itself started in the background hands on that Ctrl-C is to be ignored.
     program = subprocess.Popen(
@@ -368,8 +368,8 @@ def test_a_running_program_ends_when_told_to(tmp_path: Path, told: signal.Signal
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert program.stderr is not None
-    while "twenty frames" not in program.stderr.readline():
-        assert program.poll() is None
+    with killed_after(program):
+        assert any("twenty frames" in line for line in iter(program.stderr.readline, ""))
     program.send_signal(told)
     _, said = program.communicate(timeout=30)
     assert program.returncode == 130 and "Traceback" not in said and "wrote out.mp4" in said

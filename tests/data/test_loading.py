@@ -4,12 +4,14 @@ restarts."""
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
 import torch
 
 from handmesh.config import Config, ModelConfig
+from handmesh.data import loading
 from handmesh.data.freihand import FreiHandDataset, image_path
 from handmesh.data.loading import HandDataset, MixtureSource, StepBatches, iterate, make_loader
 from handmesh.errors import HandMeshError
@@ -117,6 +119,13 @@ def test_a_bad_image_in_a_worker_is_one_line(freihand_root):
         batches_of(source, (0, 2), workers=1)
     assert "00000004" in str(caught.value) and "Traceback" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_worker_that_gives_nothing_is_one_error(make_sample, monkeypatch):
+    monkeypatch.setattr(loading, "STALL_S", 0.5)
+    monkeypatch.setattr(Endless, "sample", lambda self, index: time.sleep(2))
+    with pytest.raises(HandMeshError, match="none from any worker"):
+        batches_of(Endless(make_sample), (0, 2), workers=1)
 
 
 def test_impossible_settings_are_refused(freihand_root):

@@ -285,5 +285,5 @@ def test_contradicting_words_are_refused(tmp_path):
 @pytest.mark.slow
 def test_the_script_says_what_is_wrong_in_one_line(tmp_path):
     words = [sys.executable, "-m", "handmesh", "evaluate", "--baseline", "mean-pose", "--data", str(tmp_path / "none")]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

@@ -120,6 +120,7 @@ def check_the_example(file: Path, folder: Path, padding: float) -> None:
             text=True,
             check=True,
             env={"PATH": ""},
+            timeout=120,
         )
         rows = [line.split() for line in done.stdout.splitlines()[1:]]
         assert [row[0] for row in rows] == list(JOINT_NAMES)

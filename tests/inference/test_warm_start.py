@@ -152,5 +152,6 @@ def test_only_openvino_on_the_cpu_starts_quickly(monkeypatch: pytest.MonkeyPatch
 
 def test_it_loads_no_torch() -> None:
     code = "import sys, handmesh.inference.engines.warm_start; print({'torch', 'timm'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "set()"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,7 +84,9 @@ with atomic_path(sys.argv[1]) as part:
 """
 
 
-def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(
+    tmp_path: Path, killed_after: Any
+) -> None:
     target = tmp_path / "clip.mp4"
     (tmp_path / ".clip.mine.mp4").write_text("another program's")
 
@@ -93,7 +96,9 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_n
     with subprocess.Popen(
         [sys.executable, "-c", _HELD, str(target)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
     ) as process:
-        assert process.stdout is not None and process.stdout.readline() == b"held\n"
+        assert process.stdout is not None
+        with killed_after(process):
+            assert process.stdout.readline() == b"held\n"
         files._cleared.clear()
         with atomic_path(tmp_path / "other.json") as path:
             path.write_text("{}")

@@ -27,7 +27,7 @@ print(used.tm.__name__, "openvino_telemetry" in sys.modules)
 
 def test_the_telemetry_is_not_loaded() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", _PROBE], cwd=PACKAGE.parent, capture_output=True, text=True, check=True
+        [sys.executable, "-c", _PROBE], cwd=PACKAGE.parent, capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.split() == ["openvino.tools.ovc.telemetry_stub", "False"]
 
@@ -71,7 +71,7 @@ def test_a_forked_child_answers_and_ends(model: CompiledModel, is_locked: bool) 
     expected = model(inputs(1)[0])[0]
     read, write = os.pipe()
     if is_locked:  # by a thread that does not come along
-        model._lock.acquire()
+        assert model._lock.acquire(timeout=10)
     child = os.fork()
     if child == 0:
         signal.alarm(100)

@@ -82,7 +82,7 @@ def test_a_wait_gives_up_in_time_and_goes_on_later() -> None:
     gate = threading.Event()
 
     def items() -> Iterator[int]:
-        gate.wait()
+        gate.wait(30)
         yield 7
 
     with PrefetchIterator(items(), 1, "test ahead") as ahead:

@@ -65,10 +65,11 @@ def test_what_was_ignored_stays_ignored_and_other_threads_hear_nothing() -> None
 
     thread = threading.Thread(target=enter)
     thread.start()
-    thread.join()
+    thread.join(30)
     assert entered and not entered[0].is_requested
 
 
 def test_importing_sets_no_handler() -> None:
     code = "import signal, handmesh.io.stop_signals as s; print(signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True\n"

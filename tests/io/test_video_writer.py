@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from handmesh.errors import HandMeshError
-from handmesh.io import clip_check
+from handmesh.io import clip_check, video_writer
 from handmesh.io.sources import open_source
 from handmesh.io.video_writer import CLIP_SUFFIXES, MAX_STILL_S, ClipWriter
 
@@ -194,6 +194,23 @@ def test_an_encoder_that_fails_is_an_error_not_a_hang(
     thread.join(10)
     assert not thread.is_alive() and isinstance(raised[0], HandMeshError) and "disk on fire" in str(raised[0])
     assert not list(tmp_path.iterdir()) and not threads_named("clip encoder")
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_an_encoder_that_never_answers_is_given_up(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end, or when no further frame finds room."""
+    go_on = threading.Event()
+    monkeypatch.setattr(ClipWriter, "_add_stream", lambda *_: go_on.wait(60))
+    monkeypatch.setattr(video_writer, "STALL_S", 0.2)
+    try:
+        with pytest.raises(HandMeshError, match="no answer from the encoder"), ClipWriter(tmp_path / "a.mp4") as writer:
+            for _ in range(count):
+                writer.write(gray(0))
+    finally:
+        go_on.set()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_clip_that_lost_frames_or_sound_is_no_clip(tmp_path: Path) -> None:

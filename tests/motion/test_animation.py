@@ -124,7 +124,7 @@ def test_gltf_keeps_the_clips_own_times(glb: Path, recording: Recording) -> None
 def test_gltf_passes_khronos_validator(glb: Path) -> None:
     node = shutil.which("node")
     found = node and subprocess.run(
-        [node, "-e", "require.resolve('gltf-validator')"], cwd=Path(__file__).parent, capture_output=True
+        [node, "-e", "require.resolve('gltf-validator')"], cwd=Path(__file__).parent, capture_output=True, timeout=60
     )
     if not found or found.returncode:
         pytest.skip("needs node and: npm install gltf-validator")
@@ -133,8 +133,9 @@ def test_gltf_passes_khronos_validator(glb: Path) -> None:
         ".then(report => console.log(JSON.stringify(report)))"
     )
     done = subprocess.run(
-        [str(node), "-e", program, str(glb)], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-    )
+        [str(node), "-e", program, str(glb)], cwd=Path(__file__).parent, capture_output=True, text=True, check=True,
+        timeout=120,
+    )  # fmt: skip
     issues = json.loads(done.stdout)["issues"]
     assert issues["numErrors"] == 0 and issues["numWarnings"] == 0, issues["messages"]
 

@@ -67,7 +67,7 @@ def test_blender_puts_bone_heads_where_the_joints_are(tmp_path: Path, recording:
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "NODE_PATH")}
     done = subprocess.run(
         [python, "-c", _PROGRAM, str(tmp_path / "h.glb"), str(tmp_path / "h.bvh"), json.dumps(frames)],
-        env=environment, capture_output=True, text=True, timeout=600, check=False,
+        env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.split("RESULT")[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from handmesh.motion.recording import RecordedFrame, Recording
 from handmesh.motion.recording_files import dump_line
 from handmesh.motion.streams import live as live_module
 from handmesh.motion.streams import udp as udp_module
+from handmesh.motion.streams import websocket
 from handmesh.motion.streams.address import MAX_DATAGRAM_BYTES, StreamAddress
 from handmesh.motion.streams.live import LiveStream, StreamMessage, StreamTarget
 from handmesh.motion.streams.targets import open_targets
@@ -432,6 +434,22 @@ def test_what_is_no_address(url: str, says: str) -> None:
     assert says in str(refusal.value) and "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("is_silent", [False, True])
+def test_a_server_that_does_not_come_up_is_one_error(is_silent: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that fails in a way of its own, and one that never answers: neither is waited for without end."""
+    asyncio_server = pytest.importorskip("websockets.asyncio.server")
+
+    async def serve(*_: object, **__: object) -> None:
+        if is_silent:
+            await asyncio.sleep(3)
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr(asyncio_server, "serve", serve)
+    monkeypatch.setattr(websocket, "_START_S", 0.2 if is_silent else 30.0)
+    with pytest.raises(HandMeshError, match="not listening" if is_silent else "no such thing"):
+        WebSocketTarget(StreamAddress("ws", "127.0.0.1", 0))
+
+
 def test_a_port_in_use(server: WebSocketTarget) -> None:
     with pytest.raises(HandMeshError, match="another program listens"):
         WebSocketTarget(StreamAddress("ws", "127.0.0.1", server.port))
@@ -480,7 +498,7 @@ def test_the_receiver_of_the_demo(
             wait_for(lambda: stream.send(frames[10]) is None and not reading.is_alive())
     finally:
         program.kill()
-        program.communicate()
+        program.communicate(timeout=30)
         target.close()
     for line, hand in zip(lines, frames[10].hands, strict=True):
         words = line.split()

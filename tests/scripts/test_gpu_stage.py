@@ -42,7 +42,8 @@ def write_set(root: Path, mano: ManoArrays, count: int) -> None:
 
 def stage(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.run(["sh", str(ROOT / "scripts/gpu_stage.sh"), *words], env=env, capture_output=True, text=True)
+    command = ["sh", str(ROOT / "scripts/gpu_stage.sh"), *words]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
 
 
 def test_a_stage_goes_there_and_comes_back_as_a_checkpoint(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import multiprocessing
 import os
 import sys
 import threading
@@ -145,6 +146,14 @@ def test_simpler_pictures_are_sets_of_their_own(small_set, tmp_path) -> None:
         write_dataset(tmp_path / "other", 4, 0, 5, 64, workers=1, progress=False, pictures="best")
 
 
+def test_processes_that_give_nothing_are_one_error(tmp_path, monkeypatch) -> None:
+    """Starting a process and reading the hand model takes longer than this."""
+    monkeypatch.setattr(dataset_writer, "STALL_S", 0.01)
+    with pytest.raises(HandMeshError, match="got none from any process"):
+        write_dataset(tmp_path / "set", 4, 0, 5, 64, workers=1, progress=False)
+    assert not [each for each in multiprocessing.active_children() if "Spawn" in type(each).__name__]
+
+
 @pytest.mark.skipif(
     importlib.util.find_spec("ray") is None or sys.platform == "win32", reason="needs the extra 'cluster'"
 )
@@ -167,7 +176,7 @@ def test_a_cluster_writes_the_same_bytes_though_a_process_is_killed(small_set, t
     killer = threading.Thread(target=kill_one)
     killer.start()
     write_dataset(tmp_path / "set", 40, 6, 5, 64, workers=2, progress=False, on_ray=True)
-    killer.join()
+    killer.join(150)
     assert killed, "no process was killed"
     assert digests(tmp_path / "set") == digests(small_set)
     with pytest.raises(HandMeshError, match="at least one worker"):

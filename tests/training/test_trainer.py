@@ -130,7 +130,7 @@ def test_two_processes_train_as_one(config: Config, change: dict[str, bool], tmp
         "PYTHON": sys.executable,
     }
     command = [str(root / "scripts" / "train.sh"), str(settings)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     _, header = load_checkpoint(Path(two.output) / "last")
     for name, value in scores.items():

@@ -77,12 +77,18 @@ def predictor(open_mano: ManoArrays) -> FakePredictor:
 class Browser:
     """One headless Chromium session, driven over the WebDriver protocol (plain JSON over HTTP to chromedriver)."""
 
+    killed_after: Any  # the fixture of that name
+
     def __init__(self, folder: Path, switches: tuple[str, ...] = ()) -> None:
         self.driver = subprocess.Popen(
             ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         assert self.driver.stdout is not None
-        banner = next(line for line in self.driver.stdout if "successfully on port" in line)
+        #: How long a wait may take; halved by each in vain, so that a dead page fails all its tests soon.
+        self.patience_s = 120.0
+        with self.killed_after(self.driver):
+            banner = next((line for line in self.driver.stdout if "successfully on port" in line), "")
+        assert banner, "chromedriver did not start"
         self.base = f"http://127.0.0.1:{re.findall(r'on port ([0-9]+)', banner)[0]}/session"
         usual = [
             "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,900", "--no-first-run",
@@ -98,7 +104,7 @@ class Browser:
     def _call(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.base + path, data, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=600) as answer:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=120) as answer:
             return json.loads(answer.read())["value"]
 
     def open(self, url: str) -> None:
@@ -110,12 +116,14 @@ class Browser:
     def click(self, selector: str) -> None:
         self.run(f"document.querySelector({json.dumps(selector)}).click()")
 
-    def wait_for(self, script: str, seconds: float = 600.0) -> Any:
+    def wait_for(self, script: str) -> Any:
+        seconds = self.patience_s
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if value := self.run(script):
                 return value
             time.sleep(0.25)
+        self.patience_s /= 2
         raise AssertionError(f"not within {seconds:.0f} s: {script}")
 
     def upload(self, selector: str, path: Path) -> None:
@@ -151,9 +159,12 @@ class Browser:
         return _decode(picture)
 
     def close(self) -> None:
-        self._call("", method="DELETE")  # the driver alone would leave the browser running
-        self.driver.terminate()
-        self.driver.wait(timeout=60)
+        try:
+            self._call("", method="DELETE")  # the driver alone would leave the browser running
+        finally:
+            self.driver.terminate()
+            with self.killed_after(self.driver, 30.0):
+                self.driver.wait(timeout=60)
 
 
 def _decode(data: str) -> np.ndarray:
@@ -163,8 +174,9 @@ def _decode(data: str) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def browser_class() -> type[Browser]:
+def browser_class(killed_after: Any) -> type[Browser]:
     """Skips where Chromium is absent."""
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
         pytest.skip("chromium and chromedriver are absent")
+    Browser.killed_after = staticmethod(killed_after)
     return Browser

@@ -52,8 +52,10 @@ def port(browser_class: Any, go_on: threading.Event, tmp_path: Path, monkeypatch
     server = make_server(build_app(page, sessions, quota), "127.0.0.1", number)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    while not server.started:
+    end = time.monotonic() + 120
+    while not server.started and time.monotonic() < end:
         time.sleep(0.05)
+    assert server.started
     yield number
     go_on.set()
     server.should_exit = True
@@ -73,7 +75,7 @@ def test_a_visitor_too_many_is_told_so_until_the_next_try(
         browser.open(f"http://127.0.0.1:{port}")
         browser.wait_for("return document.querySelector('#photo input[type=file]') !== null")
         browser.upload("#photo input[type=file]", EXAMPLES[1].path)
-        browser.wait_for("return document.querySelector('#result [role=alert]')?.offsetParent", 120)
+        browser.wait_for("return document.querySelector('#result [role=alert]')?.offsetParent")
         said = browser.run("return document.querySelector('#result').innerText")
         time.sleep(1)
         browser.screenshot("busy")
@@ -81,7 +83,7 @@ def test_a_visitor_too_many_is_told_so_until_the_next_try(
         go_on.set()
         time.sleep(2)
         browser.run("document.querySelector(\"#examples button[data-index='2']\").click()")
-        browser.wait_for("return document.querySelector('#result').innerText.includes('No hand was found')", 120)
+        browser.wait_for("return document.querySelector('#result').innerText.includes('No hand was found')")
         assert browser.run("return document.querySelector('.hm-busy') === null")
     finally:
         browser.close()

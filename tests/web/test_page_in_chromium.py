@@ -56,7 +56,7 @@ def browser(
 
 
 @pytest.fixture(scope="module")
-def server(browser_class: Any) -> Iterator[str]:
+def server(browser_class: Any, killed_after: Any) -> Iterator[str]:
     """The real page with the shipped weights, as a user starts it, on a port of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -66,11 +66,15 @@ def server(browser_class: Any) -> Iterator[str]:
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
-    lines = [process.stdout.readline(), process.stdout.readline()]
-    assert "open http" in lines[-1], lines
-    yield f"http://127.0.0.1:{port}"
-    process.terminate()
-    process.wait(timeout=60)
+    try:
+        with killed_after(process):
+            lines = [process.stdout.readline(), process.stdout.readline()]
+        assert "open http" in lines[-1], lines
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        with killed_after(process, 30.0):
+            process.wait(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +138,7 @@ def test_the_result_lies_over_the_photo_with_a_mesh_to_turn(page: Any, server: s
     assert all(page.run("return [...document.querySelectorAll('.hm-compare img')].map((img) => img.alt)"))
     page.wait_for("return document.querySelector('#mesh canvas') !== null")
     # The software renderer of a headless browser takes its time to draw the mesh.
-    end = time.monotonic() + 300
+    end = time.monotonic() + 120
     while (spread := spread_in(page, "#mesh canvas")) < 12 and time.monotonic() < end:
         time.sleep(1)
     page.screenshot("result")
@@ -208,7 +212,7 @@ def test_the_live_view_draws_on_what_the_camera_sees_and_mirrors_only_what_is_sh
     write_image(tmp_path / "camera.png", camera_picture)
     subprocess.run(
         [sys.executable, "-m", "handmesh", "predict", str(tmp_path / "camera.png"), "--output", str(tmp_path / "out")],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=600,
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=120,
     )  # fmt: skip
     drawn = read_image(tmp_path / "out" / "camera.png")
     # The command writes side and score beside the hand besides.

@@ -20,6 +20,8 @@ from handmesh.motion.tables import RecordingHeader
 
 #: So long after the last hand, or the last picture, a stream says that it is stale, seconds.
 STALE_S = 0.2
+#: How long the end waits for the thread that fills silences, seconds.
+_END_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class LiveStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        self._watch.join()
+        self._watch.join(_END_S)
 
     def _offer(self, is_stale: bool) -> None:
         record = {"sequence": self._sequence, "stale": is_stale, **self._last}

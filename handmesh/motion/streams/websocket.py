@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _SEND_BUFFER_BYTES = 32_768
 #: How long a client may take to say goodbye, seconds.
 _CLOSE_S = 0.5
+#: How long the server may take to listen, and to end with all of its clients, seconds.
+_START_S = 30.0
 #: No client has anything to say; longer messages end its connection, bytes.
 _MAX_INCOMING_BYTES = 4096
 
@@ -48,7 +50,7 @@ class WebSocketTarget:
         self._address, self.port = address, address.port
         self._latest: StreamMessage | None = None
         self._news: set[asyncio.Event] = set()
-        self._failure: OSError | None = None
+        self._failure: Exception | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end: asyncio.Event | None = None
         is_up = threading.Event()
@@ -56,9 +58,10 @@ class WebSocketTarget:
             target=lambda: asyncio.run(self._listen(is_up)), name=f"stream {address.url}", daemon=True
         )
         self._thread.start()
-        is_up.wait()
+        if not is_up.wait(_START_S):
+            self._failure = TimeoutError(f"not listening after {_START_S:.0f} s")
         if self._failure is not None:
-            self._thread.join()
+            self._thread.join(_CLOSE_S)
             raise _refusal(address, self._failure)
         self.url = StreamAddress(address.scheme, address.host, self.port).url
 
@@ -72,7 +75,7 @@ class WebSocketTarget:
         loop, self._loop = self._loop, None
         if loop is not None and self._end is not None:
             loop.call_soon_threadsafe(self._end.set)
-        self._thread.join()
+        self._thread.join(_START_S)
 
     async def _listen(self, is_up: threading.Event) -> None:
         from websockets.asyncio.server import serve
@@ -85,7 +88,7 @@ class WebSocketTarget:
                 self._serve, self._address.host, self._address.port, origins=[None, _pages_of(self._address.host)],
                 compression=None, close_timeout=_CLOSE_S, max_size=_MAX_INCOMING_BYTES, write_limit=0, logger=silent,
             )  # fmt: skip
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - this thread's, raised by the one that waits for it
             self._failure = error
             is_up.set()
             return
@@ -135,13 +138,13 @@ def _pages_of(host: str) -> re.Pattern[str]:
     return re.compile(rf"https?://({hosts})(:\d+)?")
 
 
-def _refusal(address: StreamAddress, error: OSError) -> HandMeshError:
-    if error.errno == errno.EADDRINUSE:
+def _refusal(address: StreamAddress, error: Exception) -> HandMeshError:
+    if getattr(error, "errno", None) == errno.EADDRINUSE:
         return HandMeshError(
             f"expected a free port for {address.url}, got one that another program listens on; end that program, or "
             f"name another port, such as {address.scheme}://:{address.port + 1 if address.port < 65535 else 8765}"
         )
-    reason = error.strerror or error
+    reason = getattr(error, "strerror", None) or error
     return HandMeshError(
         f"expected an address of this machine that it may listen on, got {address.url} ({reason}); name a host of "
         "this machine (0.0.0.0 for all of its networks) and a port above 1023"
