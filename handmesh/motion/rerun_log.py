@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 
 import cv2
@@ -22,6 +25,9 @@ from handmesh.skeleton import BONES, JOINT_NAMES
 
 #: Of the pictures.
 JPEG_QUALITY = 85
+#: So long is waited for the encoder, and for what it wrote to reach the disk.
+FLUSH_S = 60.0
+_BLOCK = 1 << 16
 #: Timelines: the source's own seconds, and the number of the frame.
 TIME, FRAME = "time", "frame"
 
@@ -44,6 +50,52 @@ def expect_rerun(path: str | os.PathLike[str]) -> Path:
     return target
 
 
+class _Pump(Thread):
+    """Copies what rerun writes to a file.
+
+    Rerun's own file writer ends where the disk is full, and whoever then flushes or disconnects waits for ever. So it
+    writes to a pipe that always takes everything, and a full disk is met here.
+    """
+
+    def __init__(self, pipe: Path, target: Path) -> None:
+        super().__init__(name="rerun file", daemon=True)
+        self._pipe, self._target = pipe, target
+        self._error: OSError | None = None
+
+    def run(self) -> None:
+        with self._pipe.open("rb") as pipe:
+            try:
+                with self._target.open("wb") as file:
+                    shutil.copyfileobj(pipe, file, _BLOCK)
+            except OSError as error:
+                self._error = error
+            while pipe.read(_BLOCK):
+                pass
+
+    def expect_written(self) -> None:
+        """Raise what the file could not take."""
+        if self._error is not None:
+            raise OSError(self._error.errno, self._error.strerror)
+
+
+@contextmanager
+def _written_file(target: Path) -> Iterator[tuple[str, _Pump | None]]:
+    """Where rerun is to write so that ``target`` receives it, and who copies it there."""
+    if not hasattr(os, "mkfifo"):
+        yield str(target), None
+        return
+    with tempfile.TemporaryDirectory(prefix="handmesh-rerun-", ignore_cleanup_errors=True) as folder:
+        pipe = Path(folder) / "pipe.rrd"
+        os.mkfifo(pipe, 0o600)
+        pump = _Pump(pipe, target)
+        pump.start()
+        yield str(pipe), pump
+        pump.join(FLUSH_S)
+        if pump.is_alive():
+            raise OSError("rerun did not end its file")
+        pump.expect_written()
+
+
 class RerunWriter:
     """Writes frames to a .rrd file; use as a context manager.
 
@@ -59,34 +111,33 @@ class RerunWriter:
         self._shown: set[str] = set()
         self._with_faces: set[str] = set()
         self._camera: tuple[object, ...] = ()
-        self._target: AbstractContextManager[Path] | None = None
+        self._stack = ExitStack()
+        self._pump: _Pump | None = None
 
     def __enter__(self) -> RerunWriter:
         import rerun
 
-        self._target = atomic_path(self.path)
-        part = self._target.__enter__()
-        self._stream = rerun.RecordingStream("handmesh")
-        self._stream.save(str(part))
-        self._stream.log("/", rerun.ViewCoordinates.RDF, static=True)
+        with ExitStack() as stack:
+            part = stack.enter_context(atomic_path(self.path))
+            place, self._pump = stack.enter_context(_written_file(part))
+            self._stream = rerun.RecordingStream("handmesh")
+            stack.callback(self._stream.disconnect)
+            self._stream.save(place)
+            self._stream.log("/", rerun.ViewCoordinates.RDF, static=True)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._target is not None
-        try:
-            self._stream.flush()
-        except RuntimeError:
-            # rerun writes in a thread of its own, which ends where the disk is full, and says why on stderr.
-            if kind is None or issubclass(kind, KeyboardInterrupt):
-                kind, error, trace = OSError, OSError("rerun's writer gave up; is the disk full?"), None
-        finally:
-            self._stream.disconnect()
-        if kind is None or issubclass(kind, KeyboardInterrupt):
-            self._target.__exit__(None, None, None)
-        else:
-            self._target.__exit__(kind, error, trace)
+        if kind is not None and not issubclass(kind, KeyboardInterrupt):
+            self._stack.__exit__(kind, error, trace)
+            return
+        with self._stack:
+            try:
+                self._stream.flush(timeout_sec=FLUSH_S)
+            except RuntimeError as reason:
+                raise OSError(f"rerun did not write the last frames: {reason}") from reason
 
     def write(
         self, frame: RecordedFrame, image: NDArray[np.uint8], stages_ms: Mapping[str, float] | None = None
@@ -127,6 +178,8 @@ class RerunWriter:
         for stage, duration_ms in (stages_ms or {}).items():
             stream.log(f"milliseconds/{stage}", rerun.Scalars(float(duration_ms)))
         self.frame_count += 1
+        if self._pump is not None:
+            self._pump.expect_written()
 
     def _log_camera(self, frame: RecordedFrame) -> None:
         """The pinhole, when it is another than the frame's before."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -131,15 +132,30 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, frames: list
     import resource
 
     noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with pytest.raises(HandMeshError, match="expected to write .*r.rrd.*is the disk full"):
+    before, threads = resource.getrlimit(resource.RLIMIT_FSIZE), threading.active_count()
+    with pytest.raises(HandMeshError, match="expected to write .*r.rrd.*free some space"):
         with RerunWriter(tmp_path / "r.rrd") as writer:
             resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
             try:
-                writer.write(frames[0], noise)
-                writer._stream.flush()
-            except RuntimeError:
-                pass
+                for _ in range(40):
+                    writer.write(frames[0], noise)
+                writer._stream.flush(timeout_sec=20.0)
+                writer._pump.expect_written()
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+    assert threading.active_count() == threads
+
+
+def test_a_writer_that_does_not_answer_is_not_waited_for(
+    tmp_path: Path, frames: list[RecordedFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flush(*, timeout_sec: float) -> None:
+        assert timeout_sec < 100
+        raise RuntimeError("timed out")
+
+    with pytest.raises(HandMeshError, match=r"r.rrd.*timed out"):
+        with RerunWriter(tmp_path / "r.rrd") as writer:
+            writer.write(frames[0], np.zeros((48, 64, 3), np.uint8))
+            monkeypatch.setattr(writer._stream, "flush", flush)
     assert list(tmp_path.iterdir()) == []
