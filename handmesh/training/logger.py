@@ -67,9 +67,13 @@ class Log:
             rate: the learning rate.
             progress: after this step.
         """
-        self.bar.update(max(0.0, progress.elapsed_s / 60 - self.bar.n) if self.is_in_minutes else 1)
-        if self.is_in_minutes and self.bar.n > self.bar.total:
-            self.bar.total = self.bar.n  # least steps take longer than the minutes
+        if self.is_in_minutes:
+            minutes = progress.elapsed_s / 60
+            # Least steps may take longer than the minutes; tqdm forgets a total that is passed.
+            self.bar.total = max(self.bar.total, minutes)
+            self.bar.update(max(0.0, minutes - self.bar.n))
+        else:
+            self.bar.update(1)
         if progress.step % self.every and progress.step != 1:
             return
         now = time.monotonic()

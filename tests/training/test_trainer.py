@@ -87,6 +87,15 @@ def test_a_clock_that_is_too_fast_leaves_the_least_steps(config: Config) -> None
     assert trainer.progress.step == 3
 
 
+def test_a_step_that_outlasts_the_minutes_is_still_shown(config: Config, tmp_path: Path) -> None:
+    train = dataclasses.replace(config.train, max_minutes=1.0, tensorboard=False)
+    log = Log(tmp_path / "log", dataclasses.replace(config, train=train), Progress())
+    log.bar.mininterval = 0
+    log.step({}, 0.0, 0.0, Progress(step=1, elapsed_s=600.0))
+    assert log.bar.n == log.bar.total == 10
+    log.close()
+
+
 def test_a_run_starts_from_weights_learned_with_another_hand(config: Config, open_mano: ManoArrays) -> None:
     torch.manual_seed(7)
     other = dataclasses.replace(config, mano="open")
