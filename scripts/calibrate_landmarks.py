@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure on rendered hands how the landmark model's points differ from the hand's joints, and keep it as an asset.
 
-scripts/calibrate_landmarks.py [--count 12000] [--backgrounds BACKGROUNDS] [--output handmesh/assets/teacher_terms.npz]
+scripts/calibrate_landmarks.py [--count 12000] [--backgrounds FOLDER] [--output handmesh/assets/landmark_correction.npz]
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from handmesh.detection.landmark_model import LandmarkModel
 from handmesh.errors import HandMeshError, run_command
 from handmesh.labeling.landmark_calibration import Pairs, ask_with, calibrate, gather
-from handmesh.labeling.landmark_correction import terms_file
+from handmesh.labeling.landmark_correction import correction_file
 from handmesh.mano.arrays import load_mano
 from handmesh.synthesis.generator import SampleGenerator
 
@@ -51,9 +51,9 @@ def main() -> None:
     with ProcessPoolExecutor(options.workers) as pool:
         parts = list(tqdm(pool.map(ask_some, chunks), total=len(chunks), desc="asking", unit=f"{CHUNK} hands"))
     hand = load_mano(options.mano).fingerprint()
-    terms, found = calibrate(sum(parts[1:], parts[0]), hand)
-    output = options.output or terms_file(hand)
-    terms.save(output)
+    correction, found = calibrate(sum(parts[1:], parts[0]), hand)
+    output = options.output or correction_file(hand)
+    correction.save(output)
     print(f"{output}: made of {found['hands']} hands; on every fourth, by maps of the others:")
     for name in ("pa", "px"):
         unit, scale = ("PA mm", 1) if name == "pa" else ("% of the box", 100)

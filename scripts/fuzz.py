@@ -76,11 +76,11 @@ def watch_batch(name: str, first: int, count: int, args: argparse.Namespace) -> 
         ended = child.poll() is not None
         *lines, rest = (rest + (child.stdout.read() or b"")).split(b"\n")
         for line in lines:
-            said = json.loads(line)
-            if "fault" in said:
-                faults.append((number, said["fault"]))
+            answer = json.loads(line)
+            if "fault" in answer:
+                faults.append((number, answer["fault"]))
             else:
-                number, done, most_s = said["number"], done + 1, args.seconds
+                number, done, most_s = answer["number"], done + 1, args.seconds
                 began_s, began_used_s = time.monotonic(), used_s
         with contextlib.suppress(OSError, IndexError):
             status = Path(f"/proc/{child.pid}/status").read_text()

@@ -226,19 +226,19 @@ def report_real(args: argparse.Namespace) -> dict[str, Any]:
 
     from handmesh.evaluation.breakdown import by_cause, format_causes
     from handmesh.evaluation.real_photos import (
+        as_landmarks,
         evaluate_found,
         evaluate_real,
         format_rows,
-        in_teacher_terms,
         summarize,
         summarize_found,
     )
     from handmesh.inference.predictor import HandMeshPredictor
-    from handmesh.labeling.landmark_correction import terms_of
-    from handmesh.labeling.photo_sets import annotated_photos, list_unlabelled, readable, teacher_photos
+    from handmesh.labeling.landmark_correction import correction_for
+    from handmesh.labeling.photo_sets import annotated_photos, list_unlabelled, photos_with_landmarks, readable
 
     net, mano, estimator, _ = load_estimator(args)
-    photos = teacher_photos(args.real) if list_unlabelled(args.real) else []
+    photos = photos_with_landmarks(args.real) if list_unlabelled(args.real) else []
     photos = [photo for photo in photos if photo.is_trusted] + readable(annotated_photos(args.real))
     if not photos:
         raise HandMeshError(
@@ -251,11 +251,11 @@ def report_real(args: argparse.Namespace) -> dict[str, Any]:
         print(f"\nby cause, photos with the landmark model's labels:\n{format_causes(causes)}")
     content: dict[str, Any] = {"real": rows, "real_by_cause": causes}
     labelled = [result for result in results if not result.photo.group.startswith("annotated")]
-    terms = terms_of(net.hand_fingerprint)
-    if labelled and terms is not None:
-        content["real_in_teacher_terms"] = summarize(in_teacher_terms(labelled, terms))
+    correction = correction_for(net.hand_fingerprint)
+    if labelled and correction is not None:
+        content["real_as_landmarks"] = summarize(as_landmarks(labelled, correction))
         print("\nthe same, joints moved to the landmark model's points:")
-        print(format_rows(content["real_in_teacher_terms"]))
+        print(format_rows(content["real_as_landmarks"]))
     if args.detect:
         predictor = HandMeshPredictor(estimator.engine, mano, estimator.crop, align=estimator.align)
         found = evaluate_found(predictor, tqdm(photos, desc="finding hands", unit="photo"))

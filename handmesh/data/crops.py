@@ -11,7 +11,7 @@ import numpy as np
 
 from handmesh.config import AugmentConfig
 from handmesh.data.augment import degrade, jitter_colour, occlude
-from handmesh.data.gpu_augment import draw_look
+from handmesh.data.gpu_augment import draw_parameters
 from handmesh.data.sample import CropSample, Sample
 from handmesh.geometry.camera import project_points
 from handmesh.geometry.crop import CropTransform, box_around, mirror_pose, roll_of
@@ -105,7 +105,7 @@ def random_crop(
     Args:
         sample: picture and labels in the camera's frame.
         rng: draws everything.
-        augment: how far; with ``on_device`` the picture stays whole, and a look says how :func:`finish` crops it.
+        augment: how far; with ``on_device`` the picture stays whole, and :func:`finish` crops it later.
         size: side of the crop, pixels.
         padding: side of the crop over the joints' extent, before scaling.
         perspective: turn the virtual camera to the hand.
@@ -133,8 +133,8 @@ def random_crop(
     border = int(rng.integers(len(_BORDERS)))
     result = crop_sample(sample, crop, _BORDERS[border], with_image=not augment.on_device)
     if augment.on_device:
-        look = draw_look(rng, augment, crop, border, result["keypoints_2d"], present=sample["presence"])
-        return {**result, "look": look}
+        parameters = draw_parameters(rng, augment, crop, border, result["keypoints_2d"], present=sample["presence"])
+        return {**result, "crop_parameters": parameters}
     image = result["image"]
     if sample["presence"] and rng.random() < augment.degrade:
         image, hidden = occlude(image, result["keypoints_2d"], rng)

@@ -1,6 +1,6 @@
 """Training crops made on the network's device, a batch at a time: cut out, occluded, recoloured, blurred, noisy.
 
-The loader then only reads pictures and draws numbers (:func:`draw_look`); :func:`finish` does to a batch what
+The loader then only reads pictures and draws numbers (:func:`draw_parameters`); :func:`finish` does to a batch what
 crops.py and augment.py do to one picture with OpenCV, by the same rules and within a grey level or two, except
 that there is no JPEG. Every random number comes from the sample's own generator, so that a batch is the same whatever
 the number of workers or processes.
@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from handmesh.config import AugmentConfig
 from handmesh.data.augment import draw_colour, noise_bank
-from handmesh.data.look import Look, Occluder
+from handmesh.data.crop_parameters import CropParameters, Occluder
 from handmesh.data.sample import Batch
 from handmesh.geometry.camera import resize_points
 from handmesh.geometry.crop import CropTransform
@@ -28,14 +28,14 @@ from handmesh.geometry.crop import CropTransform
 BORDERS = ("zeros", "border", "reflection")
 
 
-def draw_look(
+def draw_parameters(
     rng: np.random.Generator,
     augment: AugmentConfig,
     crop: CropTransform,
     border: int,
     keypoints_2d: np.ndarray,
     present: bool,
-) -> Look:
+) -> CropParameters:
     """All that :func:`finish` needs to know of one sample.
 
     Args:
@@ -65,7 +65,7 @@ def draw_look(
     hidden = _covered(keypoints_2d, middle, axes, turn, bool(is_ellipse))
     is_there = present and rng.random() < augment.degrade and hidden.mean() <= 0.6
     occluder = map(_tensor, (is_there, middle, axes, turn, is_ellipse, is_colour, colour, roll))
-    return Look(
+    return CropParameters(
         warp=_tensor(np.linalg.inv(crop.homography)), shrink=_tensor(crop.K[0, 0] / crop.K_crop[0, 0]),
         border=_tensor(border), colour=_tensor(matrix), contrast=_tensor(contrast), gamma=_tensor(gamma),
         low_resolution=_tensor(low_resolution), blur=_tensor(blur), blur_length=_tensor(blur_length),
@@ -89,30 +89,30 @@ def _covered(
 
 @torch.no_grad()
 def finish(batch: Batch, size: int) -> Batch:
-    """A batch of whole pictures with what :func:`draw_look` drew -> the same batch with crops (B, size, size, 3) uint8.
+    """A batch of whole pictures with their parameters -> the same batch with crops (B, size, size, 3) uint8.
 
     A batch whose crops are cut out already is returned as it is.
     """
-    if "look" not in batch:
+    if "crop_parameters" not in batch:
         return batch
-    look = batch["look"]
-    x = cut_out(batch["image"].permute(0, 3, 1, 2).float(), look, size)
-    x = _occluded(x, look.occluder)
+    parameters = batch["crop_parameters"]
+    x = cut_out(batch["image"].permute(0, 3, 1, 2).float(), parameters, size)
+    x = _occluded(x, parameters.occluder)
     mean = x[:, :, ::8, ::8].mean((1, 2, 3)).view(-1, 1, 1, 1)
-    x = torch.einsum("bij,bjhw->bihw", look.colour, x) + (1 - look.contrast).view(-1, 1, 1, 1) * mean
-    x = 255 * (x.clamp(0, 255) / 255) ** look.gamma.view(-1, 1, 1, 1)
-    x = _noisy(_blurred(_lowered(x, look), look), look)
+    x = torch.einsum("bij,bjhw->bihw", parameters.colour, x) + (1 - parameters.contrast).view(-1, 1, 1, 1) * mean
+    x = 255 * (x.clamp(0, 255) / 255) ** parameters.gamma.view(-1, 1, 1, 1)
+    x = _noisy(_blurred(_lowered(x, parameters), parameters), parameters)
     image = x.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-    rest = {name: value for name, value in batch.items() if name != "look"}
-    return cast(Batch, {**rest, "image": image, "visibility": batch["visibility"] * look.seen})
+    rest = {name: value for name, value in batch.items() if name != "crop_parameters"}
+    return cast(Batch, {**rest, "image": image, "visibility": batch["visibility"] * parameters.seen})
 
 
-def cut_out(pictures: Tensor, look: Look, size: int) -> Tensor:
+def cut_out(pictures: Tensor, parameters: CropParameters, size: int) -> Tensor:
     """Crops of pictures. One much smaller than its source is averaged down first, as CropTransform.apply_image does.
 
     Args:
         pictures: (B, 3, H, W) float.
-        look: of the batch; its warp, shrink and border count.
+        parameters: of the batch; its warp, shrink and border count.
         size: side of the crops, pixels.
 
     Returns:
@@ -121,16 +121,16 @@ def cut_out(pictures: Tensor, look: Look, size: int) -> Tensor:
     line = torch.arange(size, dtype=torch.float32, device=pictures.device)
     y, x = torch.meshgrid(line, line, indexing="ij")
     places = torch.stack([x.flatten(), y.flatten(), torch.ones_like(x.flatten())])
-    found = look.warp @ places  # (B, 3, size * size)
+    found = parameters.warp @ places  # (B, 3, size * size)
     found = (found[:, :2] / found[:, 2:]).transpose(1, 2).view(-1, size, size, 2)
-    levels = look.shrink.clamp_min(1e-6).log2().floor().clamp(0, 4).int()
+    levels = parameters.shrink.clamp_min(1e-6).log2().floor().clamp(0, 4).int()
     crops = pictures.new_zeros(len(pictures), pictures.shape[1], size, size)
     level = pictures
     for number in range(int(levels.max()) + 1):
         side = torch.tensor([level.shape[-1] - 1, level.shape[-2] - 1], device=level.device).clamp_min(1)
         grid = resize_points(found, 0.5**number) * 2 / side - 1
         for border, mode in enumerate(BORDERS):
-            rows = ((levels == number) & (look.border.int() == border)).nonzero().flatten()
+            rows = ((levels == number) & (parameters.border.int() == border)).nonzero().flatten()
             if len(rows):
                 crops[rows] = functional.grid_sample(level[rows], grid[rows], "bilinear", mode, align_corners=True)
         level = functional.avg_pool2d(level, 2)
@@ -161,27 +161,27 @@ def _occluded(x: Tensor, occluder: Occluder) -> Tensor:
     return torch.where(mask, torch.where(over_map(occluder.is_colour).unsqueeze(1) > 0, colour, other), x)
 
 
-def _lowered(x: Tensor, look: Look) -> Tensor:
+def _lowered(x: Tensor, parameters: CropParameters) -> Tensor:
     """Those that are to have fewer pixels, one by one: each has a size of its own."""
     size = x.shape[-1]
-    for row in (look.low_resolution > 1).nonzero().flatten().tolist():
-        small = max(int(size / float(look.low_resolution[row])), 8)
+    for row in (parameters.low_resolution > 1).nonzero().flatten().tolist():
+        small = max(int(size / float(parameters.low_resolution[row])), 8)
         one = functional.interpolate(x[row : row + 1], size=(small, small), mode="area")
         x[row] = functional.interpolate(one, size=(size, size), mode="bilinear", align_corners=False)[0]
     return x
 
 
-def _blurred(x: Tensor, look: Look) -> Tensor:
+def _blurred(x: Tensor, parameters: CropParameters) -> Tensor:
     """Out of focus, or along a line: each with a kernel of its own, in one grouped convolution."""
-    rows = ((look.blur > 0) | (look.blur_length > 0)).nonzero().flatten()
+    rows = ((parameters.blur > 0) | (parameters.blur_length > 0)).nonzero().flatten()
     if not len(rows):
         return x
-    sigma, length = look.blur[rows].view(-1, 1, 1), look.blur_length[rows].view(-1, 1, 1)
+    sigma, length = parameters.blur[rows].view(-1, 1, 1), parameters.blur_length[rows].view(-1, 1, 1)
     radius = max(math.ceil(max(3 * float(sigma.max()), float(length.max()) / 2)), 1)
     line = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
     dy, dx = line.view(1, -1, 1), line.view(1, 1, -1)
     gaussian = torch.exp(-(dx * dx + dy * dy) / (2 * sigma.clamp_min(1e-3) ** 2))
-    angle = look.blur_angle[rows].view(-1, 1, 1)
+    angle = parameters.blur_angle[rows].view(-1, 1, 1)
     along, across = dx * angle.cos() + dy * angle.sin(), dy * angle.cos() - dx * angle.sin()
     beyond = (along.abs() - length / 2).clamp_min(0)
     stroke = (1 - (across * across + beyond * beyond).sqrt()).clamp_min(0)
@@ -194,17 +194,17 @@ def _blurred(x: Tensor, look: Look) -> Tensor:
     return out
 
 
-def _noisy(x: Tensor, look: Look) -> Tensor:
+def _noisy(x: Tensor, parameters: CropParameters) -> Tensor:
     """Sensor noise from windows of one bank of random numbers, fully coloured or grey."""
-    rows = (look.noise > 0).nonzero().flatten().tolist()
+    rows = (parameters.noise > 0).nonzero().flatten().tolist()
     if not rows:
         return x
     size, bank = x.shape[-1], _bank(str(x.device))
     for row in rows:
-        top, left = look.noise_place[row].int().tolist()
+        top, left = parameters.noise_place[row].int().tolist()
         window = bank[:, top : top + size, left : left + size]
         if window.shape[-1] == size and window.shape[-2] == size:
-            x[row] += look.noise[row] * (window[:1] if look.is_grey[row] > 0 else window)
+            x[row] += parameters.noise[row] * (window[:1] if parameters.is_grey[row] > 0 else window)
     return x
 
 

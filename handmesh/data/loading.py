@@ -11,8 +11,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from handmesh.config import Config
+from handmesh.data.crop_parameters import CropParameters
 from handmesh.data.crops import plain_crop, random_crop
-from handmesh.data.look import Look
 from handmesh.data.sample import Batch, CropSample, Sample
 from handmesh.errors import HandMeshError
 
@@ -191,14 +191,14 @@ def collate(samples: Sequence[CropSample]) -> Batch:
             "set it to false, or render at the size of the folders' pictures (data.render_size)"
         )
     rows = cast("Sequence[dict[str, np.ndarray]]", samples)
-    batch = {key: torch.from_numpy(np.stack([row[key] for row in rows])) for key in rows[0] if key != "look"}
-    looks = [sample["look"] for sample in samples if "look" in sample]
-    return cast(Batch, {**batch, "look": Look.stack(looks)} if looks else batch)
+    batch = {key: torch.from_numpy(np.stack([row[key] for row in rows])) for key in rows[0] if key != "crop_parameters"}
+    drawn = [sample["crop_parameters"] for sample in samples if "crop_parameters" in sample]
+    return cast(Batch, {**batch, "crop_parameters": CropParameters.stack(drawn)} if drawn else batch)
 
 
 def to_device(batch: Batch, device: torch.device | str) -> Batch:
     """The batch on a device, without waiting for it."""
-    values = cast("dict[str, torch.Tensor | Look]", batch)
+    values = cast("dict[str, torch.Tensor | CropParameters]", batch)
     return cast(Batch, {name: value.to(device, non_blocking=True) for name, value in values.items()})
 
 

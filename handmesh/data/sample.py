@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from handmesh.data.look import Look
+    from handmesh.data.crop_parameters import CropParameters
 
 
 class HandLabels(TypedDict):
@@ -45,7 +45,7 @@ class Sample(HandLabels, total=False):
 class CropLabels(TypedDict):
     """A crop and its labels as the network sees them: float32, flags 0 or 1."""
 
-    image: np.ndarray  # (S, S, 3) uint8 RGB; the whole picture where a look says how to cut it
+    image: np.ndarray  # (S, S, 3) uint8 RGB; the whole picture where crop_parameters say how to cut it
     K_crop: np.ndarray  # (3, 3)
     joints: np.ndarray  # (21, 3)
     vertices: np.ndarray  # (778, 3)
@@ -62,9 +62,9 @@ class CropLabels(TypedDict):
 
 
 class CropSample(CropLabels, total=False):
-    """A crop, or a whole picture with the look that makes one of it on the network's device."""
+    """A crop, or a whole picture with the parameters that make one of it on the network's device."""
 
-    look: Look
+    crop_parameters: CropParameters
 
 
 class TeacherOutput(NamedTuple):
@@ -95,5 +95,5 @@ class Batch(TypedDict, total=False):
     is_right: Tensor
     index: Tensor
     weight: Tensor  # trust in a sample, 1 when absent; below 1 for labels made by a model
-    look: Look
+    crop_parameters: CropParameters
     teacher: TeacherOutput

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.detection.model_files import ensure_landmark_teacher
+from handmesh.detection.model_files import ensure_landmark_model
 from handmesh.geometry.camera import intrinsics_from_fov
 from handmesh.geometry.crop import CropTransform
 from handmesh.io.openvino_loader import CompiledModel
@@ -51,9 +51,9 @@ class LandmarkModel:
 
     def __init__(self, path: str | Path | None = None, *, threads: int = 0) -> None:
         """Load the model, fetching it when ``path`` is None and the cache lacks it; ``threads`` 0: OpenVINO chooses."""
-        self._model = CompiledModel(path or ensure_landmark_teacher(), threads)
+        self._model = CompiledModel(path or ensure_landmark_model(), threads)
 
-    def look(
+    def landmarks(
         self, image: NDArray[np.uint8], box_xyxy: NDArray[np.floating[Any]], rotation_deg: float, padding: float,
         mirror: bool = False,
     ) -> Landmarks:

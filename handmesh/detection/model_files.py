@@ -46,7 +46,7 @@ def ensure_palm_detector() -> Path:
     return ensure_member("palm_detection_full.tflite")
 
 
-def ensure_landmark_teacher() -> Path:
+def ensure_landmark_model() -> Path:
     """Path of hand_landmark_full.tflite (21 landmarks, handedness), fetched first when the cache lacks it."""
     return ensure_member("hand_landmark_full.tflite")
 

@@ -36,7 +36,7 @@ class HandVerifier:
         """Load the model (fetching it when `path` is None and the cache lacks it); `threads` 0 = OpenVINO's choice."""
         self._model = LandmarkModel(path, threads=threads)
 
-    def look(self, image: np.ndarray, detection: Detection, padding: float = CROP_PADDING) -> Landmarks:
+    def landmarks(self, image: np.ndarray, detection: Detection, padding: float = CROP_PADDING) -> Landmarks:
         """The landmarks of one place (about 8 ms on two cores).
 
         Args:
@@ -44,11 +44,11 @@ class HandVerifier:
             detection: the place, with its roll.
             padding: side of the crop over the side of the box.
         """
-        return self._model.look(image, detection.box_xyxy, detection.rotation_deg, padding)
+        return self._model.landmarks(image, detection.box_xyxy, detection.rotation_deg, padding)
 
     def confirm(self, image: np.ndarray, place: Detection) -> Detection | None:
         """The hand at a place, box, roll and side as one check gives them, score = presence; None for no hand."""
-        found = self.look(image, place)
+        found = self.landmarks(image, place)
         return _from_landmarks(found, 1.0) if found.presence >= MIN_PRESENCE else None
 
     def keep_hands(self, image: np.ndarray, proposals: list[Detection], *, thorough: bool = True) -> list[Detection]:
@@ -72,15 +72,16 @@ class HandVerifier:
         return drop_repeats(sorted(hands, key=lambda hand: -hand.score), is_same_hand)
 
     def _check(self, image: np.ndarray, proposal: Detection, thorough: bool) -> Detection | None:
-        found = self.look(image, proposal)
+        found = self.landmarks(image, proposal)
         if thorough and found.presence < MIN_PRESENCE and proposal.score >= SECOND_CHANCE_SCORE:
-            found = max((self.look(image, view) for view in _other_views(proposal)), key=lambda view: view.presence)
+            views = (self.landmarks(image, view) for view in _other_views(proposal))
+            found = max(views, key=lambda view: view.presence)
         score = proposal.score * found.presence
         if found.presence < MIN_PRESENCE or score < MIN_SCORE:
             return None
         exact = _from_landmarks(found, proposal.score)
         if thorough:
-            found = self.look(image, exact)
+            found = self.landmarks(image, exact)
             exact = _from_landmarks(found, proposal.score)
         return exact if found.presence >= MIN_PRESENCE else None
 

@@ -18,7 +18,7 @@ from handmesh.evaluation.metrics import auc
 from handmesh.geometry.alignment import point_errors, similarity_align
 from handmesh.inference.estimator import HandEstimator
 from handmesh.io.images import read_image
-from handmesh.labeling.landmark_correction import TeacherTerms
+from handmesh.labeling.landmark_correction import LandmarkCorrection
 from handmesh.labeling.photo_sets import LabelledPhoto, crop_for
 from handmesh.results import Hand
 
@@ -58,22 +58,22 @@ class RealResult:
 
     @property
     def has_side_right(self) -> bool | None:
-        """Whether left and right were told apart; None where the label has no side or nobody asked."""
+        """Whether the side is right; None where the label has no side or nobody asked."""
         if self.is_right is None or self.photo.is_right is None:
             return None
         return self.is_right == self.photo.is_right
 
 
-def in_teacher_terms(results: Sequence[RealResult], terms: TeacherTerms | None) -> list[RealResult]:
+def as_landmarks(results: Sequence[RealResult], correction: LandmarkCorrection | None) -> list[RealResult]:
     """The results with predicted joints moved to where the landmark model would put its points of the same hands:
     labels by the landmark model measure these without the distance between its points and the joints that bear their
-    names. Without terms (of a hand model for which that was not measured) they are the results as they are.
+    names. Without correction (of a hand model for which that was not measured) they are the results as they are.
     """
-    if terms is None:
+    if correction is None:
         return list(results)
     return [
         compare(
-            one.photo, terms.points_of(one.joints), terms.keypoints_of(one.keypoints_2d), one.longer_side,
+            one.photo, correction.points_of(one.joints), correction.keypoints_of(one.keypoints_2d), one.longer_side,
             one.is_right,
         )
         for one in results
@@ -101,7 +101,7 @@ def evaluate_real(estimator: HandEstimator, photos: Sequence[LabelledPhoto], bat
 
 
 def evaluate_found(predict: Predict, photos: Iterable[LabelledPhoto]) -> list[RealResult | None]:
-    """Errors of every photo by a predictor that is told nothing of the label; None where it does not find the hand."""
+    """Errors of every photo by a predictor that does not get the label; None where it does not find the hand."""
     results: list[RealResult | None] = []
     for photo in photos:
         image = read_image(photo.path)
@@ -173,7 +173,7 @@ def _means(results: Sequence[RealResult]) -> dict[str, Any]:
 
 def summarize_found(photos: Sequence[LabelledPhoto], results: Sequence[RealResult | None]) -> list[dict[str, Any]]:
     """As :func:`summarize`, over the photos in which the hand was found, with the share of these (``found``) and, of
-    these, the share whose side was told right (``side_right``).
+    these, the share whose side was right (``side_right``).
     """
     rows = []
     pairs = list(zip(photos, results, strict=True))

@@ -54,7 +54,7 @@ class Frame:
         image: (H, W, 3) uint8 RGB, undistorted where a calibrated camera has distortion.
         hands: as of :meth:`HandTracker.step`, for photos as of the predictor.
         ids: the track of each hand, a number that stays with it while it is in view.
-        stages_ms: wall time by stage: read, undistort, detect, confirm, crop, network, place, steady.
+        stages_ms: wall time by stage: read, undistort, detect, confirm, crop, network, place, filter.
         name: a photo's file name.
         grabbed_s: ``time.perf_counter()`` when the source had the frame.
         K: (3, 3) intrinsics in pixels that hands are placed with.
@@ -187,7 +187,7 @@ class HandTracker:
         self._confirm_one(image, timestamp_s)
         places = [track.place(timestamp_s) for track in self._tracks] + found
         estimates = self.predictor.predict_places(image, self._matrix(image), places, self.clock)
-        with self.clock("steady"):
+        with self.clock("filter"):
             known = len(self._tracks)
             self._follow(estimates[:known], timestamp_s, image.shape)
             self._welcome(estimates[known:], timestamp_s)

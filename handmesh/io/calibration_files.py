@@ -65,7 +65,7 @@ class CalibrationNumbers(NamedTuple):
 
 
 def read_calibration(path: Path) -> CalibrationNumbers:
-    """The numbers of a calibration file, told apart by content.
+    """The numbers of a calibration file, recognised by content.
 
     Raises:
         HandMeshError: no such file, no calibration, a matrix whose size, type and values do not agree.

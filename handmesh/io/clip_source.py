@@ -67,7 +67,7 @@ class ClipSource:
         self._readings: list[PrefetchIterator[SourceFrame]] = []
         with self._open() as (container, stream):
             self.audio_codec = container.streams.audio[0].codec_context.name if container.streams.audio else None
-            said = float(stream.average_rate or stream.guessed_rate or 0)
+            stated_fps = float(stream.average_rate or stream.guessed_rate or 0)
             length = Fraction(container.duration or 0, 1_000_000)
             if stream.duration and stream.time_base:
                 length = stream.duration * stream.time_base
@@ -75,7 +75,7 @@ class ClipSource:
             declared = stream.frames
             stamps = {packet.pts for packet in islice(container.demux(stream), _RATE_PACKETS)}
             times = sorted(stamp for stamp in stamps if stamp is not None)
-            self.fps = plausible_fps(_rate(times, stream.time_base) or said)
+            self.fps = plausible_fps(_rate(times, stream.time_base) or stated_fps)
         self.frame_count = declared or round(self.duration_s * self.fps)
         first = self._decode()
         if next(first, None) is None:

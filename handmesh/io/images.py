@@ -1,7 +1,7 @@
 """Pictures on disk: read as the person who took them saw them, written whole or not at all.
 
-Every array here is (H, W, 3) uint8 RGB. Only formats of photos are decoded, told by their content and not by their
-name, and only after their size is known: anyone may have written the file.
+Every array here is (H, W, 3) uint8 RGB. Only formats of photos are decoded, recognised by their content and not
+by their name, and only after their size is known: anyone may have written the file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Numba's decorators, told beforehand where compiled kernels are kept.
+"""Numba's decorators, imported once it is set where compiled kernels are kept.
 
 Numba looks for a place beside the source or in the home folder and raises at import where it can write to neither, as
 in a container that runs as a user of its own.

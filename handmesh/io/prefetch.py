@@ -81,7 +81,7 @@ class PrefetchIterator(Generic[T]):
                     self._made.put((True, next(iterator)))
                 except StopIteration:
                     break
-        except BaseException as error:  # noqa: BLE001 - also Ctrl-C's: whoever takes the items is to be told
+        except BaseException as error:  # noqa: BLE001 - also Ctrl-C's: raised again where the items are taken
             failure = error
         finally:
             # A generator lets go of what it holds in the thread that ran it.

@@ -14,7 +14,7 @@ from handmesh.geometry.crop import CropSettings
 from handmesh.io.images import read_image
 from handmesh.labeling.held_out import read_held_out
 from handmesh.labeling.landmark_files import landmark_folders, read_landmark_photos
-from handmesh.labeling.photo_sets import LabelledPhoto, crop_for, teacher_photos
+from handmesh.labeling.photo_sets import LabelledPhoto, crop_for, photos_with_landmarks
 
 if TYPE_CHECKING:
     from handmesh.inference.engines.base import Engine
@@ -40,7 +40,7 @@ def photos_of(
         HandMeshError: no photo, a damaged label file, or a model that cannot be had.
     """
     if not landmark_folders(root):
-        return teacher_photos(root), False
+        return photos_with_landmarks(root), False
     photos = read_landmark_photos(root, read_held_out(held_out) if held_out else None)
     if checkpoint is not None:
         from handmesh.inference.engines.factory import make_engine

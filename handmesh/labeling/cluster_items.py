@@ -67,10 +67,10 @@ def footage_items(files: Mapping[str, int], place: str) -> list[FootageItem]:
     for folder, names in photos.items():
         for first in range(0, len(names), PHOTOS_PER_ITEM):
             block = tuple(names[first : first + PHOTOS_PER_ITEM])
-            told = json.dumps([[name, files[name]] for name in block])
+            listing = json.dumps([[name, files[name]] for name in block])
             # No file has this name: there is a slash or nothing before it, and clips and photos end in a suffix.
             name = "/".join(filter(None, [folder, f"photos-{first // PHOTOS_PER_ITEM:05d}"]))
-            items.append(FootageItem(name, block, hashlib.sha256(told.encode()).hexdigest()[:16]))
+            items.append(FootageItem(name, block, hashlib.sha256(listing.encode()).hexdigest()[:16]))
     if not items:
         raise HandMeshError(
             f"expected clips ({', '.join(CLIP_SUFFIXES)}) or photos ({', '.join(IMAGE_SUFFIXES)}) in {place}, got "

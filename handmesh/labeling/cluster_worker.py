@@ -46,7 +46,7 @@ class FootageJob:
         is_fov_assumed: nobody described the camera.
         settings: what else decides about the numbers; the engine is added.
         make_tracker: makes the tracker in the worker.
-        begin: told that a piece of work is begun, it says how often that was so by now.
+        begin: called when a piece of work begins; returns how often it was begun by now.
     """
 
     source: Storage

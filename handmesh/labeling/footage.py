@@ -22,8 +22,8 @@ from handmesh.geometry.camera import DEFAULT_FOV_DEG
 from handmesh.io.files import user_path
 from handmesh.io.images import is_photo, read_image, write_image
 from handmesh.io.sources import ClipSource
+from handmesh.labeling.landmark_label import label_hand
 from handmesh.labeling.photo_sets import CUT_OUT_FOV_DEG, LabelledPhoto, list_unlabelled, with_border
-from handmesh.labeling.teacher import label_hand
 
 #: Frames of a clip nearer in time than this show much the same picture: they are taken only where a clip is too short
 #: for the number asked for.
@@ -125,7 +125,7 @@ def _thinned(items: list, most: int) -> list:  # type: ignore[type-arg]
 
 
 def label_frames(
-    frames: Sequence[FootageFrame], detector: HandDetector, teacher: LandmarkModel, progress: bool = True
+    frames: Sequence[FootageFrame], detector: HandDetector, model: LandmarkModel, progress: bool = True
 ) -> LabelledFootage:
     """Every hand that the detector finds in the frames, labelled (about 0.2 s a frame on two cores).
 
@@ -134,7 +134,7 @@ def label_frames(
     Args:
         frames: as :func:`gather_frames` gives them.
         detector: finds the hands.
-        teacher: the landmark model that labels them.
+        model: the landmark model that labels them.
         progress: show a progress bar on stderr.
     """
     hands: list[LabelledPhoto] = []
@@ -145,7 +145,7 @@ def label_frames(
         except HandMeshError as error:
             tqdm.write(f"skipped: {error}", file=sys.stderr)
             continue
-        found = label_frame(frame, image, detector, teacher)
+        found = label_frame(frame, image, detector, model)
         hands += found
         readable += 1
         with_hands += bool(found)
@@ -153,7 +153,7 @@ def label_frames(
 
 
 def label_frame(
-    frame: FootageFrame, image: NDArray[np.uint8], detector: HandDetector, teacher: LandmarkModel
+    frame: FootageFrame, image: NDArray[np.uint8], detector: HandDetector, model: LandmarkModel
 ) -> list[LabelledPhoto]:
     """The hands of one frame that are large enough and on whose landmarks all views agree.
 
@@ -161,7 +161,7 @@ def label_frame(
         frame: where it comes from.
         image: (H, W, 3) uint8 RGB, its picture.
         detector: finds the hands.
-        teacher: the landmark model that labels them.
+        model: the landmark model that labels them.
     """
     palms, check = detector.load()
     bordered, pad = with_border(image)
@@ -173,7 +173,7 @@ def label_frame(
     places = places or check.keep_hands(bordered, palms.detect(bordered))
     found = []
     for place in places:
-        label = label_hand(bordered, teacher, place.box_xyxy, place.rotation_deg, 2.0)
+        label = label_hand(bordered, model, place.box_xyxy, place.rotation_deg, 2.0)
         if label is None:
             continue
         side = float(np.ptp(label.keypoints_2d, axis=0).max())

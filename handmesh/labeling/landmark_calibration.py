@@ -19,15 +19,15 @@ from handmesh.detection.landmark_model import LandmarkModel
 from handmesh.errors import HandMeshError
 from handmesh.geometry.alignment import point_errors, similarity_align
 from handmesh.geometry.crop import box_around, roll_of
-from handmesh.labeling.landmark_correction import HandFrame, TeacherTerms, features, middle_and_size
+from handmesh.labeling.landmark_correction import HandFrame, LandmarkCorrection, features, middle_and_size
+from handmesh.labeling.landmark_label import LandmarkLabel, label_hand
 from handmesh.labeling.photo_sets import FIRST_PADDING, MAX_DISAGREEMENT
-from handmesh.labeling.teacher import TeacherLabel, label_hand
 from handmesh.skeleton import NUM_JOINTS
 from handmesh.synthesis.generator import project_joints
 
 Array = NDArray[np.float64]
 #: A sample (a picture and its truth) -> the landmark model's label, None where it sees no hand.
-Ask = Callable[[Sample], "TeacherLabel | None"]
+Ask = Callable[[Sample], "LandmarkLabel | None"]
 
 #: A hand counts if this share of its joints can be seen, and the landmark model knows which hand it is.
 MIN_VISIBLE = 0.6
@@ -64,14 +64,14 @@ _NAMES = ("points", "keypoints", "joints", "pixels")
 def ask_with(model: LandmarkModel) -> Ask:
     """Five views of the hand of a sample, whose place is known."""
 
-    def ask(sample: Sample) -> TeacherLabel | None:
+    def ask(sample: Sample) -> LandmarkLabel | None:
         pixels = project_joints(sample)
         return label_hand(sample["image"], model, box_around(pixels), roll_of(pixels), FIRST_PADDING)
 
     return ask
 
 
-def right_hand(sample: Sample, ask: Ask) -> TeacherLabel | None:
+def right_hand(sample: Sample, ask: Ask) -> LandmarkLabel | None:
     """The landmark model's label of a sample whose hand can be seen, if it sees a right one; None of any other."""
     if not sample["presence"] or sample["visibility"].mean() < MIN_VISIBLE:
         return None
@@ -91,7 +91,7 @@ def gather(samples: Iterable[Sample], ask: Ask) -> Pairs:
     return Pairs(*(np.reshape(column, (-1, NUM_JOINTS, axes)) for column, axes in zip(columns, (3, 2, 3, 2))))
 
 
-def solve(pairs: Pairs, hand: str) -> TeacherTerms:
+def solve(pairs: Pairs, hand: str) -> LandmarkCorrection:
     """The maps that fit the pairs best, by ridge regression."""
     space = _mixture(pairs.joints, pairs.points)
     size = np.ptp(pairs.pixels, axis=1).max(-1)[:, None, None] / 0.15  # pixels a metre, nearly
@@ -101,7 +101,7 @@ def solve(pairs: Pairs, hand: str) -> TeacherTerms:
     upright = _unit(pairs.joints @ frame.turn), frame.from_picture(pairs.pixels)
     truth = np.concatenate([part.reshape(len(rows), -1) for part in upright], axis=1)
     square = rows.T @ rows + _RIDGE_CORRECTION * np.eye(rows.shape[1])
-    return TeacherTerms(hand, space, picture, np.linalg.solve(square, rows.T @ truth))
+    return LandmarkCorrection(hand, space, picture, np.linalg.solve(square, rows.T @ truth))
 
 
 def _mixture(joints: Array, points: Array, moves: bool = True) -> Array:
@@ -133,13 +133,13 @@ def _unit(points: Array) -> Array:
     return (points - middle) / size
 
 
-def report(terms: TeacherTerms, pairs: Pairs) -> dict[str, float]:
+def report(correction: LandmarkCorrection, pairs: Pairs) -> dict[str, float]:
     """Errors on hands that the maps were not made from: PA in mm and share of the box's side, as named.
 
     Keys: pa_raw, pa_points_of (both from the joints to the landmark model's points), pa_truth_raw, pa_joints_of (from
     the landmark model to the joints), and the same four of the picture as px_*.
     """
-    joints, pixels = terms.joints_of(pairs.points, pairs.keypoints)
+    joints, pixels = correction.joints_of(pairs.points, pairs.keypoints)
     side = np.ptp(pairs.pixels, axis=1).max(-1)[:, None]
 
     def pa(source: Array, goal: Array) -> float:
@@ -149,15 +149,15 @@ def report(terms: TeacherTerms, pairs: Pairs) -> dict[str, float]:
         return float((np.linalg.norm(source - goal, axis=-1) / side).mean())
 
     return {
-        "pa_raw": pa(pairs.joints, pairs.points), "pa_points_of": pa(terms.points_of(pairs.joints), pairs.points),
+        "pa_raw": pa(pairs.joints, pairs.points), "pa_points_of": pa(correction.points_of(pairs.joints), pairs.points),
         "pa_truth_raw": pa(pairs.points, pairs.joints), "pa_joints_of": pa(joints, pairs.joints),
         "px_raw": flat(pairs.pixels, pairs.keypoints),
-        "px_points_of": flat(terms.keypoints_of(pairs.pixels), pairs.keypoints),
+        "px_points_of": flat(correction.keypoints_of(pairs.pixels), pairs.keypoints),
         "px_truth_raw": flat(pairs.keypoints, pairs.pixels), "px_joints_of": flat(pixels, pairs.pixels),
     }  # fmt: skip
 
 
-def calibrate(pairs: Pairs, hand: str) -> tuple[TeacherTerms, dict[str, Any]]:
+def calibrate(pairs: Pairs, hand: str) -> tuple[LandmarkCorrection, dict[str, Any]]:
     """The maps from all pairs, and how far maps from three of four are from the fourth.
 
     Raises:

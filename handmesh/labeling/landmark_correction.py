@@ -23,7 +23,7 @@ from handmesh.skeleton import NUM_JOINTS
 
 Array = NDArray[np.float64]
 
-ASSET = Path(__file__).resolve().parents[1] / "assets" / "teacher_terms.npz"
+ASSET = Path(__file__).resolve().parents[1] / "assets" / "landmark_correction.npz"
 #: Of all arrays together, unpacked; they are 100 kB.
 _MAX_BYTES = 2**20
 _THUMB = [1, 2, 3, 4]
@@ -99,7 +99,7 @@ def features(frame: HandFrame, points: NDArray[np.floating[Any]], keypoints: NDA
 
 
 @dataclass(frozen=True, eq=False)
-class TeacherTerms:
+class LandmarkCorrection:
     """Measured on one hand model.
 
     Attributes:
@@ -156,45 +156,45 @@ class TeacherTerms:
             )  # fmt: skip
 
 
-def terms_file(hand: str) -> Path:
-    """Where the measure of the hand model with this fingerprint is kept: with the package for the open hand, else in
+def correction_file(hand: str) -> Path:
+    """Where the correction for the hand model with this fingerprint is kept: in the package for the open hand, else in
     the cache folder, once scripts/calibrate_landmarks.py has made it.
 
-    The name changes with what the landmark model's points are: a measure of its points in space alone is not taken up.
+    The name changes with what the landmark model's points are: a correction of its points in space alone is not read.
     """
-    return ASSET if hand == teacher_terms().hand else cache_dir() / f"teacher-heads-terms-{hand}.npz"
+    return ASSET if hand == shipped_correction().hand else cache_dir() / f"teacher-heads-terms-{hand}.npz"
 
 
-def terms_of(hand: str) -> TeacherTerms | None:
-    """The measure of the hand model with this fingerprint; None where there is none, for the joints of models differ.
+def correction_for(hand: str) -> LandmarkCorrection | None:
+    """The correction for the hand model with this fingerprint, or None: the joints of hand models differ.
 
     Raises:
         HandMeshError: its file is damaged.
     """
-    file = terms_file(hand)
+    file = correction_file(hand)
     if file == ASSET:
-        return teacher_terms()
+        return shipped_correction()
     return _load(file) if file.is_file() else None
 
 
 @lru_cache(maxsize=1)
-def teacher_terms() -> TeacherTerms:
-    """The measure that comes with the package, made on the open hand."""
+def shipped_correction() -> LandmarkCorrection:
+    """The correction that comes with the package, made on the open hand."""
     return _load(ASSET)
 
 
-def _load(file: Path) -> TeacherTerms:
+def _load(file: Path) -> LandmarkCorrection:
     try:
         archive = read_npz(file, _MAX_BYTES)
-        terms = TeacherTerms(
+        correction = LandmarkCorrection(
             str(archive["hand"]), *(archive[name].astype(np.float64) for name in ("space", "picture", "correction"))
         )
-        shapes = terms.space.shape, terms.picture.shape, terms.correction.shape
+        shapes = correction.space.shape, correction.picture.shape, correction.correction.shape
         if shapes != ((NUM_JOINTS, NUM_JOINTS), (NUM_JOINTS, NUM_JOINTS), (5 * NUM_JOINTS + 1, 5 * NUM_JOINTS)):
             raise ValueError(f"arrays of {shapes}")
     except (OSError, KeyError, ValueError) as error:
         raise HandMeshError(
-            f"expected a measure of the landmark model in {file}, could not read it ({error}); "
+            f"expected a correction of the landmark model in {file}, could not read it ({error}); "
             "make it again with scripts/calibrate_landmarks.py, or delete it"
         ) from None
-    return terms
+    return correction

@@ -25,7 +25,7 @@ from handmesh.geometry.crop import CropSettings, CropTransform, box_around, roll
 from handmesh.io.files import atomic_path, cache_dir
 from handmesh.io.images import is_photo, read_image
 from handmesh.io.npz import read_npz
-from handmesh.labeling.teacher import TeacherLabel, label_hand
+from handmesh.labeling.landmark_label import LandmarkLabel, label_hand
 
 if TYPE_CHECKING:
     from handmesh.detection.landmark_model import LandmarkModel
@@ -66,7 +66,7 @@ class LabelledPhoto:
         keypoints_2d: (21, 2) pixels, NaN where not annotated.
         joints: (21, 3) metres, camera axes, any origin; None where only 2D is known.
         is_right: right hand in the picture as it is; None where the set does not say.
-        disagreement: of the views (teacher.py), as a share of the hand; 0 for annotations.
+        disagreement: of the views (landmark_label.py), as a share of the hand; 0 for annotations.
         fov_deg: what the photo is taken to span over its longer side.
         has_depth: whether the joints' depths may be trained on; else only the keypoints are.
     """
@@ -109,7 +109,7 @@ def _block(folder: Path, group: str) -> list[tuple[Path, str, bool]]:
     return [(path, group, i >= first_held_out) for i, path in enumerate(photos)]
 
 
-def teacher_photos(root: str | Path, progress: bool = True) -> list[LabelledPhoto]:
+def photos_with_landmarks(root: str | Path, progress: bool = True) -> list[LabelledPhoto]:
     """The photos of :func:`list_unlabelled` in which the landmark model sees a hand, with its landmarks.
 
     Labelling 2,500 photos takes some minutes on two cores; the result is kept in the cache folder under a name made of
@@ -165,12 +165,12 @@ def _label_all(paths: list[Path], progress: bool) -> Iterator[NDArray[np.void]]:
         yield row[0]
 
 
-def _as_stored(label: TeacherLabel) -> NDArray[np.void]:
+def _as_stored(label: LandmarkLabel) -> NDArray[np.void]:
     row = (label.keypoints_2d, label.joints, label.is_right, label.disagreement)
     return np.array([row], _STORED)
 
 
-def _label(image: NDArray[np.uint8], detector: PalmDetector, model: LandmarkModel) -> TeacherLabel | None:
+def _label(image: NDArray[np.uint8], detector: PalmDetector, model: LandmarkModel) -> LandmarkLabel | None:
     """The landmark model's label of the one hand of a photo, or None where it sees none.
 
     Where the palm detector sees no palm the whole photo serves as the box.

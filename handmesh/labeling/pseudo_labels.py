@@ -24,7 +24,7 @@ from handmesh.geometry.camera import fit_translation, intrinsics_from_fov
 from handmesh.geometry.crop import CropTransform, box_around
 from handmesh.io.images import read_image
 from handmesh.labeling.compositing import on_backgrounds
-from handmesh.labeling.landmark_correction import terms_of
+from handmesh.labeling.landmark_correction import correction_for
 from handmesh.labeling.photo_sets import LabelledPhoto
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.fitting import FittedHands, fit_hands
@@ -65,7 +65,7 @@ def write_pseudo_labelled(
     """Fit every trusted photo and write the good fits as a data set in FreiHAND's layout.
 
     Args:
-        photos: with 2D and 3D labels and a known side, as :func:`teacher_photos` gives them.
+        photos: with 2D and 3D labels and a known side, as :func:`photos_with_landmarks` gives them.
         out: the folder of the data set.
         arrays: the hand model that is fitted.
         progress: show a progress bar on stderr.
@@ -122,11 +122,11 @@ def correct(photos: Sequence[LabelledPhoto], arrays: ManoArrays) -> list[Labelle
 
     For a hand model for which that was not measured (scripts/calibrate_landmarks.py), the photos stay as they are.
     """
-    terms = terms_of(arrays.fingerprint())
-    if not photos or terms is None:
+    correction = correction_for(arrays.fingerprint())
+    if not photos or correction is None:
         return list(photos)
     joints, keypoints, sign = _as_right(photos)
-    joints, keypoints = terms.joints_of(joints, keypoints)
+    joints, keypoints = correction.joints_of(joints, keypoints)
     return [
         replace(photo, joints=j, keypoints_2d=k)
         for photo, j, k in zip(photos, joints * sign, keypoints * sign[..., :2], strict=True)

@@ -1,4 +1,4 @@
-"""A part of a rendered data set: the samples of one chunk, drawn and written by whatever process is told to."""
+"""A part of a rendered data set: the samples of one chunk, drawn and written by whichever process gets it."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from handmesh.mano.pose_prior import PosePrior
 from handmesh.synthesis.camera_effects import compose, mean_color, tone_curve
 from handmesh.synthesis.lighting import sample_lighting
 from handmesh.synthesis.renderer import HandRenderer
-from handmesh.synthesis.skin import sample_look
+from handmesh.synthesis.skin import sample_appearance
 from handmesh.synthesis.surface import ForearmShape
 
 WIDTH, HEIGHT, FPS, FOV_DEG = 640, 480, 30.0, 60.0
@@ -67,7 +67,7 @@ class DemoScene:
         self.hand, self.renderer = NumpyManoLayer(arrays), HandRenderer(arrays)
         prior = PosePrior(arrays)
         self._poses = np.stack([prior.gesture(name) for name in _GESTURES])
-        self._look, self._light = sample_look(rng), sample_lighting(rng)
+        self._appearance, self._light = sample_appearance(rng), sample_lighting(rng)
         self._arm = ForearmShape(growth=1.4)
         self._room = _draw_room()
         self._exposure: tuple[np.ndarray, np.ndarray] | None = None
@@ -127,7 +127,7 @@ class DemoScene:
         K = self.K.copy()
         K[:2, 2] -= [left, top]
         coarse = self.renderer.mesh(hand.vertices, hand.global_orient, self._arm)
-        shaded = self.renderer.render(coarse, K, side, self._look, self._light, np.eye(3), 0.5, 0.45)
+        shaded = self.renderer.render(coarse, K, side, self._appearance, self._light, np.eye(3), 0.5, 0.45)
         color, alpha = shaded.color, shaded.alpha
         if not is_right:
             color, alpha, left = color[:, ::-1], alpha[:, ::-1], WIDTH - left - side

@@ -31,7 +31,7 @@ from handmesh.synthesis.occluders import draw_occluder
 from handmesh.synthesis.props import sample_prop
 from handmesh.synthesis.renderer import hand_renderer
 from handmesh.synthesis.shading import Shaded, darken_crevices
-from handmesh.synthesis.skin import Look, sample_look
+from handmesh.synthesis.skin import SkinAppearance, sample_appearance
 from handmesh.synthesis.surface import RING_DISTANCE_M, ForearmShape
 from handmesh.synthesis.viewpoint import View, crop_intrinsics, random_turn, sample_view
 
@@ -177,8 +177,8 @@ class SampleGenerator:
         }
 
     def _draw_hand(self, picture: np.ndarray, rng: np.random.Generator, labels: Sample, lighting: Lighting) -> Shaded:
-        look = sample_look(rng)
-        arm = _sample_arm(rng, look)
+        appearance = sample_appearance(rng)
+        arm = _sample_arm(rng, appearance)
         coarse = self.renderer.mesh(labels["vertices"], labels["global_orient"], arm)
         prop = None
         if rng.random() < 0.14:
@@ -186,12 +186,12 @@ class SampleGenerator:
             prop = sample_prop(labels["joints"], palm, rng)
         shine = float(rng.gamma(1.5, 0.5))
         shaded = self.renderer.render(
-            coarse, labels["K"], self.size, look, lighting, random_turn(rng), shine,
+            coarse, labels["K"], self.size, appearance, lighting, random_turn(rng), shine,
             float(rng.uniform(0.3, 0.65)), prop,
         )
         width = float(labels["box_xyxy"][2:].max() - labels["box_xyxy"][:2].min())
         darken_crevices(shaded, float(rng.uniform(0.4, 0.95)), max(1.0, width * float(rng.uniform(0.012, 0.03))))
-        _lay_over(picture, shaded, rng, look.gloved)
+        _lay_over(picture, shaded, rng, appearance.gloved)
         return shaded
 
     def _second_hand(self, picture: np.ndarray, rng: np.random.Generator, index: int, lighting: Lighting) -> None:
@@ -244,12 +244,12 @@ def _shows_cut_arm(labels: Sample, size: int) -> bool:
     return bool((uv > -radius).all() and (uv < size + radius).all())
 
 
-def _sample_arm(rng: np.random.Generator, look: Look) -> ForearmShape:
-    first_ring = int(np.searchsorted(RING_DISTANCE_M, look.sleeve_from_m))
+def _sample_arm(rng: np.random.Generator, appearance: SkinAppearance) -> ForearmShape:
+    first_ring = int(np.searchsorted(RING_DISTANCE_M, appearance.sleeve_from_m))
     return ForearmShape(
         flexion=float(np.clip(rng.normal(0, 0.35), -1.0, 1.0)),
         deviation=float(np.clip(rng.normal(0, 0.18), -0.5, 0.5)),
-        growth=float(rng.uniform(1.15, 1.55)), sleeve_m=look.sleeve_thickness_m, sleeve_ring=first_ring,
+        growth=float(rng.uniform(1.15, 1.55)), sleeve_m=appearance.sleeve_thickness_m, sleeve_ring=first_ring,
     )
 
 

@@ -12,7 +12,7 @@ from handmesh.rendering.rasterizer import NEAR_M, fill_faces, setup_edges, verte
 from handmesh.synthesis.lighting import Lighting, ambient_occlusion, irradiance_coefficients, lamp_shadows
 from handmesh.synthesis.props import Prop
 from handmesh.synthesis.shading import SAMPLES, Shaded, light_vertices, shade
-from handmesh.synthesis.skin import Look, skin_texels
+from handmesh.synthesis.skin import SkinAppearance, skin_texels
 from handmesh.synthesis.skin_map import SkinMap, build_skin_map
 from handmesh.synthesis.surface import SUBFACE_BARYCENTRICS, ForearmShape, HandSurface
 
@@ -59,8 +59,8 @@ class HandRenderer:
         return self.surface.with_forearm(vertices, global_orient, arm)
 
     def render(
-        self, coarse: np.ndarray, K: np.ndarray, size: int, look: Look, lighting: Lighting, turn: np.ndarray,
-        shine: float, roughness: float, prop: Prop | None = None,
+        self, coarse: np.ndarray, K: np.ndarray, size: int, appearance: SkinAppearance, lighting: Lighting,
+        turn: np.ndarray, shine: float, roughness: float, prop: Prop | None = None,
     ) -> Shaded:
         """Draw one hand.
 
@@ -68,7 +68,7 @@ class HandRenderer:
             coarse: (C, 3) of :meth:`mesh`, metres, camera frame.
             K: (3, 3) intrinsics, pixels.
             size: side of the picture, pixels.
-            look: of its skin.
+            appearance: of its skin.
             lighting: the light.
             turn: (3, 3) rotation of the directions in which occlusion is measured.
             shine: factor of the specular term.
@@ -88,7 +88,7 @@ class HandRenderer:
             caster = np.concatenate([caster, prop.vertices])
         normals = np.empty_like(points)
         vertex_normals(points, faces, normals)
-        tone = look.tone.astype(np.float32)
+        tone = appearance.tone.astype(np.float32)
         coarse_normals = np.empty_like(coarse)
         vertex_normals(coarse, surface.coarse_faces, coarse_normals)
         # Light from all round changes slowly over the skin: measured at the coarse vertices, carried to the fine ones.
@@ -110,7 +110,7 @@ class HandRenderer:
         fill_faces(edges, boxes, NEAR_M, 0, inverse_depth, face_index)
         wanted = np.zeros(len(surface.coarse_faces), np.bool_)
         _mark_faces(face_index, wanted)
-        texels = skin_texels(self.skin, look, wanted)
+        texels = skin_texels(self.skin, appearance, wanted)
         shaded = Shaded(
             np.zeros((size, size, 3), np.float32), np.zeros((size, size), np.float32),
             np.zeros((size, size), np.float32), np.full((size, size), np.inf, np.float32),

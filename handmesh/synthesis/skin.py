@@ -42,7 +42,7 @@ class Band:
 
 
 @dataclass
-class Look:
+class SkinAppearance:
     """One person's skin: tone (3,) linear albedo, gain (masks, 3) multiplying it as 1 + sum gain * mask, gloss (masks,)
     likewise for the specular term, and bands that cover it.
     """
@@ -74,7 +74,7 @@ def sample_tone(rng: np.random.Generator) -> tuple[np.ndarray, float]:
     return np.clip(tone, 0.012, 0.85), dark
 
 
-def sample_look(rng: np.random.Generator) -> Look:
+def sample_appearance(rng: np.random.Generator) -> SkinAppearance:
     """A random person's hand, now and then dressed."""
     tone, dark = sample_tone(rng)
     gain = np.zeros((len(MASKS), 3))
@@ -114,11 +114,11 @@ def sample_look(rng: np.random.Generator) -> Look:
     gloss[_NUMBER["crease"]] = -0.5
     gloss[_NUMBER["pore"]] = -0.4
     gloss[_NUMBER["grain_b"]] = -0.5
-    look = Look(tone, gain, gloss, [])
+    appearance = SkinAppearance(tone, gain, gloss, [])
     if rng.random() < 0.10:
-        _polish_nails(look, rng)
-    _dress(look, rng)
-    return look
+        _polish_nails(appearance, rng)
+    _dress(appearance, rng)
+    return appearance
 
 
 def cloth_albedo(rng: np.random.Generator) -> np.ndarray:
@@ -131,39 +131,39 @@ def cloth_albedo(rng: np.random.Generator) -> np.ndarray:
     return to_linear(value * (1 - saturation * (1 - ramp)))
 
 
-def _polish_nails(look: Look, rng: np.random.Generator) -> None:
+def _polish_nails(appearance: SkinAppearance, rng: np.random.Generator) -> None:
     color = cloth_albedo(rng) if rng.random() < 0.5 else to_linear(rng.uniform([0.5, 0, 0], [0.95, 0.4, 0.5]))
     for name in ("nail_tip", "lunula", "nail_rim"):
-        look.gain[_NUMBER[name]] *= 0.2
-    look.gain[_NUMBER["nail"]] = color / look.tone - 1.0
-    look.gloss[_NUMBER["nail"]] = 3.0
+        appearance.gain[_NUMBER[name]] *= 0.2
+    appearance.gain[_NUMBER["nail"]] = color / appearance.tone - 1.0
+    appearance.gloss[_NUMBER["nail"]] = 3.0
 
 
-def _dress(look: Look, rng: np.random.Generator) -> None:
+def _dress(appearance: SkinAppearance, rng: np.random.Generator) -> None:
     if rng.random() < 0.45:
         start = float(abs(rng.normal(0, 0.05)) + 0.002 if rng.random() < 0.7 else rng.uniform(0.05, 0.2))
-        look.sleeve_from_m = start
-        look.sleeve_thickness_m = float(rng.uniform(0.003, 0.014))
+        appearance.sleeve_from_m = start
+        appearance.sleeve_thickness_m = float(rng.uniform(0.003, 0.014))
         gloss, pattern = float(rng.uniform(0, 0.2)), float(rng.uniform(0, 0.5))
-        look.bands.append(Band(5, start, 9.0, cloth_albedo(rng), gloss, pattern))
+        appearance.bands.append(Band(5, start, 9.0, cloth_albedo(rng), gloss, pattern))
     elif rng.random() < 0.16:
         start = float(rng.uniform(0.005, 0.045))
         width = float(rng.uniform(0.008, 0.03))
-        look.bands.append(Band(5, start, start + width, cloth_albedo(rng), float(rng.uniform(0.2, 2.5)), 0.2))
+        appearance.bands.append(Band(5, start, start + width, cloth_albedo(rng), float(rng.uniform(0.2, 2.5)), 0.2))
         if rng.random() < 0.6:
             face = to_linear(np.full(3, rng.choice([0.02, 0.1, 0.9])) + rng.uniform(0, 0.1, 3))
-            look.bands.append(Band(5, start - 0.006, start + width + 0.006, face, 3.0, 0.0, 0.86))
+            appearance.bands.append(Band(5, start - 0.006, start + width + 0.006, face, 3.0, 0.0, 0.86))
     for finger in range(5):
         if rng.random() < 0.035:
             at = float(rng.uniform(0.018, 0.030))
             metal = _METALS[rng.integers(4)]
-            look.bands.append(Band(finger, at, at + float(rng.uniform(0.002, 0.006)), metal, 4.0))
+            appearance.bands.append(Band(finger, at, at + float(rng.uniform(0.002, 0.006)), metal, 4.0))
     if rng.random() < 0.04:
         cuff, fingerless = float(rng.uniform(0, 0.08)), rng.random() < 0.2
         albedo, gloss, pattern = cloth_albedo(rng), float(rng.uniform(0, 1.0)), float(rng.uniform(0.1, 0.5))
         for finger in range(-1, 5):
-            look.bands.append(Band(finger, -1.0, 0.035 if fingerless else 9.0, albedo, gloss, pattern))
-        look.bands.append(Band(5, -1.0, cuff, albedo, gloss, pattern))
+            appearance.bands.append(Band(finger, -1.0, 0.035 if fingerless else 9.0, albedo, gloss, pattern))
+        appearance.bands.append(Band(5, -1.0, cuff, albedo, gloss, pattern))
 
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
@@ -217,12 +217,12 @@ def _lay_bands(
                 out[f, t, 3] = min(bands[b, 3], np.float32(4.0)) * np.float32(63.75)
 
 
-def skin_texels(skin: SkinMap, look: Look, wanted: np.ndarray) -> np.ndarray:
+def skin_texels(skin: SkinMap, appearance: SkinAppearance, wanted: np.ndarray) -> np.ndarray:
     """What the shader takes of the skin.
 
     Args:
         skin: where on it things are.
-        look: their colours and what covers them.
+        appearance: their colours and what covers them.
         wanted: (C,) bool, coarse faces that are needed.
 
     Returns:
@@ -231,10 +231,10 @@ def skin_texels(skin: SkinMap, look: Look, wanted: np.ndarray) -> np.ndarray:
     out = np.zeros((len(skin.masks), TEXELS, 4), np.uint8)
     scale = np.float32(1 / 255)
     _skin_texels(
-        skin.masks, wanted, look.tone.astype(np.float32), look.gain.astype(np.float32) * scale,
-        look.gloss.astype(np.float32) * scale, out,
+        skin.masks, wanted, appearance.tone.astype(np.float32), appearance.gain.astype(np.float32) * scale,
+        appearance.gloss.astype(np.float32) * scale, out,
     )
-    if look.bands:
-        table = np.array([[*b.albedo, b.gloss, b.finger, b.low, b.high, b.facing, b.pattern] for b in look.bands])
+    if appearance.bands:
+        table = np.array([[*b.albedo, b.gloss, b.finger, b.low, b.high, b.facing, b.pattern] for b in appearance.bands])
         _lay_bands(skin.finger, skin.along, skin.around, skin.position, wanted, table.astype(np.float32), out)
     return out

@@ -18,11 +18,11 @@ import numpy as np
 from handmesh.config import Config, TrainConfig, config_from_dict, without_folders
 from handmesh.data.loading import HandDataset, StridedSubset, make_loader
 from handmesh.errors import HandMeshError
-from handmesh.evaluation.real_photos import evaluate_real, in_teacher_terms
+from handmesh.evaluation.real_photos import as_landmarks, evaluate_real
 from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import user_path
 from handmesh.labeling.footage import SPACING_S, LabelledFootage, gather_frames, label_frames
-from handmesh.labeling.landmark_correction import terms_of
+from handmesh.labeling.landmark_correction import correction_for
 from handmesh.labeling.photo_sets import LabelledPhoto
 from handmesh.labeling.pseudo_labels import write_pseudo_labelled
 from handmesh.mano.arrays import ManoArrays, load_mano
@@ -248,7 +248,7 @@ class _Measure:
         from handmesh.synthesis.generator import SampleGenerator
 
         self.config, self.arrays, self.held_out = config, arrays, held_out
-        self.terms = terms_of(arrays.fingerprint())
+        self.correction = correction_for(arrays.fingerprint())
         rendered = SampleGenerator(
             arrays, config.seed + VALIDATION_SEED, config.data.render_size, config.data.backgrounds or None
         )
@@ -261,7 +261,7 @@ class _Measure:
 
         scores = validate(net, make_loader(self.rendered, 32))
         estimator = HandEstimator(make_engine(net, "torch", "cpu"), self.arrays, self.config.crop)
-        results = in_teacher_terms(evaluate_real(estimator, self.held_out), self.terms)
+        results = as_landmarks(evaluate_real(estimator, self.held_out), self.correction)
         return Figures(
             float(np.mean([result.pa_mm for result in results])),
             float(np.mean([result.error_2d for result in results])),

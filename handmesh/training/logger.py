@@ -49,7 +49,7 @@ class Log:
         self.wandb = _wandb(folder, config) if train.wandb else None
         self.is_in_minutes = train.max_minutes > 0
         if self.is_in_minutes:
-            # A run that the clock ends is told in minutes; its number of steps is only a limit.
+            # A run that the clock ends is counted in minutes; its number of steps is only a limit.
             self.bar = tqdm(
                 total=train.max_minutes, initial=progress.elapsed_s / 60, dynamic_ncols=True, mininterval=5.0,
                 desc="training", bar_format="{l_bar}{bar}| {n:.1f} of {total:.1f} min{postfix}",

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 MAX_SECONDS, MAX_FRAMES, MAX_FRAME_PIXELS = 30.0, 1800, 9_000_000
 #: A clip that is not done by then is given up, seconds.
 TIME_LIMIT_S = 600.0
-#: Progress is told this often at most, seconds.
-_TELL_S = 0.3
+#: Progress is reported this often at most, seconds.
+_REPORT_S = 0.3
 
 
 class ClipProgress(NamedTuple):
@@ -211,12 +211,12 @@ def _work(pipe: Connection, path: str, folder: str, make_tracker: Callable[[], H
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle
-    told_s = 0.0
+    reported_s = 0.0
 
     def report(progress: ClipProgress) -> None:
-        nonlocal told_s
-        if time.monotonic() - told_s > _TELL_S:
-            told_s = time.monotonic()
+        nonlocal reported_s
+        if time.monotonic() - reported_s > _REPORT_S:
+            reported_s = time.monotonic()
             pipe.send_bytes(json.dumps(progress._asdict()).encode())
 
     try:

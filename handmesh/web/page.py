@@ -25,7 +25,7 @@ from handmesh.web.results import (
 if TYPE_CHECKING:
     import gradio
 
-#: Photos that wait for their turn; more are told to come back.
+#: Photos that wait for their turn; more are asked to come back.
 MAX_QUEUE = 32
 _HEADER = """<header class="hm-header"><h1>handmesh</h1>
 <p>Every hand in a picture as a 3D mesh, in metres. Nothing leaves the machine that serves this page.</p></header>"""
@@ -188,7 +188,7 @@ _EXAMPLES_JS = """element.addEventListener('click', (event) => {
 
 
 def _import_gradio(folder: Path) -> Any:
-    """gradio, told before it loads to stay silent and to keep its files under ``folder``."""
+    """gradio, set before it loads to stay silent and to keep its files under ``folder``."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_RUN_HISTORY"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")

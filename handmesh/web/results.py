@@ -120,7 +120,7 @@ def _shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def describe_hands(hands: Sequence[Hand], colors: Sequence[Color] | None = None) -> list[dict[str, Any]]:
-    """What a person is told of each hand: side, colour in the picture as #rrggbb, score, distance.
+    """What the page shows of each hand: side, colour in the picture as #rrggbb, score, distance.
 
     Args:
         hands: of one picture.

@@ -1,4 +1,4 @@
-"""Hostile and damaged files, each through the command that a user would give it to: what is said, how long, how much.
+"""Hostile and damaged files, each through the command that a user would give it to: message, time, memory.
 
     python -m scripts.benchmarks.bad_input FOLDER [--only KIND/NAME] [--markdown TABLE.md]
 
@@ -66,9 +66,9 @@ def attempt(kind: str, file: Path, freihand: Path, args: argparse.Namespace) -> 
     with tempfile.TemporaryDirectory(prefix="handmesh-bad-input-") as name:
         folder = Path(name)
         start_s = time.perf_counter()
-        with open(folder / "said", "wb") as said:
+        with open(folder / "errors", "wb") as stderr:
             child = subprocess.Popen(
-                [sys.executable, "-m", "handmesh", *words], cwd=folder, stdout=subprocess.DEVNULL, stderr=said,
+                [sys.executable, "-m", "handmesh", *words], cwd=folder, stdout=subprocess.DEVNULL, stderr=stderr,
                 env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True,
             )  # fmt: skip
         watch = threading.Timer(10 * args.seconds, child.kill)
@@ -78,9 +78,9 @@ def attempt(kind: str, file: Path, freihand: Path, args: argparse.Namespace) -> 
         child.returncode = os.waitstatus_to_exitcode(status)
         seconds, peak_mb = time.perf_counter() - start_s, usage.ru_maxrss / 1024
         cpu_s = usage.ru_utime + usage.ru_stime
-        text = (folder / "said").read_text(errors="replace")
+        text = (folder / "errors").read_text(errors="replace")
         left = sorted(str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file())
-        left.remove("said")
+        left.remove("errors")
         if args.keep and left:
             shutil.copytree(folder, args.keep / f"{kind}-{file.stem}", dirs_exist_ok=True)
     lines = text.splitlines()

@@ -1,6 +1,6 @@
 """The loader against the training step: images a second of each, from the folder and from its packed copy.
 
-The loader alone must be several times faster than the training step that it feeds (fastvit_t8 unless told otherwise),
+The loader alone must be several times faster than the training step that it feeds (of --backbone),
 so that training never waits for pictures. Both are what a run uses: the same crops, augmentation and worker processes,
 the same step with losses, gradients, optimizer and moving average.
 """

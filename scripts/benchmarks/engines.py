@@ -265,8 +265,8 @@ def _load(case: Case, options: argparse.Namespace) -> None:
     if done.returncode:
         case.note = (done.stderr.strip().splitlines() or ["the loading process failed"])[-1][:100]
         return
-    said = json.loads(done.stdout.splitlines()[-1])
-    case.load_s, case.memory_mb, case.note = said["load_s"], said["memory_mb"], said["note"]
+    answer = json.loads(done.stdout.splitlines()[-1])
+    case.load_s, case.memory_mb, case.note = answer["load_s"], answer["memory_mb"], answer["note"]
 
 
 def _has(*flags: str) -> bool:

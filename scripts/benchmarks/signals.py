@@ -85,7 +85,7 @@ def make_hand() -> Hand:
 
 
 def attempt(folder: Path, hand: Hand, number: int, delay_s: float) -> str:
-    """One run that is told to end ``delay_s`` after it began; "" where it did as it should, else what it did."""
+    """One run that gets a signal to end ``delay_s`` after it began; "" where it did as it should, else what it did."""
     timer = threading.Timer(delay_s, os.kill, (os.getpid(), number))
     watch = threading.Timer(delay_s + PATIENCE_S, _give_up)
     timer.daemon = watch.daemon = True

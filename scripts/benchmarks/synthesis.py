@@ -37,7 +37,7 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("light", SampleGenerator, "_lighting"),
     ("pose, shape, view, labels", SampleGenerator, "_labels"),
     ("pose prior", SampleGenerator, "pose"),
-    ("look (skin, clothes)", generator, "sample_look"),
+    ("appearance (skin, clothes)", generator, "sample_appearance"),
     ("forearm", HandSurface, "with_forearm"),
     ("subdivision", HandSurface, "subdivide"),
     ("occlusion", renderer, "ambient_occlusion"),

@@ -67,7 +67,7 @@ class Visitor:
         if status != 200:
             return f"call refused ({status})"
         text = self.ask("GET", f"/gradio_api/call/recover/{json.loads(answer)['event_id']}")[1].decode()
-        for sign, word in (("found</h2>", "result"), ("No hand was found", "no hand"), ("role=\\\"alert", "told why")):
+        for sign, word in (("found</h2>", "result"), ("No hand was found", "no hand"), ("role=\\\"alert", "refused")):
             if sign in text:
                 return word
         return "error " + text[-200:]
@@ -171,7 +171,7 @@ def main() -> None:
     args = parser.parse_args()
     outcomes: Counter[str] = Counter()
     waits_s: list[float] = []
-    said: dict[str, str] = {}
+    answers: dict[str, str] = {}
     peak_mb = 0.0
     photos = [example.path.read_bytes() for example in EXAMPLES]
 
@@ -187,9 +187,9 @@ def main() -> None:
 
     def attack(name: str, act: Callable[[], str]) -> None:
         try:
-            said[name] = act()
+            answers[name] = act()
         except (OSError, http.client.HTTPException) as error:
-            said[name] = f"the connection was closed ({type(error).__name__})"
+            answers[name] = f"the connection was closed ({type(error).__name__})"
 
     with tempfile.TemporaryDirectory() as name, served(Path(name)) as (port, pid):
         before_mb = memory_mb(pid)
@@ -209,7 +209,7 @@ def main() -> None:
     print(f"{args.visitors} visitors, {args.photos} photos each, in {took_s:.0f} s: {dict(outcomes)}")
     if waits_s:
         print(f"waited: median {np.median(waits_s):.1f} s, longest {max(waits_s):.1f} s")
-    for kind, word in said.items():
+    for kind, word in answers.items():
         print(f"  {kind}: {word}")
     print(f"afterwards: {after}; memory {before_mb:.0f} MB before, {peak_mb:.0f} MB at most; disk {disk_mb:.0f} MB")
 

@@ -10,9 +10,10 @@ Of photos of held-out makers (folders with labels.jsonl: handmesh/labeling/landm
   mesh px, tips px        mesh joints to the network's own keypoints, in pixels of a crop of 256; fingertips alone
   fingers                 per cent of hands with a finger (thumb left out) that is straight by the label and not by the
                           mesh, or the other way round; fingers that are neither in the label do not count
-The same of the held-out photos of REAL by the teacher's labels (sign-digits and webcam-crops), of its annotated ones,
-and of the rendered evaluation split of SYNTH against its truth; crops as in training (upright, padded). The placement
-is the predictor's own (handmesh/inference/estimator.py): the mesh is aligned to the keypoints, unless --no-align.
+The same of the held-out photos of REAL by the landmark model's labels (sign-digits and webcam-crops), of its annotated
+ones, and of the rendered evaluation split of SYNTH against its truth; crops as in training (upright, padded). The
+placement is the predictor's own (handmesh/inference/estimator.py): the mesh is aligned to the keypoints, unless
+--no-align.
 """
 
 from __future__ import annotations
@@ -220,7 +221,7 @@ def main() -> None:
     from handmesh.inference.engines.factory import make_engine
     from handmesh.inference.estimator import HandEstimator
     from handmesh.labeling.landmark_files import read_landmark_photos
-    from handmesh.labeling.photo_sets import annotated_photos, readable, teacher_photos
+    from handmesh.labeling.photo_sets import annotated_photos, photos_with_landmarks, readable
     from handmesh.labeling.pseudo_labels import correct
     from handmesh.mano.arrays import load_mano
     from handmesh.models.checkpoint import config_of, load_checkpoint
@@ -240,8 +241,8 @@ def main() -> None:
         for entry in tables["reliability"]:
             print("{hands:5.0f} hands of fit_score {fit_score:.2f}: {fits:.2f} fit".format(**entry))
     if args.teacher:
-        photos = [photo for photo in teacher_photos(args.teacher) if photo.is_held_out and photo.is_trusted]
-        tables["teacher's labels"] = summarize(photo_rows(estimator, correct(photos, mano)))
+        photos = [photo for photo in photos_with_landmarks(args.teacher) if photo.is_held_out and photo.is_trusted]
+        tables["the landmark model's labels"] = summarize(photo_rows(estimator, correct(photos, mano)))
     if args.annotated:
         annotated = readable(annotated_photos(args.annotated))
         tables["annotated"] = summarize(photo_rows(estimator, annotated))

@@ -2,7 +2,7 @@
 
 A measure of depth that needs no label: in the digits 6 to 9 of sign-digits the thumb's tip lies on the little, ring,
 middle or index finger's, in 0 on the index finger's with the others bent alike. The distance of the two tips on a hand
-of 180 mm is printed for each checkpoint, for the landmark teacher itself, and for the open hand's own touching
+of 180 mm is printed for each checkpoint, for the landmark model itself, and for the open hand's own touching
 gestures, which are what contact gives. Held-out photos.
 """
 
@@ -20,7 +20,7 @@ from handmesh.errors import HandMeshError, run_command
 from handmesh.evaluation.real_photos import evaluate_real
 from handmesh.inference.engines.factory import make_engine
 from handmesh.inference.estimator import HandEstimator
-from handmesh.labeling.photo_sets import LabelledPhoto, teacher_photos
+from handmesh.labeling.photo_sets import LabelledPhoto, photos_with_landmarks
 from handmesh.mano.arrays import load_mano
 from handmesh.mano.numpy_layer import pose_vertices
 from handmesh.mano.pose_prior import PosePrior
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--checkpoint", nargs="+", default=["default"])
     options = parser.parse_args(argv)
     photos = [
-        photo for photo in teacher_photos(options.real)
+        photo for photo in photos_with_landmarks(options.real)
         if photo.group == "sign-digits" and photo.is_held_out and photo.is_trusted and photo.path.parent.name in TOUCHED
     ]  # fmt: skip
     if not photos:
@@ -77,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
             f"expected sign-digits/0 and 6 to 9 with held-out photos in {options.real}, got none of them"
         )
     digits = np.array([photo.path.parent.name for photo in photos])
-    joints = {"teacher": np.asarray([photo.joints for photo in photos])}
+    joints = {"landmarks": np.asarray([photo.joints for photo in photos])}
     joints |= {name: of_checkpoint(name, photos) for name in options.checkpoint}
     print(f"median mm between tips that touch{'':8}" + "".join(f"{digit:>8}" for digit in TOUCHED))
     print(f"{'photos':41}" + "".join(f"{(digits == digit).sum():8d}" for digit in TOUCHED))

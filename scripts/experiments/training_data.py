@@ -4,11 +4,11 @@ The first kind is what hand renderers begin with, and stands in for the set that
 trained on: plain pictures (one lamp, one wall, bare skin), every pose within the joints' limits and every view alike.
 The second has the generator's poses and views in plain pictures, the third is the generator's own; ``plain+full`` is
 half of each, for plain ones are learnt from sooner. All kinds have the same network, number of pictures seen, seeds,
-steps and settings, and end with larger pictures than they begin with, as the shipped weights did; both sizes are told.
+steps and settings, and end with larger pictures than they begin with, as the shipped weights did; both are printed.
 None sees a photo, so every photo of sign-digits/ and webcam-crops/ measures; those that nothing in this project is
-trained on have a row of their own. The landmark model's points are not a hand's joints: errors are told with and
+trained on have a row of their own. The landmark model's points are not a hand's joints: errors are printed with and
 without that distance (landmark_correction.py). One run says some 3 %: with ``--seeds 0,1`` each kind is trained twice
-and the means are told. Stopped, the same command goes on.
+and the means are printed. Stopped, the same command goes on.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from typing import Any
 from handmesh.errors import HandMeshError, run_command
 from handmesh.evaluation.real_photos import (
     RealResult,
+    as_landmarks,
     evaluate_real,
     format_rows,
-    in_teacher_terms,
     summarize,
 )
 from handmesh.inference.engines.factory import make_engine
 from handmesh.inference.estimator import HandEstimator
 from handmesh.io.cpu_count import available_cores
-from handmesh.labeling.landmark_correction import teacher_terms
-from handmesh.labeling.photo_sets import LabelledPhoto, teacher_photos
+from handmesh.labeling.landmark_correction import shipped_correction
+from handmesh.labeling.photo_sets import LabelledPhoto, photos_with_landmarks
 from handmesh.mano.arrays import load_mano
 from handmesh.models.checkpoint import config_of, load_checkpoint
 from handmesh.synthesis.baseline_generators import KINDS
@@ -46,8 +46,8 @@ CROP_PADDING = 1.4
 Scores = dict[str, list[dict[str, Any]]]
 #: The row of the photos that nothing in this project is trained on.
 UNSEEN = "held out alone"
-#: The same predictions twice: joints against the teacher's points of the same name, and both as the teacher means them.
-MEASURES = ("joints as they are", "joints in the teacher's terms")
+#: The same predictions twice: joints against the landmark model's points of the same name, and moved to those points.
+MEASURES = ("joints as they are", "joints as the landmark model's points")
 
 
 def stages(options: argparse.Namespace, kind: str, seed: int) -> list[dict[str, object]]:
@@ -121,7 +121,7 @@ def score(options: argparse.Namespace, kind: str, seed: int, photos: Sequence[La
         config = config_of(header)
         estimator = HandEstimator(make_engine(net, "torch"), load_mano(config.mano), config.crop)
         found = evaluate_real(estimator, [replace(photo, is_held_out=True) for photo in photos])
-        for name, results in zip(MEASURES, (found, in_teacher_terms(found, teacher_terms())), strict=True):
+        for name, results in zip(MEASURES, (found, as_landmarks(found, shipped_correction())), strict=True):
             rows[f"{size} px, {name}"] = with_unseen(results, photos)
             print(f"{name}:\n{format_rows(rows[f'{size} px, {name}'])}", flush=True)
     return rows
@@ -129,7 +129,7 @@ def score(options: argparse.Namespace, kind: str, seed: int, photos: Sequence[La
 
 def with_unseen(results: Sequence[RealResult], photos: Sequence[LabelledPhoto]) -> list[dict[str, Any]]:
     """The rows of the sets and of all photos (the last), and before it one of those held out alone: the generator's
-    gestures are set by what the teacher says of the others.
+    gestures are set by what the landmark model gives for the others.
     """
     rows = summarize(results)
     unseen = [result for result, photo in zip(results, photos, strict=True) if photo.is_held_out]
@@ -197,9 +197,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def main(argv: Sequence[str]) -> int:
     options = parse(argv)
-    photos = [photo for photo in teacher_photos(options.real) if photo.is_trusted]
+    photos = [photo for photo in photos_with_landmarks(options.real) if photo.is_trusted]
     if not photos:
-        raise HandMeshError(f"expected photos of hands that the teacher is sure of in {options.real}, got none")
+        raise HandMeshError(f"expected photos of hands that the landmark model is sure of in {options.real}, got none")
     kinds = options.kinds.split(",")
     for kind in _sets(options):
         render(options, kind)

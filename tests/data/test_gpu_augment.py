@@ -11,10 +11,10 @@ import torch
 from handmesh.config import AugmentConfig, Config, DataConfig, ModelConfig
 from handmesh.data import gpu_augment
 from handmesh.data.augment import jitter_colour
+from handmesh.data.crop_parameters import CropParameters, Occluder
 from handmesh.data.crops import random_crop
 from handmesh.data.freihand import FreiHandDataset
 from handmesh.data.loading import HandDataset, collate
-from handmesh.data.look import Look, Occluder
 from handmesh.data.sample import Batch
 from handmesh.errors import HandMeshError
 
@@ -42,11 +42,11 @@ def test_the_cut_is_opencvs_at_every_border_and_scale(make_sample, size):
         assert np.quantile(apart, 0.98) <= 3 and apart.mean() < 1.5, (seed, apart.mean(), np.quantile(apart, 0.98))
 
 
-def unchanged() -> Look:
+def unchanged() -> CropParameters:
     """A crop that is the picture, and looks like it."""
     zero, one, two = torch.tensor(0.0), torch.tensor(1.0), torch.zeros(2)
     occluder = Occluder(zero, two, torch.ones(2), zero, zero, zero, torch.zeros(3), two)
-    return Look(
+    return CropParameters(
         torch.eye(3), one, zero, torch.eye(3), one, one, one, zero, zero, zero, zero, two, zero, occluder,
         torch.ones(21),
     )  # fmt: skip
@@ -56,12 +56,13 @@ def test_the_colours_are_opencvs(make_sample):
     picture = make_sample(1)["image"][:64, :64]
     matrix, contrast, gamma = gpu_augment.draw_colour(np.random.default_rng(0), 1.0)
     expected = jitter_colour(picture, np.random.default_rng(0), 1.0).astype(int)
-    look = dataclasses.replace(
+    parameters = dataclasses.replace(
         unchanged(), colour=torch.from_numpy(matrix).float(), contrast=torch.tensor(contrast),
         gamma=torch.tensor(gamma),
     )  # fmt: skip
     batch: Batch = {
-        "image": torch.from_numpy(picture.copy())[None], "look": Look.stack([look]), "visibility": torch.ones(1, 21),
+        "image": torch.from_numpy(picture.copy())[None], "crop_parameters": CropParameters.stack([parameters]),
+        "visibility": torch.ones(1, 21),
     }  # fmt: skip
     got = gpu_augment.finish(batch, 64)["image"][0].numpy().astype(int)
     assert np.abs(expected - picture).mean() > 5
@@ -78,12 +79,12 @@ def test_degradations_do_something_and_repeat_whatever_the_batch(make_sample):
             torch.testing.assert_close(alone[name][0].float(), whole[name][row].float(), atol=1, rtol=0)
         zero = torch.tensor(0.0)
         plain = dataclasses.replace(
-            sample["look"], low_resolution=torch.tensor(1.0), blur=zero, blur_length=zero, noise=zero
+            sample["crop_parameters"], low_resolution=torch.tensor(1.0), blur=zero, blur_length=zero, noise=zero
         )
-        sharp = gpu_augment.finish(collate([{**sample, "look": plain}]), 64)
+        sharp = gpu_augment.finish(collate([{**sample, "crop_parameters": plain}]), 64)
         assert (sharp["image"] != alone["image"]).float().mean() > 0.3
     assert whole["image"].dtype == torch.uint8 and whole["image"].shape == (4, 64, 64, 3)
-    assert "look" not in whole
+    assert "crop_parameters" not in whole
 
 
 def test_an_occluder_covers_what_it_is_said_to_hide(make_sample):
@@ -91,14 +92,14 @@ def test_an_occluder_covers_what_it_is_said_to_hide(make_sample):
     hid = 0
     for seed in range(20):
         crop = random_crop(make_sample(seed % 4), np.random.default_rng(seed), augment, size, 1.5)
-        look, whole = crop["look"], np.round(crop["keypoints_2d"]).astype(int)
-        if not look.occluder.is_there or whole.min() < 0 or whole.max() >= size:
+        parameters, whole = crop["crop_parameters"], np.round(crop["keypoints_2d"]).astype(int)
+        if not parameters.occluder.is_there or whole.min() < 0 or whole.max() >= size:
             continue
-        white = dataclasses.replace(look.occluder, is_colour=torch.tensor(1.0), colour=torch.full((3,), 255.0))
-        stacked = Look.stack([dataclasses.replace(look, occluder=white)])
+        white = dataclasses.replace(parameters.occluder, is_colour=torch.tensor(1.0), colour=torch.full((3,), 255.0))
+        stacked = CropParameters.stack([dataclasses.replace(parameters, occluder=white)])
         painted = gpu_augment._occluded(torch.zeros(1, 3, size, size), stacked.occluder)[0, 0]
         x, y = whole.T
-        hidden = look.seen.numpy() == 0
+        hidden = parameters.seen.numpy() == 0
         assert ((painted[y, x] > 0).numpy() == hidden).mean() > 0.85  # at its very edge rounding may differ
         hid += int(hidden.sum())
     assert hid > 20
@@ -106,10 +107,10 @@ def test_an_occluder_covers_what_it_is_said_to_hide(make_sample):
 
 def test_a_look_goes_where_its_batch_goes():
     """Every tensor of it, the occluder's too, and whatever a loader does with pinned memory."""
-    stacked = Look.stack([unchanged(), unchanged()])
+    stacked = CropParameters.stack([unchanged(), unchanged()])
     moved = stacked.to("meta", non_blocking=True)
-    for look, there in ((stacked, "cpu"), (moved, "meta")):
-        for part in (look, look.occluder):
+    for parameters, there in ((stacked, "cpu"), (moved, "meta")):
+        for part in (parameters, parameters.occluder):
             values = [getattr(part, field.name) for field in dataclasses.fields(part) if field.name != "occluder"]
             assert all(value.device.type == there and value.shape[0] == 2 for value in values)
 

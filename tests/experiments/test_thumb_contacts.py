@@ -44,12 +44,12 @@ def test_the_table_has_held_out_photos_of_those_digits_alone(
     photo = LabelledPhoto(tmp_path / "9" / "a.png", "sign-digits", True, np.zeros((21, 2)), hand(0.025), True)
     other = replace(photo, path=tmp_path / "5" / "a.png")
     photos = [photo, other, replace(photo, is_held_out=False), replace(photo, disagreement=1.0)]
-    monkeypatch.setattr(contacts, "teacher_photos", lambda _: photos)
+    monkeypatch.setattr(contacts, "photos_with_landmarks", lambda _: photos)
     monkeypatch.setattr(contacts, "of_checkpoint", lambda name, chosen: np.stack([hand(0.014)] * len(chosen)))
     assert contacts.main(["--real", "x", "--checkpoint", "mine"]) == 0
     lines = {line[:41].strip(): line[41:].split() for line in capsys.readouterr().out.splitlines()}
     assert lines["photos"] == ["0", "0", "0", "0", "1"]
-    assert lines["teacher"][4] == "25.0" and lines["mine"][4] == "14.0"
-    monkeypatch.setattr(contacts, "teacher_photos", lambda _: [other])
+    assert lines["landmarks"][4] == "25.0" and lines["mine"][4] == "14.0"
+    monkeypatch.setattr(contacts, "photos_with_landmarks", lambda _: [other])
     with pytest.raises(HandMeshError, match="sign-digits/0 and 6 to 9"):
         contacts.main(["--real", "x"])

@@ -65,7 +65,7 @@ def test_trains_and_measures_each_kind(
     write_image(tmp_path / "a.png", rng.integers(0, 255, (64, 64, 3), dtype=np.uint8))
     points, joints = rng.uniform(10, 50, (21, 2)), rng.normal(size=(21, 3)) * 0.04
     label = LabelledPhoto(tmp_path / "a.png", "sign-digits", False, points, joints, True)
-    monkeypatch.setattr(compare, "teacher_photos", lambda _: [
+    monkeypatch.setattr(compare, "photos_with_landmarks", lambda _: [
         label, replace(label, is_held_out=True), replace(label, disagreement=1.0),
     ])  # fmt: skip
     words = [*WORDS, "--seeds", "0,1", "--output", str(tmp_path / "runs")]

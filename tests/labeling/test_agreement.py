@@ -43,9 +43,9 @@ def test_a_side_is_agreed_on_by_points_and_by_name(
     assert agreed(engine, [one], CROP, progress=False) == ([one] if is_kept else [])
 
 
-def test_a_folder_without_landmarks_is_the_teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_landmarks_is_labelled_by_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = photo(tmp_path, "1.png")
-    monkeypatch.setattr(agreement, "teacher_photos", lambda root: [one])
+    monkeypatch.setattr(agreement, "photos_with_landmarks", lambda root: [one])
     assert photos_of(tmp_path) == ([one], False)
     (tmp_path / "labels.jsonl").touch()
     monkeypatch.setattr(agreement, "read_landmark_photos", lambda root, held_out: [one, one])

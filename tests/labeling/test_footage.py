@@ -106,12 +106,12 @@ class FakeDetector:
         return SimpleNamespace(detect=detect), SimpleNamespace(keep_hands=keep_hands)
 
 
-class FakeTeacher:
+class FakeLandmarkModel:
     """Sees a hand of a third of its box's side in the middle of the box; the left one of the picture is a left hand."""
 
     points = np.random.default_rng(0).uniform(-0.5, 0.5, (21, 2)) * 0.9
 
-    def look(self, image, box, rotation_deg, padding, mirror=False) -> Landmarks:
+    def landmarks(self, image, box, rotation_deg, padding, mirror=False) -> Landmarks:
         middle = (box[:2] + box[2:]) / 2
         where = 55.0 if middle[0] < 100 else 145.0
         joints = np.zeros((21, 3)) + self.points[:, :1]
@@ -124,7 +124,7 @@ def test_both_hands_of_a_frame_are_labelled_in_its_pixels(tmp_path: Path, capsys
     (tmp_path / "broken.png").write_bytes(b"?")
     frames = [FootageFrame(tmp_path / name, "g", name == "two.png") for name in ("two.png", "none.png", "broken.png")]
     detector = FakeDetector()
-    footage = label_frames(frames, detector, FakeTeacher(), progress=False)
+    footage = label_frames(frames, detector, FakeLandmarkModel(), progress=False)
     assert (footage.frames, footage.frames_with_hands, len(footage.hands)) == (2, 1, 2)
     # Where the whole picture shows nothing it is searched in parts.
     assert detector.searches == [False, False, True]
@@ -132,5 +132,5 @@ def test_both_hands_of_a_frame_are_labelled_in_its_pixels(tmp_path: Path, capsys
     left, right = footage.hands
     assert (left.is_right, right.is_right) == (False, True) and left.is_held_out and left.is_trusted
     # The border of 120 // 4 pixels is taken off again.
-    np.testing.assert_allclose(left.keypoints_2d, [55 - 30, 95 - 30] + 50 * FakeTeacher.points)
+    np.testing.assert_allclose(left.keypoints_2d, [55 - 30, 95 - 30] + 50 * FakeLandmarkModel.points)
     assert left.fov_deg > CUT_OUT_FOV_DEG

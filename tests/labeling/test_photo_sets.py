@@ -11,23 +11,23 @@ import numpy as np
 import pytest
 
 from handmesh.errors import HandMeshError
-from handmesh.evaluation.real_photos import evaluate_real, format_rows, in_teacher_terms, summarize
+from handmesh.evaluation.real_photos import as_landmarks, evaluate_real, format_rows, summarize
 from handmesh.geometry.crop import CropSettings
 from handmesh.inference.engines.base import EngineOutput
 from handmesh.inference.estimator import HandEstimator
 from handmesh.io.images import write_image
 from handmesh.labeling import photo_sets
-from handmesh.labeling.landmark_correction import teacher_terms
+from handmesh.labeling.landmark_correction import shipped_correction
+from handmesh.labeling.landmark_label import LandmarkLabel
 from handmesh.labeling.photo_sets import (
     HELD_OUT_SETS,
     LabelledPhoto,
     annotated_photos,
     crop_for,
     list_unlabelled,
+    photos_with_landmarks,
     readable,
-    teacher_photos,
 )
-from handmesh.labeling.teacher import TeacherLabel
 from handmesh.mano.arrays import load_mano
 
 CROP = CropSettings(64, 1.5)
@@ -94,19 +94,19 @@ def test_a_damaged_photo_costs_no_other_its_label(
     monkeypatch.setenv("HANDMESH_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("handmesh.detection.palm_detector.PalmDetector", object)
     monkeypatch.setattr("handmesh.detection.landmark_model.LandmarkModel", object)
-    label = TeacherLabel(np.ones((21, 2)), np.ones((21, 3)), True, 0.01)
+    label = LandmarkLabel(np.ones((21, 2)), np.ones((21, 3)), True, 0.01)
     monkeypatch.setattr(photo_sets, "_label", lambda *_: label)
     folder = tmp_path / "photos"
     make_photo(folder, "1.png", True, 0)
     (folder / "2.png").write_bytes(b"not a picture")
     make_photo(folder, "a².png", True, 1)
-    assert [photo.path.name for photo in teacher_photos(folder, progress=False)] == ["a².png", "1.png"]
+    assert [photo.path.name for photo in photos_with_landmarks(folder, progress=False)] == ["a².png", "1.png"]
     assert capsys.readouterr().err.count("2.png") == 1
 
 
 def test_a_folder_without_photos_is_named(tmp_path: Path) -> None:
     with pytest.raises(HandMeshError, match="expected photos"):
-        teacher_photos(tmp_path)
+        photos_with_landmarks(tmp_path)
     assert annotated_photos(tmp_path) == []
 
 
@@ -164,20 +164,21 @@ def test_a_perfect_network_measures_zero_also_for_left_hands(tmp_path: Path) -> 
         assert result.pa_mm > 5
 
 
-def test_results_in_the_teachers_terms_are_measured_at_the_teachers_points(tmp_path: Path) -> None:
-    terms = teacher_terms()
+def test_results_as_landmarks_are_measured_at_the_landmark_models_points(tmp_path: Path) -> None:
+    correction = shipped_correction()
     made = [make_photo(tmp_path, f"{i}.png", side, i) for i, side in enumerate((True, False))]
     photos = [
-        replace(p, joints=terms.points_of(p.joints), keypoints_2d=terms.keypoints_of(p.keypoints_2d)) for p in made
+        replace(p, joints=correction.points_of(p.joints), keypoints_2d=correction.keypoints_of(p.keypoints_2d))
+        for p in made
     ]
     crops = [crop_for(photo, 120, 90, CROP) for photo in photos]
     truth = [(c.apply_points_3d(p.joints), c.apply_points_2d(p.keypoints_2d)) for c, p in zip(crops, made)]
 
     as_it_is = evaluate_real(estimator(lambda batch: answer(*(np.stack(part) for part in zip(*truth)))), photos)
-    for plain, moved in zip(as_it_is, in_teacher_terms(as_it_is, terms)):
+    for plain, moved in zip(as_it_is, as_landmarks(as_it_is, correction)):
         assert moved.pa_mm == pytest.approx(0, abs=1e-3) and plain.pa_mm > 2
         assert moved.error_2d == pytest.approx(0, abs=1e-6) and plain.error_2d > 0.04
-    assert in_teacher_terms(as_it_is, None) == as_it_is
+    assert as_landmarks(as_it_is, None) == as_it_is
 
 
 def test_rows_keep_held_out_photos_apart(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""From a teacher's points to a data set: the hand lies where the teacher saw it, and poor labels stay out."""
+"""From landmarks to a data set: the hand lies where the landmark model saw it, and poor labels stay out."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_photos_that_no_hand_fits_are_an_error(arrays, photos, tmp_path: Path) -
 def test_nothing_held_out_leaves_a_set_that_packs(
     arrays, photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("handmesh.labeling.agreement.teacher_photos", lambda *_: photos[:1])
+    monkeypatch.setattr("handmesh.labeling.agreement.photos_with_landmarks", lambda *_: photos[:1])
     assert cli_run("label", "photos", "--out", str(tmp_path)) == 0
     assert "data.val_root" in capsys.readouterr().out and not list(tmp_path.glob("evaluation*"))
     assert cli_run("pack", str(tmp_path)) == 0

@@ -1,4 +1,4 @@
-"""Plain pictures: true labels, few colours, one picture a number, and no effect on the factory's own."""
+"""Plain pictures: true labels, few colours, one picture a number, and no effect on the full renderer's own."""
 
 from __future__ import annotations
 

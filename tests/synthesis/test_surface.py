@@ -17,7 +17,7 @@ from handmesh.synthesis.lighting import (
 )
 from handmesh.synthesis.renderer import HandRenderer, hand_renderer
 from handmesh.synthesis.shading import Shaded, darken_crevices
-from handmesh.synthesis.skin import sample_look
+from handmesh.synthesis.skin import sample_appearance
 from handmesh.synthesis.skin_map import GRID, MASKS, TEXELS, texel_barycentrics
 from handmesh.synthesis.surface import FOREARM_RINGS, SUBFACE_BARYCENTRICS, ForearmShape, rim_loop
 
@@ -194,7 +194,7 @@ def test_mottling_stays_finer_than_the_lines() -> None:
     names = ("blotch_a", "blotch_b", "blotch_c", "grain_a", "grain_b", "pore", "hair", "freckle")
     spread, crease = [], []
     for seed in range(60):
-        look = sample_look(np.random.default_rng(seed))
-        spread.append(np.abs(look.gain[[MASKS.index(name) for name in names]]).sum(0).max())
-        crease.append(-look.gain[MASKS.index("crease"), 1])
+        appearance = sample_appearance(np.random.default_rng(seed))
+        spread.append(np.abs(appearance.gain[[MASKS.index(name) for name in names]]).sum(0).max())
+        crease.append(-appearance.gain[MASKS.index("crease"), 1])
     assert np.median(spread) < np.median(crease) and np.percentile(spread, 90) < 0.75

@@ -39,9 +39,9 @@ def _openvino(file: Path, threads: int) -> tuple[Engine, dict[str, str]]:
     from handmesh.inference.engines.openvino_engine import OpenVinoEngine
 
     model = load_openvino().Core().read_model(file)
-    said = openvino_description(model)
-    _expect_hand(file, said)
-    return OpenVinoEngine(model, threads), said
+    metadata = openvino_description(model)
+    _expect_hand(file, metadata)
+    return OpenVinoEngine(model, threads), metadata
 
 
 def openvino_description(model: Any) -> dict[str, str]:
@@ -60,19 +60,19 @@ def _onnx(file: Path, threads: int) -> tuple[Engine, dict[str, str]]:
         raise
     except Exception as error:  # onnxruntime's errors share no class
         raise RuntimeError(str(error)) from error
-    said = dict(engine.session.get_modelmeta().custom_metadata_map)
-    _expect_hand(file, said)
-    return engine, said
+    metadata = dict(engine.session.get_modelmeta().custom_metadata_map)
+    _expect_hand(file, metadata)
+    return engine, metadata
 
 
 def _torchscript(file: Path, threads: int) -> tuple[Engine, dict[str, str]]:
     from handmesh.inference.engines.pytorch_engine import TorchEngine
 
-    module, said = load_torchscript(file)
-    _expect_hand(file, said)
+    module, metadata = load_torchscript(file)
+    _expect_hand(file, metadata)
     engine = TorchEngine(module)
     engine.name = "TorchScript CPU"
-    return engine, said
+    return engine, metadata
 
 
 def load_torchscript(file: Path) -> tuple[Any, dict[str, str]]:
@@ -86,10 +86,10 @@ def load_torchscript(file: Path) -> tuple[Any, dict[str, str]]:
     return module, json.loads(extra[TORCHSCRIPT_ENTRY] or "{}")
 
 
-def _expect_hand(file: Path, said: dict[str, str]) -> None:
-    if said.get("contains_hand") != "yes":
+def _expect_hand(file: Path, metadata: dict[str, str]) -> None:
+    if metadata.get("contains_hand") != "yes":
         raise HandMeshError(
             f"{file}: expected a network with its hand inside, got "
-            f"{'the parameter network alone' if said else 'a file of another program'}; "
+            f"{'the parameter network alone' if metadata else 'a file of another program'}; "
             "use --engine auto with the checkpoint, or export it with --with-hand"
         )

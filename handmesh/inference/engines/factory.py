@@ -111,12 +111,12 @@ def _from_file(file: Path, net: Any, threads: int) -> Engine:
     """The engine of an exported file, after a check of the file's metadata."""
     from handmesh.inference.engines.exported import open_engine
 
-    engine, said = open_engine(file, threads)
+    engine, metadata = open_engine(file, threads)
     wanted = {"hand_fingerprint": net.hand_fingerprint, "image_size": str(net.config.image_size)}
     for key, value in wanted.items():
-        if said.get(key) != value:
+        if metadata.get(key) != value:
             raise HandMeshError(
-                f"{file}: expected an exported network with {key} {value}, got {said.get(key, 'none')}; "
+                f"{file}: expected an exported network with {key} {value}, got {metadata.get(key, 'none')}; "
                 "export it again from this checkpoint with handmesh export"
             )
     return engine

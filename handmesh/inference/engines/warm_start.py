@@ -38,7 +38,7 @@ _CUDA_SIGNS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg")
 
 
 def may_start_quickly(engine: str, device: str) -> bool:
-    """Whether these words mean OpenVINO on this machine, as far as can be told without PyTorch."""
+    """Whether these words mean OpenVINO on this machine, as far as can be known without PyTorch."""
     if device not in ("auto", "cpu") or engine not in ("auto", "openvino"):
         return False
     is_cpu_sure = engine == "openvino" or device == "cpu" or sys.platform == "darwin"

@@ -172,7 +172,7 @@ def describe(
         precision: "float32" or "int8".
     """
     size = config.model.image_size
-    said = {
+    metadata = {
         "handmesh_version": __version__,
         "backbone": config.model.backbone,
         "precision": precision,
@@ -189,9 +189,9 @@ def describe(
         "contains_hand": "yes" if contains_hand else "no",
     }
     if contains_hand:
-        said["hand_licence"] = arrays.licence
-        said["faces"] = json.dumps(arrays.faces.tolist(), separators=(",", ":"))
-    return said
+        metadata["hand_licence"] = arrays.licence
+        metadata["faces"] = json.dumps(arrays.faces.tolist(), separators=(",", ":"))
+    return metadata
 
 
 def _graph(net: HandMeshNet, contains_hand: bool, description: dict[str, str]) -> Graph:
@@ -199,8 +199,8 @@ def _graph(net: HandMeshNet, contains_hand: bool, description: dict[str, str]) -
     if contains_hand:
         return Graph(net, size, {}, HandMeshOutput._fields, description)
     alone = ParameterNet(net).eval()
-    said = {**description, "further_inputs": ", ".join(f"{k} {tuple(v.shape)}" for k, v in alone.constants.items())}
-    return Graph(alone, size, alone.constants, alone.outputs, said)
+    metadata = {**description, "further_inputs": ", ".join(f"{k} {tuple(v.shape)}" for k, v in alone.constants.items())}
+    return Graph(alone, size, alone.constants, alone.outputs, metadata)
 
 
 def _checkpoint_answers(net: HandMeshNet, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:

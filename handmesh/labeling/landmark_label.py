@@ -37,7 +37,7 @@ SURE_OF_SIDE = 0.15
 
 
 @dataclass(frozen=True, eq=False)
-class TeacherLabel:
+class LandmarkLabel:
     """What the views together tell of one hand.
 
     Attributes:
@@ -56,7 +56,7 @@ class TeacherLabel:
 
 def label_hand(
     image: NDArray[np.uint8], model: LandmarkModel, box_xyxy: NDArray[np.floating], roll_deg: float, padding: float
-) -> TeacherLabel | None:
+) -> LandmarkLabel | None:
     """The label of the hand at a place (about 50 ms on two cores).
 
     Args:
@@ -69,20 +69,20 @@ def label_hand(
     Returns:
         None where some view shows no hand.
     """
-    first = model.look(image, box_xyxy, roll_deg, padding)
+    first = model.landmarks(image, box_xyxy, roll_deg, padding)
     roll = roll_of(first.points)
     box = box_around(first.points, rotation_deg=roll)
-    seen = [model.look(image, box, roll + view.turn_deg, view.padding, view.mirror) for view in VIEWS]
+    seen = [model.landmarks(image, box, roll + view.turn_deg, view.padding, view.mirror) for view in VIEWS]
     return vote(seen) if min(each.presence for each in seen) >= MIN_PRESENCE else None
 
 
-def vote(views: list[Landmarks]) -> TeacherLabel:
+def vote(views: list[Landmarks]) -> LandmarkLabel:
     """The mean of several views of one hand, and how far they are from one another."""
     points = np.stack([view.points for view in views])
     joints = np.stack([view.joints - view.joints.mean(0) for view in views])
     right = float(np.mean([view.right for view in views]))
     apart = max(_spread(points), _spread(joints)) if abs(right - 0.5) >= SURE_OF_SIDE else 1.0
-    return TeacherLabel(points.mean(0), joints.mean(0), right >= 0.5, apart)
+    return LandmarkLabel(points.mean(0), joints.mean(0), right >= 0.5, apart)
 
 
 def _spread(points: NDArray[np.float64]) -> float:

@@ -37,7 +37,7 @@ class Occluder:
 
 
 @dataclass(frozen=True)
-class Look:
+class CropParameters:
     """How a crop is made.
 
     Attributes:
@@ -73,25 +73,25 @@ class Look:
     seen: Tensor
 
     @classmethod
-    def stack(cls, looks: Sequence[Look]) -> Look:
+    def stack(cls, several: Sequence[CropParameters]) -> CropParameters:
         """Those of samples as that of their batch."""
-        return _combined(looks, lambda tensors: torch.stack(list(tensors)))
+        return _combined(several, lambda tensors: torch.stack(list(tensors)))
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Look:
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> CropParameters:
         """On a device, as a tensor goes there."""
         return _combined([self], lambda tensors: tensors[0].to(device, non_blocking=non_blocking))
 
-    def pin_memory(self) -> Look:
+    def pin_memory(self) -> CropParameters:
         """In page-locked memory; a DataLoader asks for it by this name."""
         return _combined([self], lambda tensors: tensors[0].pin_memory())
 
 
-def _combined(looks: Sequence[Look], function: Callable[[Sequence[Tensor]], Tensor]) -> Look:
-    """One look whose every tensor is the function of those of several."""
+def _combined(several: Sequence[CropParameters], function: Callable[[Sequence[Tensor]], Tensor]) -> CropParameters:
+    """One whose every tensor is the function of those of several."""
     own = {
-        field.name: function([getattr(look, field.name) for look in looks])
-        for field in fields(Look)
+        field.name: function([getattr(each, field.name) for each in several])
+        for field in fields(CropParameters)
         if field.name != "occluder"
     }
-    there = (function([getattr(look.occluder, field.name) for look in looks]) for field in fields(Occluder))
-    return Look(**own, occluder=Occluder(*there))
+    there = (function([getattr(each.occluder, field.name) for each in several]) for field in fields(Occluder))
+    return CropParameters(**own, occluder=Occluder(*there))

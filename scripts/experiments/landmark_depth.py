@@ -1,4 +1,4 @@
-"""The landmark teacher's depth of open fingers: ``python -m scripts.experiments.teacher_depth [--backgrounds DIR]``.
+"""The landmark model's depth of open fingers: ``python -m scripts.experiments.landmark_depth [--backgrounds DIR]``.
 
 Open palms are rendered square to a camera, their fingers anywhere from stretched to half bent, so that the truth is
 known; the landmark model and a network are asked how far the fingertips stand before the palm. Labels of photos, and
@@ -73,12 +73,13 @@ def tip_depths(joints: NDArray[np.floating]) -> Array:
 
 
 def measure(samples: Iterable[Sample], ask: Ask, network: Callable[[Sample], Array]) -> dict[str, Array]:
-    """Joints (n, 21, 3) of the hands that the landmark model sees, by "truth", "teacher" and "network"."""
-    found: dict[str, list[Array]] = {"truth": [], "teacher": [], "network": []}
+    """Joints (n, 21, 3) of the hands that the landmark model sees, by "truth", "landmarks" and "network"."""
+    found: dict[str, list[Array]] = {"truth": [], "landmarks": [], "network": []}
     for sample in samples:
         label = right_hand(sample, ask)
         if label is not None:
-            for name, joints in (("truth", sample["joints"]), ("teacher", label.joints), ("network", network(sample))):
+            rows = {"truth": sample["joints"], "landmarks": label.joints, "network": network(sample)}
+            for name, joints in rows.items():
                 found[name].append(np.asarray(joints, np.float64))
     return {name: np.reshape(rows, (-1, 21, 3)) for name, rows in found.items()}
 
@@ -94,7 +95,7 @@ def table(joints: dict[str, Array]) -> str:
         if rows.any():
             cells = ["".join(f"{value:8.2f}" for value in np.median(part[rows], axis=0)) for part in depths.values()]
             lines.append(f"{f'{low:.1f} to {high:.1f}':14}{rows.sum():6}" + "".join(f"{cell:>38}" for cell in cells))
-    for name in ("teacher", "network"):
+    for name in ("landmarks", "network"):
         slope = np.polyfit(means["truth"], means[name], 1)[0]
         r = np.corrcoef(means["truth"], means[name])[0, 1]
         lines.append(f"{name}: {slope:.2f} of what the truth changes, correlation {r:.2f}")
@@ -102,7 +103,7 @@ def table(joints: dict[str, Array]) -> str:
 
 
 def main(argv: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m scripts.experiments.teacher_depth", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m scripts.experiments.landmark_depth", description=__doc__)
     parser.add_argument("--count", type=int, default=400, help="rendered pictures (default 400)")
     parser.add_argument("--seed", type=int, default=55, help="of the pictures")
     parser.add_argument("--backgrounds", metavar="FOLDER", help="photos and .hdr maps to lay hands on")

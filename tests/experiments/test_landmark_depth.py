@@ -16,7 +16,7 @@ from handmesh.synthesis.viewpoint import random_turn
 
 @pytest.fixture
 def depth(script: Callable[[str], ModuleType]) -> ModuleType:
-    return script("experiments.teacher_depth")
+    return script("experiments.landmark_depth")
 
 
 def test_depths_do_not_depend_on_place_turn_or_size(depth: ModuleType, open_mano: ManoArrays) -> None:
@@ -58,7 +58,7 @@ def test_palms_are_stretched_to_half_bent_and_the_table_says_who_knows(
     assert len(truth) > 16 and truth.min() < 0.15 and truth.max() > 0.45
     lines = depth.table(joints).splitlines()
     assert lines[-1].startswith("network: 1.00 of what the truth changes, correlation 1.00")
-    assert abs(float(lines[-2].split()[1])) < 0.05 and lines[-2].startswith("teacher: ")
+    assert abs(float(lines[-2].split()[1])) < 0.05 and lines[-2].startswith("landmarks: ")
     assert depth.measure(samples, lambda sample: None, lambda sample: one)["truth"].shape == (0, 21, 3)
 
 
