@@ -49,14 +49,16 @@ class HandEstimator:
         return self.crop.crop(place.box_xyxy, K, place.rotation_deg, mirror=not place.is_right)
 
     def estimate(
-        self, images: Sequence[NDArray[np.uint8]], crops: Sequence[CropTransform], clock: StageClock | None = None
-    ) -> list[Estimate]:
+        self, images: Sequence[NDArray[np.uint8]], crops: Sequence[CropTransform], clock: StageClock | None = None,
+        mesh: bool = True,
+    ) -> list[Estimate]:  # fmt: skip
         """One Estimate a crop, in their order, all in one batch.
 
         Args:
             images: (H, W, 3) uint8 RGB, one a crop.
             crops: where to look, of :meth:`make_crop`; at least one.
             clock: gets the milliseconds of crop, network and place.
+            mesh: False leaves the vertices out, as of lift_hand.
         """
         clock = clock or StageClock()
         with clock("crop"):
@@ -65,7 +67,7 @@ class HandEstimator:
             output = self.engine(pictures)
         with clock("place"):
             aligner = self._aligner if self.align else None
-            return [lift_hand(output, index, crop, self.model, aligner) for index, crop in enumerate(crops)]
+            return [lift_hand(output, index, crop, self.model, aligner, mesh) for index, crop in enumerate(crops)]
 
 
 def place_of(hand: Hand) -> Detection:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from handmesh.geometry.camera import fit_translation
+from handmesh.inference.frame_kernels import fit_translation
 from handmesh.inference.one_euro import OneEuroFilter, OneEuroSettings, RotationFilter, ShapeLock
 from handmesh.mano.hand_model import HandModel
 from handmesh.results import Hand

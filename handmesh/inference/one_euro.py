@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np, matrix_to_axis_angle_np
+from handmesh.inference.frame_kernels import filter_rotations
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -96,17 +96,19 @@ class RotationFilter:
 
     def __call__(self, rotation: FloatArray, timestamp_s: float) -> NDArray[np.float64]:
         """The filtered rotations (same shape); timestamps in seconds, rising."""
-        rotation = np.array(rotation, np.float64)
+        # One block each, since a step changes them in place.
+        target = np.array(rotation, np.float64, order="C")
         step_s = timestamp_s - self._time_s
         if self._rotation is None or self._speed is None or step_s > MAX_GAP_S:
-            self._rotation, self._speed, self._time_s = rotation.copy(), np.zeros(rotation.shape[:-1]), timestamp_s
+            self._rotation, self._speed, self._time_s = target.copy(), np.zeros(target.shape[:-1]), timestamp_s
             return self._rotation.copy()
         if step_s <= 0:
             return self._rotation.copy()
-        change = matrix_to_axis_angle_np(np.swapaxes(self._rotation, -1, -2) @ rotation)
-        alpha_speed = smoothing_factor(self.settings.derivative_cutoff_hz, step_s)
-        self._speed = self._speed + alpha_speed * (change / step_s - self._speed)
-        self._rotation = self._rotation @ axis_angle_to_matrix_np(_step(self.settings, self._speed, change, step_s))
+        chosen = self.settings
+        filter_rotations(
+            self._rotation.reshape(-1, 3, 3), self._speed.reshape(-1, 3), target.reshape(-1, 3, 3), step_s,
+            chosen.min_cutoff_hz, chosen.beta, chosen.derivative_cutoff_hz, chosen.lead,
+        )  # fmt: skip
         self._time_s = timestamp_s
         return self._rotation.copy()
 

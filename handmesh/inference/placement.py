@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from handmesh.errors import HandMeshError
-from handmesh.geometry.camera import fit_translation, weak_perspective_to_translation
+from handmesh.geometry.camera import weak_perspective_to_translation
 from handmesh.geometry.crop import CropTransform, box_around, mirror_pose
+from handmesh.inference.frame_kernels import fit_translation
 from handmesh.inference.keypoint_alignment import KeypointAligner
 from handmesh.mano.hand_model import HandModel
 from handmesh.results import Hand
@@ -31,8 +32,9 @@ class Estimate(NamedTuple):
 
 
 def lift_hand(
-    output: EngineOutput, index: int, crop: CropTransform, model: HandModel, aligner: KeypointAligner | None = None
-) -> Estimate:
+    output: EngineOutput, index: int, crop: CropTransform, model: HandModel, aligner: KeypointAligner | None = None,
+    mesh: bool = True,
+) -> Estimate:  # fmt: skip
     """One hand of the network's output, from the crop's frame into the camera's.
 
     Args:
@@ -41,9 +43,10 @@ def lift_hand(
         crop: what the network saw.
         model: the hand model.
         aligner: moves the mesh onto the network's own keypoints first; None leaves it as the network has it.
+        mesh: False leaves the vertices out, (0, 3), for callers that pose the hand themselves; see :func:`with_mesh`.
     """
     if aligner is not None:
-        output, index = align_row(output, index, crop, model, aligner), 0
+        output, index = align_row(output, index, crop, model, aligner, mesh), 0
     is_right = not crop.is_mirrored
     K = np.asarray(crop.K, np.float64)
     joints = crop.invert_points_3d(output.joints[index])
@@ -56,7 +59,7 @@ def lift_hand(
         translation = crop.invert_points_3d(
             weak_perspective_to_translation(output.camera[index], crop.K_crop, crop.size, root_depth)
         )
-    vertices = crop.invert_points_3d(output.vertices[index]) + translation
+    vertices = crop.invert_points_3d(output.vertices[index] if mesh else np.empty((0, 3))) + translation
     betas = output.betas[index]
     # The model turns about its rest wrist, not about the origin: what the turn of the crop did to that point is
     # part of the translation.
@@ -90,13 +93,24 @@ def check_hand_length(length_m: float | None) -> None:
             f"expected a hand length between {low} and {high} metres, got {length_m:g}; measure from the crease "
             "of the wrist to the tip of the middle finger (18.5 cm are 0.185)"
         )
+
+
+def with_mesh(hand: Hand, model: HandModel) -> Hand:
+    """A hand with the vertices that the hand model gives for its parameters; one that has them as it is."""
+    if len(hand.vertices):
+        return hand
+    vertices, _ = model.pose(hand.is_right, hand.global_orient, hand.hand_pose, hand.betas)
+    return replace(hand, vertices=hand.scale * vertices + hand.translation)
+
+
 def align_row(
-    output: EngineOutput, index: int, crop: CropTransform, model: HandModel, aligner: KeypointAligner
-) -> EngineOutput:
+    output: EngineOutput, index: int, crop: CropTransform, model: HandModel, aligner: KeypointAligner,
+    mesh: bool = True,
+) -> EngineOutput:  # fmt: skip
     """One hand of the network's output, its mesh moved onto its keypoints.
 
     Args:
-        output, index, crop, model, aligner: as of :func:`lift_hand`.
+        output, index, crop, model, aligner, mesh: as of :func:`lift_hand`; without the mesh the row's vertices stay.
 
     Returns:
         An output of one row; as it was where the hand cannot be placed before the camera.
@@ -108,12 +122,15 @@ def align_row(
     if not np.isfinite(start).all() or row.joints[0, :, 2].min() + start[2] < DEPTH_RANGE_M[0]:
         return row
     rotations, betas, _ = aligner(row.rotations[0], row.betas[0], keypoints, confidence, K, start, crop.size)
-    # The crop shows every hand as a right one.
-    vertices, joints = model.pose(True, rotations[0], rotations[1:], betas)
+    if mesh:
+        # The crop shows every hand as a right one.
+        vertices, joints = model.pose(True, rotations[0], rotations[1:], betas)
+        row = row._replace(vertices=vertices[None])
+    else:
+        joints = aligner.joints(rotations, betas).astype(np.float32)
     return row._replace(
-        vertices=vertices[None], joints=joints[None], rotations=rotations[None].astype(np.float32),
-        betas=betas[None].astype(np.float32),
-    )  # fmt: skip
+        joints=joints[None], rotations=rotations[None].astype(np.float32), betas=betas[None].astype(np.float32)
+    )
 
 
 def resize_hand(hand: Hand, length_m: float | None, model: HandModel) -> Hand:

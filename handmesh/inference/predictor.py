@@ -252,6 +252,7 @@ class HandMeshPredictor(HandEstimator):
         K: FloatArray,
         places: Sequence[Detection],
         clock: StageClock | None = None,
+        mesh: bool = True,
     ) -> list[Estimate]:
         """Hands at known places, all crops in one batch.
 
@@ -260,12 +261,13 @@ class HandMeshPredictor(HandEstimator):
             K: (3, 3) intrinsics, pixels.
             places: one whose side is not known (is_right None) is cropped both ways, and the likelier one is kept.
             clock: gets the milliseconds of each stage.
+            mesh: False leaves the vertices out, as of lift_hand.
 
         Returns:
             One a place, in their order.
         """
         clock = clock or StageClock()
-        return self._predict(image, K, places, clock) if places else []
+        return self._predict(image, K, places, clock, mesh) if places else []
 
     def _look_again(
         self,
@@ -285,7 +287,7 @@ class HandMeshPredictor(HandEstimator):
         return [dict(zip(unsure, again, strict=True)).get(i, estimate) for i, estimate in enumerate(estimates)]
 
     def _predict(
-        self, image: NDArray[np.uint8], K: FloatArray, places: Sequence[Detection], clock: StageClock
+        self, image: NDArray[np.uint8], K: FloatArray, places: Sequence[Detection], clock: StageClock, mesh: bool
     ) -> list[Estimate]:
         views = [
             replace(place, is_right=side)
@@ -294,7 +296,7 @@ class HandMeshPredictor(HandEstimator):
         ]
         with clock("crop"):
             crops = [self.make_crop(view, K) for view in views]
-        found = iter(self.estimate([image] * len(crops), crops, clock))
+        found = iter(self.estimate([image] * len(crops), crops, clock, mesh))
         return [next(found) if place.is_right is not None else _likelier(next(found), next(found)) for place in places]
 
 

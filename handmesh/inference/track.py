@@ -8,7 +8,7 @@ import numpy as np
 
 from handmesh.geometry.crop import box_around, roll_of
 from handmesh.inference.hand_filter import HandFilter
-from handmesh.inference.placement import Estimate
+from handmesh.inference.placement import Estimate, with_mesh
 from handmesh.mano.hand_model import HandModel
 from handmesh.results import Detection, Hand
 
@@ -114,6 +114,6 @@ class Track:
             # From the next frame on it is cropped and filtered as the other hand.
             self.is_right = self.vote > 0
             self.filter = HandFilter(self._model)
-            self.shown = hand
+            self.shown = with_mesh(hand, self._model)
             return
-        self.shown = self.filter(hand, timestamp_s) if smoothing else hand
+        self.shown = self.filter(hand, timestamp_s) if smoothing else with_mesh(hand, self._model)

@@ -186,7 +186,9 @@ class HandTracker:
         found = self._look_for_hands(image, timestamp_s)
         self._confirm_one(image, timestamp_s)
         places = [track.place(timestamp_s) for track in self._tracks] + found
-        estimates = self.predictor.predict_places(image, self._matrix(image), places, self.clock)
+        # The filter poses the mesh anew: it is posed once a frame.
+        mesh = not self.smoothing
+        estimates = self.predictor.predict_places(image, self._matrix(image), places, self.clock, mesh)
         with self.clock("filter"):
             known = len(self._tracks)
             self._follow(estimates[:known], timestamp_s, image.shape)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from handmesh.geometry.crop import mirror_pose
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.numpy_layer import NumpyManoLayer
+from handmesh.mano.posing import HandPoser
 
 FloatArray = NDArray[np.floating[Any]]
 _FLIP_X = np.array([-1.0, 1.0, 1.0], np.float32)
@@ -24,7 +25,7 @@ class HandModel:
 
     def __init__(self, arrays: ManoArrays) -> None:
         self.arrays = arrays
-        self._hand = NumpyManoLayer(arrays)
+        self._hand, self._poser = NumpyManoLayer(arrays), HandPoser(arrays)
         faces = np.asarray(arrays.faces, np.int32)
         self._faces = {True: faces, False: np.ascontiguousarray(faces[:, [0, 2, 1]])}
 
@@ -35,7 +36,7 @@ class HandModel:
     def pose(
         self, is_right: bool, global_orient: FloatArray, hand_pose: FloatArray, betas: FloatArray
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """One posed hand, in the model's frame, turned about the rest wrist; no translation.
+        """One posed hand, or many (..., of each), in the model's frame, turned about the rest wrist; no translation.
 
         Args:
             is_right: False poses the mirrored model.
@@ -47,6 +48,8 @@ class HandModel:
             vertices: (778, 3) metres.
             joints: (21, 3) metres, FreiHAND's order.
         """
+        if np.ndim(betas) == 1:
+            return self._poser(global_orient, hand_pose, betas, is_right)
         if is_right:
             return self._hand.pose(global_orient, hand_pose, betas)
         vertices, joints = self._hand.pose(mirror_pose(global_orient), mirror_pose(hand_pose), betas)

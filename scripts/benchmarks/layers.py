@@ -1,9 +1,9 @@
 """The network layer by layer in OpenVINO: each layer's time beside what its arithmetic and its memory traffic allow.
 
 The time is the counter of OpenVINO's CPU plugin, the median of many calls. A layer cannot be faster than its
-floating-point operations at the rate of a large float32 matrix product, nor than its bytes (inputs, weights, outputs, each
-once) at the rate at which a core reads an array that is as large as the network's weights. The larger of both is its
-roofline. Counters cost time of their own: the sum of the layers is more than a call without them, which is printed too.
+floating-point operations at the rate of a large float32 matrix product, nor than its bytes (inputs, weights, outputs,
+each once) at the rate at which an array as large as the network's weights is read. The larger of both is its roofline.
+Counters cost time of their own: the sum of the layers is more than a call without them, which is printed too.
 
   python -m scripts.benchmarks.layers                                     the shipped network, float32
   python -m scripts.benchmarks.layers --precision bf16
@@ -209,7 +209,8 @@ def by_part(result: dict[str, Any]) -> dict[str, tuple[float, float]]:
     for layer in _layers(result):
         what = "depthwise" if "_dw_" in layer.kernel else "products" if layer.kind in _PRODUCTS else "the rest"
         groups.setdefault(f"{layer.part}, {what}", []).append(layer)
-    rows = {name: (sum(each.microseconds for each in group), _bound_us(result, group)) for name, group in groups.items()}
+    rows = {name: (sum(each.microseconds for each in each_group), _bound_us(result, each_group))
+            for name, each_group in groups.items()}  # fmt: skip
     return dict(sorted(rows.items(), key=lambda row: -row[1][0]))
 
 
@@ -225,8 +226,9 @@ def table(result: dict[str, Any], most: int) -> str:
     gflop = sum(layer.flop for layer in layers) / 1e9
     share = gflop / (1e-3 * result["milliseconds"]) / result["gflops"]
     lines = [
-        f"{result['name']}, {result['precision']}, {result['threads']} threads: {result['milliseconds']:.2f} ms a call, "
-        f"{share:.0%} of the matrix product's {result['gflops']:.0f} GFLOP/s; reading 16 MB {result['gigabytes']:.0f} GB/s",
+        f"{result['name']}, {result['precision']}, {result['threads']} threads: {result['milliseconds']:.2f} ms a "
+        f"call, {share:.0%} of the matrix product's {result['gflops']:.0f} GFLOP/s; reading 16 MB "
+        f"{result['gigabytes']:.0f} GB/s",
         f"{len(layers)} layers take {total / 1e3:.2f} ms with counters; their roofline is "
         f"{_bound_us(result, layers) / 1e3:.2f} ms",
         "",

@@ -17,7 +17,7 @@ from handmesh.geometry.camera import DEFAULT_FOV_DEG, intrinsics_from_fov, proje
 from handmesh.geometry.crop import CropSettings, CropTransform, box_around, mirror_pose, roll_of
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
 from handmesh.inference.engines.base import EngineOutput
-from handmesh.inference.placement import resize_hand
+from handmesh.inference.placement import resize_hand, with_mesh
 from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.inference.same_hand import is_same_hand
 from handmesh.inference.tracker import HandTracker
@@ -329,3 +329,21 @@ def test_a_box_with_nothing_to_see_in_it_is_refused(fake_mano: ManoArrays, box: 
 def test_a_crop_that_shows_no_hand_is_no_setting(padding: float) -> None:
     with pytest.raises(ValueError, match="padding 1 to 4"):
         CropSettings(128, padding)
+
+
+@pytest.mark.parametrize("side", [True, False])
+def test_a_hand_whose_mesh_comes_later_is_the_same_hand(open_mano: ManoArrays, side: bool) -> None:
+    # Aligned and not, of any crop: parameters and translation say where the vertices are.
+    model = HandModel(open_mano)
+    predictor = HandMeshPredictor(colour_engine(model), open_mano, CropSettings(64), FakeDetector())  # type: ignore[arg-type]
+    place = Detection(np.array([40.0, 30, 150, 140]), side, 0.9, 20.0)
+    for align in (True, False):
+        predictor.align = align
+        (whole,), (bare,) = (
+            predictor.predict_places(picture(), K, [place], mesh=mesh)
+            for mesh in (True, False)
+        )
+        assert bare.hand.vertices.shape == (0, 3) and with_mesh(whole.hand, model) is whole.hand
+        late = with_mesh(bare.hand, model)
+        for name in ("vertices", "joints", "translation", "betas", "hand_pose", "keypoints_2d"):
+            np.testing.assert_allclose(getattr(late, name), getattr(whole.hand, name), atol=5e-6)
