@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+# Read when the libraries are loaded. What tests compute is small, and `make test` has a process on every core: with a
+# second thread in each, whichever is ready waits in every parallel loop for the turn of the other one.
+for _threads in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_threads, "1")
 
 import cv2
 import numpy as np
@@ -167,8 +173,24 @@ def freihand_root(tmp_path: Path, make_sample: Callable[[int], dict[str, Any]], 
     return root
 
 
+@pytest.fixture(scope="session")
+def tiny_backbone() -> str:
+    """The name of a FastViT of one block a stage and a third of the channels, known to this process alone."""
+    from timm.models import fastvit, register_model
+
+    from handmesh.models import backbone
+
+    def fastvit_tiny(pretrained: bool = False, **words: Any) -> Any:
+        shape = {"layers": (1, 1, 1, 1), "embed_dims": (16, 32, 64, 128), "mlp_ratios": (3, 3, 3, 3)}
+        return fastvit._create_fastvit("fastvit_t8", pretrained, token_mixers=("repmixer",) * 4, **shape, **words)
+
+    register_model(fastvit_tiny)
+    backbone.BACKBONES += ("fastvit_tiny",)
+    return "fastvit_tiny"
+
+
 @pytest.fixture
-def tiny_run(freihand_root: Path, fake_mano: ManoArrays, tmp_path: Path) -> Config:
+def tiny_run(freihand_root: Path, fake_mano: ManoArrays, tiny_backbone: str, tmp_path: Path) -> Config:
     """Four training steps of a tiny network on six samples."""
     fake_mano.save_npz(tmp_path / "fake.npz")
     train = TrainConfig(
@@ -176,7 +198,7 @@ def tiny_run(freihand_root: Path, fake_mano: ManoArrays, tmp_path: Path) -> Conf
         tensorboard=False,
     )  # fmt: skip
     return Config(
-        model=ModelConfig(image_size=32, width=16, heatmap_stride=4, drop_path=0.2),
+        model=ModelConfig(backbone=tiny_backbone, image_size=32, width=16, heatmap_stride=4, drop_path=0.2),
         data=DataConfig(root=str(freihand_root), workers=0),
         train=train, mano=str(tmp_path / "fake.npz"), output=str(tmp_path / "run"),
     )  # fmt: skip

@@ -37,9 +37,10 @@ def test_better_means_on_held_out_frames_and_without_forgetting(new: Figures, be
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory, open_mano: ManoArrays) -> Path:
+def start(tmp_path_factory: pytest.TempPathFactory, open_mano: ManoArrays, tiny_backbone: str) -> Path:
     """A tiny untrained checkpoint."""
-    config = Config(model=ModelConfig(image_size=32, width=16), data=DataConfig(crop_padding=1.4, render_size=64))
+    model = ModelConfig(backbone=tiny_backbone, image_size=32, width=16)
+    config = Config(model=model, data=DataConfig(crop_padding=1.4, render_size=64))
     path = tmp_path_factory.mktemp("start")
     save_checkpoint(path, HandMeshNet(config.model, open_mano), config)
     return path

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import timm
@@ -11,6 +15,8 @@ from torch import Tensor, nn
 
 from handmesh.training.cpu import ops
 from handmesh.training.cpu.fastvit import accelerate, plain
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -33,6 +39,33 @@ def test_depthwise_is_the_convolution_and_its_statistics(k: int, stride: int, mu
     assert plain_x.grad is not None and fast_x.grad is not None
     torch.testing.assert_close(ops.to_nchw(fast_x.grad).double(), plain_x.grad, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(fast_w.grad.double(), plain_w.grad, atol=1e-3, rtol=1e-4)
+
+
+_DIGEST = """
+import hashlib, numba, torch
+from handmesh.training.cpu import ops
+numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+generator = torch.Generator().manual_seed(0)
+x = torch.randn(6, 9, 9, 5, generator=generator).requires_grad_()
+w = torch.randn(12, 1, 7, 7, generator=generator).requires_grad_()
+y, mean, var = ops.depthwise(x, w, 2)
+out = ops.gelu(ops.scale(y, mean, var))
+out.square().sum().backward()
+values = b"".join(each.detach().numpy().tobytes() for each in (out, x.grad, w.grad))
+print(numba.get_num_threads(), hashlib.sha256(values).hexdigest())
+"""
+
+
+def test_the_number_of_threads_changes_no_digit() -> None:
+    """A channel is one thread's: the other tests of the suite run with one, training with all."""
+    found = {}
+    for threads in ("1", "2"):
+        environment = {**os.environ, "NUMBA_NUM_THREADS": threads, "OMP_NUM_THREADS": threads, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", _DIGEST]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+        used, found[threads] = done.stdout.split()
+        assert used == threads
+    assert found["1"] == found["2"]
 
 
 def test_gelu_is_torchs() -> None:

@@ -20,12 +20,12 @@ from handmesh.training.distillation import Teacher, resize, shrink
 from handmesh.training.loss_net import LossNet
 from handmesh.training.trainer import STATE_FILE, Trainer
 
-TINY = ModelConfig(image_size=32, width=16, heatmap_stride=4)
+SMALL = ModelConfig(image_size=32, width=16, heatmap_stride=4)
 LARGER = ModelConfig(backbone="fastvit_t12", image_size=64, width=32, head="pooled")
 
 
 @pytest.fixture
-def config(freihand_root: Path, fake_mano: ManoArrays, tmp_path: Path) -> Config:
+def config(freihand_root: Path, fake_mano: ManoArrays, tiny_backbone: str, tmp_path: Path) -> Config:
     """Two steps of a tiny network under a larger teacher of another backbone, head and size."""
     fake_mano.save_npz(tmp_path / "fake.npz")
     torch.manual_seed(1)
@@ -36,7 +36,7 @@ def config(freihand_root: Path, fake_mano: ManoArrays, tmp_path: Path) -> Config
         tensorboard=False, teacher=str(tmp_path / "teacher"), loss=LossConfig(direct_vertices=1.0),
     )  # fmt: skip
     return Config(
-        model=TINY, data=DataConfig(root=str(freihand_root), workers=0), train=train,
+        model=dataclasses.replace(SMALL, backbone=tiny_backbone), data=DataConfig(root=str(freihand_root), workers=0), train=train,
         mano=str(tmp_path / "fake.npz"), output=str(tmp_path / "run"),
     )  # fmt: skip
 
@@ -135,7 +135,7 @@ def test_maps_equal_after_projection_cost_nothing() -> None:
     assert torch.isfinite(compare(maps, [torch.randn(2, 16, 7, 7), torch.randn(2, 16, 4, 4)]))
 
 
-@pytest.mark.parametrize("model", [TINY, LARGER], ids=["aligned", "pooled"])
+@pytest.mark.parametrize("model", [SMALL, LARGER], ids=["aligned", "pooled"])
 def test_direct_vertices_start_small_and_reach_the_backbone(model: ModelConfig, fake_mano: ManoArrays) -> None:
     torch.manual_seed(0)
     net = HandMeshNet(model, fake_mano)
