@@ -289,7 +289,7 @@ def test_what_every_training_run_imports_comes_with_the_package() -> None:
 _WAITS = {"wait", "join", "communicate", "get", "result", "acquire", "predict"}
 _CHILDREN = {"subprocess.run", "subprocess.check_call", "subprocess.check_output", "urllib.request.urlopen"}
 #: What computes, in this process, rather than waits for another.
-_COMPUTES = {"self._request.wait()", "waiting.popleft().result()"}
+_COMPUTES = {"request.wait()", "waiting.popleft().result()"}
 
 
 def waits_without_limit(text: str) -> Iterator[str]:

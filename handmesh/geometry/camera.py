@@ -135,6 +135,23 @@ def fit_translation(
     return translation
 
 
+def fit_weak_perspective(points: FloatArray, keypoints: FloatArray) -> NDArray[np.float64]:
+    """The weak-perspective camera that brings points nearest to keypoints: models.outputs.fit_camera of one hand.
+
+    Args:
+        points: (N, 3) metres.
+        keypoints: (N, 2) in -1..1 over the crop.
+
+    Returns:
+        (3,): scale and shift, as of :func:`weak_perspective_to_translation`.
+    """
+    xy, target = np.asarray(points, np.float64)[:, :2], np.asarray(keypoints, np.float64)
+    centre, middle = xy.mean(0), target.mean(0)
+    moved = xy - centre
+    scale = np.clip((moved * (target - middle)).sum() / ((moved * moved).sum() + 1e-8), 0.5, 100.0)
+    return np.concatenate([[scale], middle / scale - centre])
+
+
 def weak_perspective_to_translation(
     camera: FloatArray, K_crop: FloatArray, size: int, root_depth: float = 0.0
 ) -> NDArray[np.float64]:

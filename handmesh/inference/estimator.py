@@ -64,7 +64,9 @@ class HandEstimator:
         with clock("crop"):
             pictures = np.stack([crop.apply_image(image) for crop, image in zip(crops, images, strict=True)])
         with clock("network"):
-            output = self.engine(pictures)
+            # The mesh is posed anew once it is moved onto the keypoints: some engines can leave theirs out.
+            bare = getattr(self.engine, "without_mesh", None) if self.align else None
+            output = self.engine(pictures) if bare is None else bare(pictures)
         with clock("place"):
             aligner = self._aligner if self.align else None
             return [lift_hand(output, index, crop, self.model, aligner, mesh) for index, crop in enumerate(crops)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from handmesh.errors import HandMeshError
-from handmesh.geometry.camera import weak_perspective_to_translation
+from handmesh.geometry.camera import fit_weak_perspective, weak_perspective_to_translation
 from handmesh.geometry.crop import CropTransform, box_around, mirror_pose
 from handmesh.inference.frame_kernels import fit_translation
 from handmesh.inference.keypoint_alignment import KeypointAligner
@@ -56,8 +56,12 @@ def lift_hand(
     depth = joints[:, 2].mean() + translation[2]
     if not (np.isfinite(translation).all() and DEPTH_RANGE_M[0] < depth < DEPTH_RANGE_M[1]):
         root_depth = float(output.joints[index, ROOT_JOINT, 2])
+        camera = output.camera[index]
+        if not len(camera):
+            within = (output.keypoints_2d[index] + 0.5) * (2 / crop.size) - 1
+            camera = fit_weak_perspective(output.joints[index], within)
         translation = crop.invert_points_3d(
-            weak_perspective_to_translation(output.camera[index], crop.K_crop, crop.size, root_depth)
+            weak_perspective_to_translation(camera, crop.K_crop, crop.size, root_depth)
         )
     vertices = crop.invert_points_3d(output.vertices[index] if mesh else np.empty((0, 3))) + translation
     betas = output.betas[index]
@@ -110,27 +114,29 @@ def align_row(
     """One hand of the network's output, its mesh moved onto its keypoints.
 
     Args:
-        output, index, crop, model, aligner, mesh: as of :func:`lift_hand`; without the mesh the row's vertices stay.
+        output, index, crop, model, aligner, mesh: as of :func:`lift_hand`.
 
     Returns:
-        An output of one row; as it was where the hand cannot be placed before the camera.
+        An output of one row, which has joints, and with ``mesh`` vertices, whether ``output`` has them or not. Its pose
+        is as it was where the hand cannot be placed before the camera.
     """
     row = type(output)(*(part[index : index + 1] for part in output))
+    if not row.joints.size:
+        row = row._replace(joints=aligner.joints(row.rotations[0], row.betas[0])[None].astype(np.float32))
     K = np.asarray(crop.K_crop, np.float64)
     keypoints, confidence = row.keypoints_2d[0], row.confidence[0].astype(np.float64)
     start = fit_translation(row.joints[0], keypoints, K, np.maximum(confidence, 0.01))
-    if not np.isfinite(start).all() or row.joints[0, :, 2].min() + start[2] < DEPTH_RANGE_M[0]:
-        return row
-    rotations, betas, _ = aligner(row.rotations[0], row.betas[0], keypoints, confidence, K, start, crop.size)
-    if mesh:
+    if np.isfinite(start).all() and row.joints[0, :, 2].min() + start[2] >= DEPTH_RANGE_M[0]:
+        rotations, betas, _ = aligner(row.rotations[0], row.betas[0], keypoints, confidence, K, start, crop.size)
+        row = row._replace(
+            vertices=row.vertices[:, :0], joints=aligner.joints(rotations, betas)[None].astype(np.float32),
+            rotations=rotations[None].astype(np.float32), betas=betas[None].astype(np.float32),
+        )  # fmt: skip
+    if mesh and not row.vertices.size:
         # The crop shows every hand as a right one.
-        vertices, joints = model.pose(True, rotations[0], rotations[1:], betas)
-        row = row._replace(vertices=vertices[None])
-    else:
-        joints = aligner.joints(rotations, betas).astype(np.float32)
-    return row._replace(
-        joints=joints[None], rotations=rotations[None].astype(np.float32), betas=betas[None].astype(np.float32)
-    )
+        vertices, joints = model.pose(True, row.rotations[0, 0], row.rotations[0, 1:], row.betas[0])
+        row = row._replace(vertices=vertices[None], joints=joints[None])
+    return row
 
 
 def resize_hand(hand: Hand, length_m: float | None, model: HandModel) -> Hand:

@@ -96,8 +96,8 @@ class HandMeshPredictor(HandEstimator):
         Args:
             checkpoint: "default" for the weights in the package, a .safetensors file, or a run's folder.
             device: "auto", "cpu", "cuda" or "mps".
-            engine: what runs the network: "auto", "openvino", "onnx", "torch", "torch-half", "torch-compile", or a
-                file of ``handmesh export``.
+            engine: what runs the network: "auto", "openvino", "openvino-float32", "onnx", "torch", "torch-half",
+                "torch-compile", or a file of ``handmesh export``.
             mano: the hand model of the results: "open" for the one in the package, or a MANO file (.pkl, .npz). Where
                 the checkpoint was trained with the open hand, its results are transferred to the file's model.
             threads: of the network and of the detector; 0 = their own choice, within the CPU quota.
@@ -143,7 +143,7 @@ class HandMeshPredictor(HandEstimator):
         """``keep``: the converted network may stay in the cache: a licensed hand stays out of every file we write."""
         is_quick = keep and may_start_quickly(engine, device)
         if is_quick:
-            started = start_quickly(checkpoint, arrays, threads)
+            started = start_quickly(checkpoint, arrays, threads, engine)
             if started is not None:
                 return cls(started[0], arrays, started[1], HandDetector(threads=threads))
         if is_forked():

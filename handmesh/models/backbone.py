@@ -157,20 +157,20 @@ class DoublingEmbed(nn.Module):
     """A folded patch embedding: a depthwise convolution to twice the channels, its activation, the layer after it.
 
     Both outputs of a channel lie next to one another in the original, a form for which engines have slow kernels only.
-    Here come all first outputs, then all second ones: a plain depthwise convolution of the map put after itself. The
-    1 x 1 convolution that follows takes its inputs in that order.
+    Here come all first outputs, then all second ones, by a plain depthwise convolution each. The 1 x 1 convolution that
+    follows takes its inputs in that order.
     """
 
-    def __init__(self, depthwise: nn.Conv2d, act: nn.Module, pointwise: nn.Module) -> None:
+    def __init__(self, first: nn.Conv2d, second: nn.Conv2d, act: nn.Module, pointwise: nn.Module) -> None:
         """Take over three layers.
 
         Args:
-            depthwise: a grouped convolution to twice its channels.
+            first, second: the two halves of a grouped convolution to twice its channels.
             act: its activation.
             pointwise: the 1 x 1 convolution behind it.
         """
         super().__init__()
-        self.depthwise, self.act, self.pointwise = depthwise, act, pointwise
+        self.first, self.second, self.act, self.pointwise = first, second, act, pointwise
 
     @classmethod
     def of(cls, proj: Any) -> nn.Module:
@@ -180,19 +180,23 @@ class DoublingEmbed(nn.Module):
         width = conv.in_channels
         if conv.groups != width or conv.out_channels != 2 * width or not isinstance(large.se, nn.Identity):
             return proj
+        assert conv.bias is not None, "a re-parameterized convolution has a bias"
+        halves = []
+        for turn in range(2):
+            half = nn.Conv2d(
+                width, width, conv.kernel_size, conv.stride, conv.padding, groups=width  # type: ignore[arg-type]
+            ).to(conv.weight)
+            assert half.bias is not None
+            half.weight.copy_(conv.weight[turn::2])
+            half.bias.copy_(conv.bias[turn::2])
+            halves.append(half)
         order = torch.arange(2 * width).view(width, 2).T.flatten()
-        wide = nn.Conv2d(
-            2 * width, 2 * width, conv.kernel_size, conv.stride, conv.padding, groups=2 * width  # type: ignore[arg-type]
-        ).to(conv.weight)
-        wide.weight.copy_(conv.weight[order])
-        assert conv.bias is not None and wide.bias is not None, "a re-parameterized convolution has a bias"
-        wide.bias.copy_(conv.bias[order])
         point.weight.copy_(point.weight[:, order])
-        return cls(wide, large.act, proj[1])
+        return cls(halves[0], halves[1], large.act, proj[1])
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, 2 C, H / stride, W / stride)."""
-        return self.pointwise(self.act(self.depthwise(torch.cat([x, x], dim=1))))
+        return self.pointwise(self.act(torch.cat([self.first(x), self.second(x)], dim=1)))
 
 
 def fold_conv_norm(block: Any) -> nn.Module:

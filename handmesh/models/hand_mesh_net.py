@@ -104,7 +104,9 @@ class HandMeshNet(nn.Module):
             # oneDNN 3.12 (in PyTorch 2.14) writes past its buffers in the gradient of a 1 x 1 convolution of stride 2
             # over three channels that lie channels last, on CPUs with AVX2 and no AVX-512: plain layout for training.
             return (images.permute(0, 3, 1, 2).contiguous().float() - self.pixel_mean) / self.pixel_std
-        return (images.permute(0, 3, 1, 2).float() - self.pixel_mean) / self.pixel_std
+        # In the layout in which pixels come: engines then lay the first convolution's input out without a copy.
+        mean, std = self.pixel_mean.view(3), self.pixel_std.view(3)
+        return ((images.float() - mean) / std).permute(0, 3, 1, 2)
 
     def _pose(self, rotations: Tensor, betas: Tensor, found: HeadOutput) -> tuple[Tensor, Tensor, Tensor]:
         """Vertices (B, 778, 3), joints (B, 21, 3), and the camera (B, 3): the head's, or fitted to its keypoints."""

@@ -45,7 +45,7 @@ from scripts.benchmarks import _engines_repmixer, _engines_report
 
 ENGINES = ("openvino", "onnx", "torch", "torch-compile")
 PRECISIONS = ("float32", "half", "int8")
-#: What there is besides float32; OpenVINO's half is whichever of bfloat16 and float16 the processor has.
+#: What there is besides float32; OpenVINO's half is the mixed precision of the engine, float16 without bfloat16.
 FURTHER = {("openvino", "half"), ("openvino", "int8"), ("torch", "half")}
 FORMS = ("folded", "train")
 GEMM_SIDE = 1024
@@ -171,6 +171,7 @@ def build_engine(
     variant: str, size: int, engine: str, precision: str, form: str, options: argparse.Namespace
 ) -> Engine:
     """The engine itself, without the fallback that would measure another one."""
+    from handmesh.inference.engines.mixed_precision import has_bfloat16_matrices
     from handmesh.inference.engines.onnx_engine import OnnxEngine
     from handmesh.inference.engines.openvino_engine import OpenVinoEngine
     from handmesh.inference.engines.pytorch_engine import TorchEngine
@@ -181,7 +182,7 @@ def build_engine(
     size = net.config.image_size
     if engine == "openvino":
         model = _quantized(net) if precision == "int8" else openvino_model(net, size, keep=False)
-        hint = {"half": "f16" if _has("avx512_fp16", "asimdhp") else "bf16"}.get(precision, "f32")
+        hint = {"half": "mixed" if has_bfloat16_matrices() else "f16"}.get(precision, "f32")
         return OpenVinoEngine(model, options.threads, hint)
     if engine == "onnx":
         return OnnxEngine(onnx_bytes(net, size, keep=False), options.threads, options.device)
@@ -267,11 +268,6 @@ def _load(case: Case, options: argparse.Namespace) -> None:
         return
     answer = json.loads(done.stdout.splitlines()[-1])
     case.load_s, case.memory_mb, case.note = answer["load_s"], answer["memory_mb"], answer["note"]
-
-
-def _has(*flags: str) -> bool:
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.is_file() and bool(set(flags) & set(cpuinfo.read_text().split()))
 
 
 def _processor() -> str:

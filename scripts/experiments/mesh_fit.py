@@ -215,6 +215,7 @@ def main() -> None:
     parser.add_argument("--all-makers", action="store_true", help="also those that are trained on")
     parser.add_argument("--padding", type=float, help="side of the crop over the hand's box; default: the checkpoint's")
     parser.add_argument("--no-align", action="store_true", help="the mesh as the network has it")
+    parser.add_argument("--engine", default="auto", help="what runs the network: a word or file of handmesh's --engine")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     from handmesh.data.packed import open_split
@@ -230,7 +231,7 @@ def main() -> None:
     net, header = load_checkpoint(args.checkpoint, mano)
     crop = config_of(header).crop
     crop = replace(crop, padding=args.padding or crop.padding)
-    estimator = HandEstimator(make_engine(net), mano, crop, not args.no_align)
+    estimator = HandEstimator(make_engine(net, args.engine), mano, crop, not args.no_align)
     tables: dict[str, Any] = {"checkpoint": str(args.checkpoint)}
     if args.photos:
         photos = [photo for photo in read_landmark_photos(args.photos) if photo.is_held_out or args.all_makers]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from handmesh.geometry.camera import (
     fit_translation,
+    fit_weak_perspective,
     intrinsics_from_fov,
     project_points,
     weak_perspective_to_translation,
 )
+from handmesh.models.outputs import fit_camera
 
 
 def test_field_of_view_spans_the_longer_side() -> None:
@@ -67,3 +70,11 @@ def test_weak_perspective_and_pinhole_see_the_same_at_the_root_depth() -> None:
     flat = np.array([[0.03, -0.02, 0.0], [-0.05, 0.04, 0.0]])
     expected = size / 2 * (1 + s * (flat[:, :2] + [tx, ty])) - 0.5
     np.testing.assert_allclose(project_points(flat + translation, K), expected)
+
+
+def test_a_weak_perspective_camera_is_fitted_as_the_network_does() -> None:
+    rng = np.random.default_rng(5)
+    points = rng.normal(0, 0.05, (21, 3))
+    keypoints = 9 * (points[:, :2] + [0.01, -0.02]) + rng.normal(0, 0.02, (21, 2))
+    expected = fit_camera(torch.from_numpy(points)[None], torch.from_numpy(keypoints)[None])[0]
+    np.testing.assert_allclose(fit_weak_perspective(points, keypoints), expected.numpy(), atol=1e-9)

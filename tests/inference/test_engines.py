@@ -21,10 +21,13 @@ from handmesh.errors import HandMeshError
 from handmesh.inference.engines import cache
 from handmesh.inference.engines.base import ENGINES, Engine, EngineOutput, choose_device
 from handmesh.inference.engines.factory import make_engine
+from handmesh.inference.engines.mixed_precision import halves, has_bfloat16_matrices, has_halves
 from handmesh.inference.engines.openvino_engine import OpenVinoEngine
 from handmesh.inference.engines.pytorch_engine import TorchEngine
+from handmesh.inference.export.sample_crops import rendered_crops
+from handmesh.io.openvino_loader import CompiledModel
 from handmesh.mano.arrays import ManoArrays
-from handmesh.models.checkpoint import load_checkpoint
+from handmesh.models.checkpoint import config_of, load_checkpoint
 from handmesh.models.hand_mesh_net import HandMeshNet
 from handmesh.models.outputs import HandMeshOutput
 
@@ -127,7 +130,7 @@ def test_a_gpu_does_not_survive_a_fork_and_that_is_said() -> None:
 def test_engines_are_chosen_by_name() -> None:
     assert make_engine(TinyNet(), "torch", "cpu").name == "PyTorch CPU"
     assert make_engine(TinyNet(), "auto", "cpu", threads=1).name == "OpenVINO CPU"
-    with pytest.raises(HandMeshError, match="auto, torch, .*openvino, onnx"):
+    with pytest.raises(HandMeshError, match="auto, torch, .*openvino, .*onnx"):
         make_engine(TinyNet(), "tensorrt")
 
 
@@ -259,12 +262,44 @@ def test_every_engine_agrees_with_the_training_form_within_a_tenth_of_a_millimet
     net = trained_looking(small, open_mano) if weights == "random" else load_checkpoint("default", open_mano)[0]
     crops = pictures(3, net.config.image_size)
     before = TorchEngine(net)(crops)
-    names = [name for name in ("torch", "openvino", "onnx") if name != "onnx" or find_spec("onnxscript")]
+    names = [name for name in ("torch", "openvino-float32", "onnx") if name != "onnx" or find_spec("onnxscript")]
     for name in names:
         output = build(name, net)(crops)
         assert np.linalg.norm(output.vertices - before.vertices, axis=-1).max() < 1e-4, name
         assert np.abs(output.keypoints_2d - before.keypoints_2d).max() < 0.05, name
         assert largest_difference(output, before) < 0.05, name
+
+
+@pytest.mark.slow
+def test_a_network_in_two_halves_is_the_network_and_bfloat16_convolutions_cost_a_fifth_of_a_millimetre(
+    open_mano: ManoArrays,
+) -> None:
+    net, header = load_checkpoint("default", open_mano)
+    model, size = cache.openvino_model(net.reparameterize(), net.config.image_size, False), net.config.image_size
+    crops = rendered_crops(open_mano, config_of(header), 3)
+    whole, mixed = OpenVinoEngine(model, 1, "f32"), OpenVinoEngine(model, 1, "mixed")
+    expected = whole(crops)
+    assert (whole.name, mixed.name) == ("OpenVINO CPU", "OpenVINO CPU bf16")
+    fixed = model.clone()
+    fixed.reshape([1, size, size, 3])
+    first, second = halves(fixed)
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    parts = CompiledModel(first, 1, [(second, exact)], **exact)(crops[:1])
+    for part, name in zip(parts, EngineOutput._fields, strict=True):
+        np.testing.assert_allclose(part[0], getattr(expected, name)[0], atol=1e-5, err_msg=name)
+    found = mixed(crops)
+    assert np.linalg.norm(found.vertices - expected.vertices, axis=-1).mean() < 5e-4
+    assert np.linalg.norm(found.keypoints_2d - expected.keypoints_2d, axis=-1).mean() < 0.2
+    # Of a network without a backbone there are no halves, and it stays in float32.
+    assert not has_halves(cache.openvino_model(TinyNet(), SIZE, False))
+
+
+def test_which_processors_multiply_bfloat16_matrices(tmp_path: Path) -> None:
+    info = tmp_path / "cpuinfo"
+    for flags, expected in (("fpu amx_bf16 amx_tile", True), ("fpu avx512_bf16", False)):
+        info.write_text(f"model name: x\nflags\t\t: {flags}\n")
+        assert has_bfloat16_matrices(info) == expected
+    assert not has_bfloat16_matrices(tmp_path / "absent")
 
 
 @pytest.mark.slow
@@ -274,3 +309,12 @@ def test_half_precision_costs_less_than_a_millimetre(open_mano: ManoArrays) -> N
     expected, half = TorchEngine(net)(crops), build("torch-half", net)
     assert half.name == "PyTorch CPU half"
     assert np.linalg.norm(half(crops).vertices - expected.vertices, axis=-1).max() < 1e-3
+
+
+def test_an_engine_may_leave_out_the_mesh_and_nothing_else() -> None:
+    engine = OpenVinoEngine(openvino(TinyNet(), False), 1)
+    for count in (1, 3):
+        whole, bare = engine(pictures(count)), engine.without_mesh(pictures(count))
+        assert (bare.vertices.shape, bare.joints.shape, bare.camera.shape) == ((count, 0, 3), (count, 0, 3), (count, 0))
+        for name in ("rotations", "betas", "keypoints_2d", "confidence", "presence", "is_right"):
+            np.testing.assert_allclose(getattr(bare, name), getattr(whole, name), atol=1e-5)

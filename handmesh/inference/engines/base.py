@@ -17,8 +17,11 @@ ENGINES = {
     "torch-half": "PyTorch, half precision",
     "torch-compile": "PyTorch, compiled",
     "openvino": "OpenVINO",
+    "openvino-float32": "OpenVINO, float32 throughout",
     "onnx": "ONNX Runtime",
 }
+#: What these two ask OpenVinoEngine for.
+OPENVINO_PRECISIONS = {"openvino": "auto", "openvino-float32": "f32"}
 #: Files of ``handmesh export`` that can be named in an engine's place.
 FILES = (".xml", ".onnx", ".pt")
 Float32 = NDArray[np.float32]

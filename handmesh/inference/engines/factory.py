@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from handmesh.errors import HandMeshError
-from handmesh.inference.engines.base import ENGINES, FILES, Engine, Report, choose_device
+from handmesh.inference.engines.base import (
+    ENGINES,
+    FILES,
+    OPENVINO_PRECISIONS,
+    Engine,
+    Report,
+    choose_device,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from torch import nn
@@ -83,11 +90,11 @@ def refuse_programs(name: str, trust_engine_file: bool) -> None:
 
 def _build(name: str, net: Any, device: str, threads: int, keep: bool, report: Report) -> Engine:
     size = net.config.image_size
-    if name == "openvino":
+    if name in OPENVINO_PRECISIONS:
         from handmesh.inference.engines.cache import openvino_model
         from handmesh.inference.engines.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(openvino_model(net, size, keep), threads)
+        return OpenVinoEngine(openvino_model(net, size, keep), threads, OPENVINO_PRECISIONS[name])
     if name == "onnx":
         from handmesh.inference.engines.cache import onnx_bytes
         from handmesh.inference.engines.onnx_engine import OnnxEngine

@@ -9,42 +9,78 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.inference.engines.base import EngineOutput, in_pairs
+from handmesh.inference.engines.mixed_precision import halves, has_bfloat16_matrices, has_halves
 from handmesh.io.fork import renew_after_fork
-from handmesh.io.openvino_loader import CompiledModel
+from handmesh.io.openvino_loader import CompiledModel, load_openvino
+
+#: Outputs that are computed from the posed mesh (of the pooled head, the camera is not, and is not missed either).
+_OF_THE_MESH = ("vertices", "joints", "camera")
 
 
 class OpenVinoEngine:
     """Runs an ov.Model whose input is uint8 (B, S, S, 3) and whose outputs are EngineOutput's fields in order."""
 
-    def __init__(self, model: Any, threads: int = 0, precision: str = "f32") -> None:
+    def __init__(self, model: Any, threads: int = 0, precision: str = "auto") -> None:
         """Compile at the first call.
 
         Args:
             model: an ov.Model.
             threads: 0 = OpenVINO's own choice.
-            precision: of the arithmetic, "f32", "bf16" or "f16".
+            precision: of the arithmetic: "f32", "bf16" or "f16" of all of it; "mixed" for bfloat16 convolutions and
+                float32 behind them (mixed_precision.py); "auto" for mixed where the processor has matrices of
+                bfloat16 and the model the halves, else "f32".
         """
+        if precision == "auto":
+            precision = "mixed" if has_bfloat16_matrices() and has_halves(model) else "f32"
         self._model, self._threads, self._precision = model, threads, precision
-        self._compiled: dict[tuple[int, ...], CompiledModel] = {}
+        self._compiled: dict[tuple[tuple[int, ...], bool], CompiledModel] = {}
         self._lock = threading.Lock()
         renew_after_fork(self)
-        self.name = "OpenVINO CPU"
+        self.name = "OpenVINO CPU" + ("" if precision == "f32" else f" {precision.replace('mixed', 'bf16')}")
 
     def __call__(self, images: NDArray[np.uint8]) -> EngineOutput:
         """Run the network on crops (B, S, S, 3) uint8 RGB."""
         return in_pairs(self._run, images)
+
+    def without_mesh(self, images: NDArray[np.uint8]) -> EngineOutput:
+        """As a call, but vertices, joints and camera are left out: (B, 0, 3), (B, 0, 3) and (B, 0).
+
+        For callers who pose the hand themselves from rotations and betas: the hand model is a tenth of the network's
+        time.
+        """
+        return in_pairs(self._run_without_mesh, images)
 
     def after_fork(self) -> None:
         """A thread of the parent may have held the lock."""
         self._lock = threading.Lock()
 
     def _run(self, images: NDArray[np.uint8]) -> EngineOutput:
-        return EngineOutput(*self._compiled_for(images.shape)(images))
+        return EngineOutput(*self._compiled_for(images.shape, True)(images))
 
-    def _compiled_for(self, shape: tuple[int, ...]) -> CompiledModel:
+    def _run_without_mesh(self, images: NDArray[np.uint8]) -> EngineOutput:
+        found = iter(self._compiled_for(images.shape, False)(images))
+        none = np.empty((len(images), 0, 3), np.float32)
+        parts = dict(zip(_OF_THE_MESH, (none, none, none[:, :, 0]), strict=True))
+        return EngineOutput(*(parts[name] if name in parts else next(found) for name in EngineOutput._fields))
+
+    def _compiled_for(self, shape: tuple[int, ...], mesh: bool) -> CompiledModel:
         with self._lock:
-            if shape not in self._compiled:
+            if (shape, mesh) not in self._compiled:
                 model = self._model.clone()
                 model.reshape(list(shape))
-                self._compiled[shape] = CompiledModel(model, self._threads, INFERENCE_PRECISION_HINT=self._precision)
-            return self._compiled[shape]
+                self._compiled[shape, mesh] = self._compile(model if mesh else _without_mesh(model))
+            return self._compiled[shape, mesh]
+
+    def _compile(self, model: Any) -> CompiledModel:
+        if self._precision != "mixed":
+            return CompiledModel(model, self._threads, INFERENCE_PRECISION_HINT=self._precision)
+        first, second = halves(model)
+        exact = {"INFERENCE_PRECISION_HINT": "f32"}
+        return CompiledModel(first, self._threads, [(second, exact)], INFERENCE_PRECISION_HINT="bf16")
+
+
+def _without_mesh(model: Any) -> Any:
+    """An ov.Model without what it takes to pose the mesh, as far as no other output needs it."""
+    named = zip(EngineOutput._fields, model.get_results(), strict=True)
+    kept = [result for name, result in named if name not in _OF_THE_MESH]
+    return load_openvino().Model(kept, model.get_parameters())

@@ -19,6 +19,7 @@ import numpy as np
 
 from handmesh.errors import HandMeshError
 from handmesh.geometry.crop import CropSettings
+from handmesh.inference.engines.base import OPENVINO_PRECISIONS
 from handmesh.inference.engines.fingerprint import conversion_fingerprint
 from handmesh.inference.engines.integrity import is_intact
 from handmesh.inference.engines.openvino_engine import OpenVinoEngine
@@ -39,20 +40,23 @@ _CUDA_SIGNS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg")
 
 def may_start_quickly(engine: str, device: str) -> bool:
     """Whether these words mean OpenVINO on this machine, as far as can be known without PyTorch."""
-    if device not in ("auto", "cpu") or engine not in ("auto", "openvino"):
+    if device not in ("auto", "cpu") or engine not in ("auto", *OPENVINO_PRECISIONS):
         return False
-    is_cpu_sure = engine == "openvino" or device == "cpu" or sys.platform == "darwin"
+    is_cpu_sure = engine in OPENVINO_PRECISIONS or device == "cpu" or sys.platform == "darwin"
     # Elsewhere (Windows) the card has no file to look for.
     return is_cpu_sure or (sys.platform.startswith("linux") and not any(map(os.path.exists, _CUDA_SIGNS)))
 
 
-def start_quickly(checkpoint: str | Path, arrays: ManoArrays, threads: int = 0) -> tuple[Engine, CropSettings] | None:
+def start_quickly(
+    checkpoint: str | Path, arrays: ManoArrays, threads: int = 0, engine: str = "auto"
+) -> tuple[Engine, CropSettings] | None:
     """The engine of a checkpoint that was converted before.
 
     Args:
         checkpoint: as of load_checkpoint.
         arrays: the hand model inside it.
         threads: as of :class:`OpenVinoEngine`.
+        engine: "auto" or one of OpenVINO's; see :func:`may_start_quickly`.
 
     Returns:
         The engine, and its crops; None where nothing is kept of it.
@@ -69,9 +73,11 @@ def start_quickly(checkpoint: str | Path, arrays: ManoArrays, threads: int = 0) 
             return None
         # The cache drops what was not used for long.
         os.utime(model)
-        engine = OpenVinoEngine(load_openvino().Core().read_model(model), threads)
-        engine(np.zeros((1, crop.image_size, crop.image_size, 3), np.uint8))
-        return engine, crop
+        precision = OPENVINO_PRECISIONS.get(engine, "auto")
+        runner = OpenVinoEngine(load_openvino().Core().read_model(model), threads, precision)
+        # As it will be asked: compiling takes a third of a second.
+        runner.without_mesh(np.zeros((1, crop.image_size, crop.image_size, 3), np.uint8))
+        return runner, crop
     except (OSError, RuntimeError, ValueError, TypeError, LookupError, RecursionError):
         # Not there, damaged, or not to be run: the long way makes it anew, or raises with the reason.
         return None

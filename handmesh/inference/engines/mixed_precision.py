@@ -1,0 +1,74 @@
+"""The network's two halves in two precisions: convolutions in bfloat16, head and hand model in float32.
+
+Nine tenths of the arithmetic are the backbone's and the up-sampling path's convolutions, which bear eight bits of
+mantissa: what they are wrong by stays below a tenth of a pixel. Soft-argmax, rotations and the hand model do not: eight
+bits of a finger's length are half a millimetre.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from handmesh.io.openvino_loader import load_openvino
+
+#: Names of the operations of the first half; converters give them their module's path.
+_CONVOLUTIONS = re.compile(r"\b(backbone|head\.up)\b")
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
+def has_bfloat16_matrices(cpu_info: Path = _CPU_INFO) -> bool:
+    """Whether the processor multiplies matrices of bfloat16 (AMX), as far as the system says.
+
+    Processors with vector instructions for bfloat16 alone gain too little by it.
+    """
+    try:
+        return "amx_bf16" in cpu_info.read_text(encoding="ascii", errors="replace").split()
+    except OSError:
+        return False
+
+
+def has_halves(model: Any) -> bool:
+    """Whether :func:`halves` can part an ov.Model: whether it has a backbone and something behind it."""
+    return bool(_edges(model))
+
+
+def halves(model: Any) -> tuple[Any, Any]:
+    """An ov.Model that :func:`has_halves` as two: pixels to the maps that the head reads, and those to all outputs.
+
+    Args:
+        model: of fixed shape; it stays as it is.
+
+    Returns:
+        Two models; the outputs of the first are the inputs of the second, in order.
+    """
+    ov = load_openvino()
+    model = model.clone()
+    results, pixels, edges = model.get_results(), model.get_parameters(), _edges(model)
+    given = []
+    for edge in edges:
+        parameter = ov.opset13.parameter(edge.get_partial_shape(), edge.get_element_type())
+        for reader in _readers(edge):
+            reader.replace_source_output(parameter.output(0))
+        given.append(parameter)
+    return ov.Model([ov.opset13.result(edge) for edge in edges], pixels), ov.Model(results, given)
+
+
+def _edges(model: Any) -> list[Any]:
+    """The outputs of the first half that the second reads, in the order of the graph."""
+    return [
+        output
+        for node in model.get_ordered_ops()
+        if node.get_type_name() != "Constant" and _is_first(node)
+        for output in node.outputs()
+        if _readers(output)
+    ]
+
+
+def _readers(output: Any) -> list[Any]:
+    return [reader for reader in output.get_target_inputs() if not _is_first(reader.get_node())]
+
+
+def _is_first(node: Any) -> bool:
+    return bool(_CONVOLUTIONS.search(node.get_friendly_name()))
