@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from handmesh.errors import CommandParser, HandMeshError
 from handmesh.io.cameras import list_cameras
-from handmesh.io.cpu_count import available_cores
+from handmesh.io.cpu_count import available_cores, threads_in_words
 from handmesh.io.files import cache_dir
 from handmesh.io.system_libraries import install_line, missing_libraries
 
@@ -177,7 +177,7 @@ def _devices() -> list[Finding]:
     else:
         fix = "plug one in, or give a clip: handmesh webcam --source clip.mp4"
         found.append(Finding("camera", "optional", "none found", fix))
-    found.append(_accelerator())
+    found += [_accelerator(), Finding("threads", "ok", threads_in_words())]
     return found
 
 

@@ -1,4 +1,6 @@
-"""How many CPU cores this process may use: fewer than the machine has in a container, a batch job or under taskset."""
+"""How many CPU cores this process may use: fewer than the machine has in a container, a batch job or under taskset, or
+where the environment variable HANDMESH_THREADS says so. Every pool of threads asks here.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +10,56 @@ from collections.abc import Iterator, MutableMapping
 from functools import lru_cache
 from pathlib import Path
 
-#: What each library reads when it is first imported.
-_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+from handmesh.errors import HandMeshError
+
+#: The one setting for all pools.
+SETTING = "HANDMESH_THREADS"
+#: What each library reads when it is first imported: PyTorch and OpenMP, MKL, OpenBLAS, numba, OpenCV.
+_VARIABLES = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENCV_FOR_THREADS_NUM",
+)  # fmt: skip
 
 
 @lru_cache(maxsize=1)
 def available_cores() -> int:
-    """Cores by the smaller of the process's affinity and its control groups' CPU quota; at least 1."""
-    quota = cpu_quota()
-    cores = _affinity()
-    return cores if quota is None else max(1, min(cores, math.floor(quota)))
+    """Cores by the smallest of affinity, control groups' CPU quota and HANDMESH_THREADS; at least 1.
+
+    Raises:
+        HandMeshError: HANDMESH_THREADS is not a number above 0.
+    """
+    cores, quota, wanted = _affinity(), cpu_quota(), threads_wanted()
+    if quota is not None:
+        cores = max(1, min(cores, math.floor(quota)))
+    return cores if wanted is None else min(cores, wanted)
+
+
+def threads_wanted() -> int | None:
+    """HANDMESH_THREADS; None where it is not set.
+
+    Raises:
+        HandMeshError: it is not a number above 0.
+    """
+    text = os.environ.get(SETTING, "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise HandMeshError(f"expected {SETTING} to be a whole number of 1 or more, got {text!r}; set another or none")
+    return int(text)
+
+
+def threads_in_words() -> str:
+    """How many threads every pool takes, and why, for the doctor."""
+    quota, wanted = cpu_quota(), threads_wanted()
+    reasons = [
+        f"{_affinity()} CPU cores by affinity",
+        "no quota" if quota is None else f"a quota of {quota:g}",
+        f"{SETTING} not set" if wanted is None else f"{SETTING}={wanted}",
+    ]
+    return f"{available_cores()} for every pool ({', '.join(reasons)})"
 
 
 def engine_threads() -> int:
-    """Threads to ask an inference engine for: 0, its own choice, unless a quota allows fewer than the cores it sees.
+    """Threads to ask an inference engine for: 0, its own choice, unless fewer are allowed than the cores it sees.
 
     Engines look at the cores and their affinity. Of a quota they know nothing: with more threads than it allows, all of
     them are stopped together for the rest of every period.
@@ -30,7 +68,7 @@ def engine_threads() -> int:
 
 
 def limit_library_threads(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Tell libraries that are not imported yet how many threads a quota allows; what the user set stands."""
+    """Tell libraries that are not imported yet how many threads are allowed, if fewer; what the user set stands."""
     if engine_threads():
         for name in _VARIABLES:
             environment.setdefault(name, str(engine_threads()))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from handmesh.errors import HandMeshError
 from handmesh.io import cpu_count
-from handmesh.io.cpu_count import available_cores, cpu_quota, engine_threads, limit_library_threads
+from handmesh.io.cpu_count import available_cores, cpu_quota, engine_threads, limit_library_threads, threads_in_words
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +64,25 @@ def test_the_smaller_of_quota_and_affinity(
     limit_library_threads(environment)
     assert environment["OMP_NUM_THREADS"] == "7"
     assert environment.get("NUMBA_NUM_THREADS") == (str(threads) if threads else None)
+
+
+@pytest.mark.parametrize(("value", "cores", "threads"), [("3", 3, 3), ("99", 4, 4), (" ", 4, 4)])
+def test_one_setting_limits_every_pool(monkeypatch: pytest.MonkeyPatch, value: str, cores: int, threads: int) -> None:
+    monkeypatch.setattr(cpu_count, "cpu_quota", lambda: 4.7)
+    monkeypatch.setattr(cpu_count, "_affinity", lambda: 8)
+    monkeypatch.setenv("HANDMESH_THREADS", value)
+    environment: dict[str, str] = {}
+    limit_library_threads(environment)
+    assert available_cores() == cores and engine_threads() == threads
+    assert len(environment) == 5 and set(environment.values()) == {str(threads)}
+    assert threads_in_words().startswith(f"{cores} for every pool (8 CPU cores by affinity, a quota of 4.7, HAND")
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "²"])
+def test_a_setting_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HANDMESH_THREADS", value)
+    with pytest.raises(HandMeshError, match="HANDMESH_THREADS to be a whole number"):
+        available_cores()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
