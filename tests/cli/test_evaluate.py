@@ -61,10 +61,11 @@ def test_contradictions_are_named(words: list[str], message: str) -> None:
 
 
 def test_averaged_views_stand_beside_the_plain_ones(
-    freihand_root: Path, fake_mano: ManoArrays, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    freihand_root: Path, fake_mano: ManoArrays, tiny_backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake_mano.save_npz(tmp_path / "fake.npz")
-    config = Config(model=ModelConfig(image_size=32, width=16, heatmap_stride=4), mano=str(tmp_path / "fake.npz"))
+    model = ModelConfig(backbone=tiny_backbone, image_size=32, width=16, heatmap_stride=4)
+    config = Config(model=model, mano=str(tmp_path / "fake.npz"))
     torch.manual_seed(0)
     save_checkpoint(tmp_path / "net", HandMeshNet(config.model, fake_mano), config)
     words = ["--checkpoint", str(tmp_path / "net"), "--data", str(freihand_root), "--protocol", "box", "--tta", "3"]

@@ -16,7 +16,7 @@ from handmesh.labeling.photo_sets import LabelledPhoto
 
 WORDS = (
     "--real photos --kinds basic,plain+full --train 8 --eval 4 --steps 2 --batch 4 --size 32 --width 16 "
-    "--render-size 48 --jobs 2 --last-steps 1 --last-size 64"
+    "--render-size 48 --jobs 2 --last-steps 1 --last-size 64 --backbone fastvit_tiny"
 ).split()
 
 
@@ -59,8 +59,10 @@ def test_runs_differ_in_their_pictures_alone(compare: ModuleType) -> None:
 
 @pytest.mark.slow
 def test_trains_and_measures_each_kind(
-    compare: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    compare: ModuleType, runs_here: Callable[[], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    runs_here()
     rng = np.random.default_rng(0)
     write_image(tmp_path / "a.png", rng.integers(0, 255, (64, 64, 3), dtype=np.uint8))
     points, joints = rng.uniform(10, 50, (21, 2)), rng.normal(size=(21, 3)) * 0.04

@@ -36,8 +36,8 @@ def config(freihand_root: Path, fake_mano: ManoArrays, tiny_backbone: str, tmp_p
         tensorboard=False, teacher=str(tmp_path / "teacher"), loss=LossConfig(direct_vertices=1.0),
     )  # fmt: skip
     return Config(
-        model=dataclasses.replace(SMALL, backbone=tiny_backbone), data=DataConfig(root=str(freihand_root), workers=0), train=train,
-        mano=str(tmp_path / "fake.npz"), output=str(tmp_path / "run"),
+        model=dataclasses.replace(SMALL, backbone=tiny_backbone), data=DataConfig(root=str(freihand_root), workers=0),
+        train=train, mano=str(tmp_path / "fake.npz"), output=str(tmp_path / "run"),
     )  # fmt: skip
 
 
