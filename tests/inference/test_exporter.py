@@ -40,11 +40,11 @@ Save = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def save_network(trained_looking: Callable[[ModelConfig, ManoArrays], HandMeshNet], tiny_backbone: str) -> Save:
+def save_network(trained_looking: Callable[[ModelConfig, ManoArrays], HandMeshNet]) -> Save:
     """Writes a checkpoint of a small trained-looking network and gives its folder."""
 
     def save(folder: Path, arrays: ManoArrays, mano: str, **model: Any) -> Path:
-        config = Config(model=ModelConfig(backbone=tiny_backbone, image_size=SIZE, width=32, **model), mano=mano)
+        config = Config(model=ModelConfig(image_size=SIZE, width=32, **model), mano=mano)
         save_checkpoint(folder, trained_looking(config.model, arrays), config)
         return folder
 
