@@ -6,17 +6,22 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 
 from handmesh.data.freihand_writer import sample_entries, write_pictures
+from handmesh.data.scenes import scene_line, write_scene_pictures
 from handmesh.errors import HandMeshError
 from handmesh.io.files import atomic_path
 from handmesh.mano.arrays import load_mano
 from handmesh.synthesis.baseline_generators import KINDS
-from handmesh.synthesis.generator import DATASET_VERSION
+from handmesh.synthesis.generator import DATASET_VERSION, SampleGenerator
+from handmesh.synthesis.scenes import SceneGenerator
 
+#: Kinds of pictures by name: of one hand each in FreiHAND's layout, or whole scenes (data/scenes.py).
+SCENES = "scenes"
+PICTURES: dict[str, type[SampleGenerator]] = {**KINDS, SCENES: SceneGenerator}
 #: Samples that are rendered and counted together.
 CHUNK = 32
 #: Evaluation samples have numbers that no training sample reaches, so the two splits share no pose and no picture.
@@ -40,7 +45,7 @@ class Plan:
     hand: str  # fingerprint of the hand model
     backgrounds: str  # fingerprint of the folder of backgrounds, "" for none
     dataset_version: int = DATASET_VERSION
-    pictures: str = "full"  # one of baseline_generators.KINDS
+    pictures: str = "full"  # one of PICTURES
 
     def count(self, split: str, first: int) -> int:
         """Samples of the chunk of a split that begins at sample ``first``."""
@@ -69,8 +74,9 @@ def shard_path(root: Path, split: str, first: int) -> Path:
 
 def remove_scraps(root: Path) -> None:
     """Remove what processes left half written that did not live to do it themselves."""
-    for scrap in root.rglob(".*.jpg"):
-        scrap.unlink(missing_ok=True)
+    for suffix in ("jpg", "png"):
+        for scrap in root.rglob(f".*.{suffix}"):
+            scrap.unlink(missing_ok=True)
 
 
 class ChunkRenderer:
@@ -80,7 +86,7 @@ class ChunkRenderer:
         cv2.setNumThreads(1)
         arrays = load_mano(job.mano)
         self._root, self._plan, self._mean = Path(job.root), job.plan, arrays.hands_mean
-        self._generator = KINDS[job.plan.pictures](arrays, job.plan.seed, job.plan.size, job.backgrounds)
+        self._generator = PICTURES[job.plan.pictures](arrays, job.plan.seed, job.plan.size, job.backgrounds)
 
     def render(self, split: str, first: int) -> int:
         """Render, write and count the samples of one chunk; its labels come last."""
@@ -88,12 +94,20 @@ class ChunkRenderer:
         offset = FIRST_EVALUATION if split == "evaluation" else 0
         lines = []
         for index in range(first, first + count):
-            sample = self._generator.sample(offset + index)
-            write_pictures(self._root, split, index, sample)
-            lines.append(json.dumps(sample_entries(sample, self._mean), separators=(",", ":")))
+            lines.append(json.dumps(self._write(split, index, offset + index), separators=(",", ":")))
         with atomic_path(shard_path(self._root, split, first)) as path:
             path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return count
+
+    def _write(self, split: str, index: int, number: int) -> dict[str, Any]:
+        """Write the pictures of one sample under its index in the split; returns its labels."""
+        if isinstance(self._generator, SceneGenerator):
+            scene = self._generator.scene(number)
+            write_scene_pictures(self._root, split, index, scene)
+            return scene_line(index, scene)
+        sample = self._generator.sample(number)
+        write_pictures(self._root, split, index, sample)
+        return sample_entries(sample, self._mean)
 
 
 def stalled() -> HandMeshError:

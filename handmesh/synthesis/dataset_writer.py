@@ -1,4 +1,4 @@
-"""A data set on disk in FreiHAND's layout, rendered by several processes.
+"""A data set on disk, rendered by several processes: single hands in FreiHAND's layout, or scenes (data/scenes.py).
 
 Pictures are written as they come, each whole or not at all; labels go to one shard per chunk of samples, written when
 all pictures of the chunk stand. A run that was stopped goes on where the shards end, and what it writes does not depend
@@ -22,17 +22,19 @@ from tqdm import tqdm
 
 from handmesh.data.freihand import RENDERED_PLAN
 from handmesh.data.freihand_writer import write_annotations
+from handmesh.data.scenes import LABELS, write_scene_labels
 from handmesh.errors import HandMeshError
 from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import atomic_path, user_path
 from handmesh.mano.arrays import load_mano
 from handmesh.synthesis.backgrounds.pool import Backgrounds
-from handmesh.synthesis.baseline_generators import KINDS
 from handmesh.synthesis.chunk_renderer import (
     CHUNK,
     FIRST_EVALUATION,
     ONE_THREAD,
     PARTS,
+    PICTURES,
+    SCENES,
     STALL_S,
     Plan,
     RenderJob,
@@ -60,7 +62,7 @@ def write_dataset(
     on_ray: bool = False,
     ray_address: str | None = None,
 ) -> Path:
-    """Render labelled right hands into a folder in FreiHAND's layout.
+    """Render labelled right hands into a folder in FreiHAND's layout, or scenes with their hands.
 
     The same arguments give the same bytes, whatever ``workers``. A stopped run is taken up again by the same call; a
     complete one returns at once.
@@ -74,7 +76,8 @@ def write_dataset(
         backgrounds: a folder of photos and .hdr maps; None for drawn scenes alone.
         mano: the hand model, as load_mano takes it.
         progress: show a progress bar on stderr.
-        pictures: "full", or simpler ones to begin with and to compare with: "plain", "basic" (baseline_generators.py).
+        pictures: "full", or simpler ones to begin with and to compare with: "plain", "basic" (baseline_generators.py);
+            "scenes" for whole pictures with up to four hands, of which ``size`` is the longer side (scenes.py).
         on_ray: render on a Ray cluster instead of in processes of this machine alone.
         ray_address: of that cluster; None starts one on this machine.
 
@@ -89,8 +92,8 @@ def write_dataset(
         raise HandMeshError(f"expected a number of samples of 1 or more, got train={train}, eval={evaluation}")
     if not 32 <= size <= 1024:
         raise HandMeshError(f"expected a picture size between 32 and 1024 pixels, got {size}")
-    if pictures not in KINDS:
-        raise HandMeshError(f"expected pictures to be one of {', '.join(KINDS)}, got {pictures!r}")
+    if pictures not in PICTURES:
+        raise HandMeshError(f"expected pictures to be one of {', '.join(PICTURES)}, got {pictures!r}")
     if seed < 0 or (workers is not None and workers < 1):
         raise HandMeshError(f"expected a seed of 0 or more and at least one worker, got {seed} and {workers}")
     root = user_path(out)
@@ -114,7 +117,8 @@ def write_dataset(
         bar.close()
     for split, count in (("training", train), ("evaluation", evaluation)):
         if count:
-            write_annotations(root, split, _read_shards(root, plan, split))
+            write_labels = write_scene_labels if pictures == SCENES else write_annotations
+            write_labels(root, split, _read_shards(root, plan, split))
     shutil.rmtree(root / PARTS, ignore_errors=True)
     return root
 
@@ -133,7 +137,8 @@ def _begin(root: Path, plan: Plan) -> bool:
                 "choose another folder or delete that one"
             )
         splits = [name for name, count in (("training", plan.train), ("evaluation", plan.evaluation)) if count]
-        complete = all((root / f"{split}_K.json").is_file() for split in splits)
+        last = "{}/" + LABELS if plan.pictures == SCENES else "{}_K.json"
+        complete = all((root / last.format(split)).is_file() for split in splits)
         if complete and not (root / PARTS).exists():
             return True
         remove_scraps(root)

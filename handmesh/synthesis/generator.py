@@ -150,7 +150,7 @@ class SampleGenerator:
         betas = np.clip(rng.standard_normal(10), -2.5, 2.5).astype(np.float32)
         for _ in range(8):
             labels = self._place(rng, index, betas)
-            if not _shows_cut_arm(labels, self.size):
+            if not shows_cut_arm(labels, self.size):
                 break
         return labels
 
@@ -178,7 +178,7 @@ class SampleGenerator:
 
     def _draw_hand(self, picture: np.ndarray, rng: np.random.Generator, labels: Sample, lighting: Lighting) -> Shaded:
         appearance = sample_appearance(rng)
-        arm = _sample_arm(rng, appearance)
+        arm = sample_arm(rng, appearance)
         coarse = self.renderer.mesh(labels["vertices"], labels["global_orient"], arm)
         prop = None
         if rng.random() < 0.14:
@@ -191,7 +191,7 @@ class SampleGenerator:
         )
         width = float(labels["box_xyxy"][2:].max() - labels["box_xyxy"][:2].min())
         darken_crevices(shaded, float(rng.uniform(0.4, 0.95)), max(1.0, width * float(rng.uniform(0.012, 0.03))))
-        _lay_over(picture, shaded, rng, appearance.gloved)
+        lay_over(picture, shaded, rng, appearance.gloved)
         return shaded
 
     def _second_hand(self, picture: np.ndarray, rng: np.random.Generator, index: int, lighting: Lighting) -> None:
@@ -234,7 +234,7 @@ def _arm(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return along, joints[0] + RING_DISTANCE_M[-1] * along
 
 
-def _shows_cut_arm(labels: Sample, size: int) -> bool:
+def shows_cut_arm(labels: Sample, size: int) -> bool:
     """Whether the camera looks onto the end of the forearm, where the model stops and an arm would go on."""
     along, end = _arm(labels["joints"])
     if end @ along > 0:  # the end faces away from the camera
@@ -244,7 +244,8 @@ def _shows_cut_arm(labels: Sample, size: int) -> bool:
     return bool((uv > -radius).all() and (uv < size + radius).all())
 
 
-def _sample_arm(rng: np.random.Generator, appearance: SkinAppearance) -> ForearmShape:
+def sample_arm(rng: np.random.Generator, appearance: SkinAppearance) -> ForearmShape:
+    """A forearm, straight or bent at the wrist, sleeved as the appearance says."""
     first_ring = int(np.searchsorted(RING_DISTANCE_M, appearance.sleeve_from_m))
     return ForearmShape(
         flexion=float(np.clip(rng.normal(0, 0.35), -1.0, 1.0)),
@@ -253,8 +254,15 @@ def _sample_arm(rng: np.random.Generator, appearance: SkinAppearance) -> Forearm
     )
 
 
-def _lay_over(picture: np.ndarray, shaded: Shaded, rng: np.random.Generator, gloved: bool) -> None:
-    """Expose the hand and lay it over the picture, in place."""
+def lay_over(picture: np.ndarray, shaded: Shaded, rng: np.random.Generator, gloved: bool) -> None:
+    """Expose a hand and lay it over a picture.
+
+    Args:
+        picture: (H, W, 3) uint8, changed.
+        shaded: the hand, of the picture's size.
+        rng: draws exposure, contrast and white balance.
+        gloved: whether cloth covers the palm, which has a colour of its own.
+    """
     # The hand alone decides how it is exposed: a blue sleeve must not turn the skin orange.
     mean = mean_color(shaded.color, np.where(shaded.hand > 0.99 * shaded.alpha, shaded.alpha, np.float32(0)))
     if not mean.any():

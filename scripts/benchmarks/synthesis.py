@@ -47,7 +47,7 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("skin texels", renderer, "skin_texels"),
     ("shade", renderer, "light_vertices"),
     ("shade", renderer, "shade"),
-    ("compose", generator, "_lay_over"),
+    ("compose", generator, "lay_over"),
     ("occluders", generator, "draw_occluder"),
     ("camera effects", generator, "camera_effects"),
     ("everything else", SampleGenerator, "sample"),

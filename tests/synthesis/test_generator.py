@@ -12,7 +12,7 @@ import pytest
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import project_points
 from handmesh.mano.numpy_layer import pose_vertices
-from handmesh.synthesis.generator import SampleGenerator, _lay_over
+from handmesh.synthesis.generator import SampleGenerator, lay_over
 from handmesh.synthesis.shading import Shaded
 
 COUNT = 24
@@ -119,7 +119,7 @@ def test_a_sleeve_does_not_change_the_skins_colour() -> None:
         alpha, depth = np.ones((64, 64), np.float32), np.full((64, 64), 0.5, np.float32)
         picture = np.zeros((64, 64, 3), np.uint8)
         shaded = Shaded(color, alpha, hand, depth, np.zeros((64, 64), np.int32))
-        _lay_over(picture, shaded, np.random.default_rng(4), False)
+        lay_over(picture, shaded, np.random.default_rng(4), False)
         pictures.append(picture)
     np.testing.assert_array_equal(pictures[0][:30], pictures[1][:30])
     assert np.ptp(np.stack(pictures)[:, 40:].astype(int), axis=0).max() > 20

@@ -48,11 +48,22 @@ class PersonPool:
         for number in range(_PEOPLE):
             self.person(number)
 
-    def place(self, picture: np.ndarray, rng: np.random.Generator) -> None:
-        """Let somebody stand in picture (S, S, 3), in place: close, cut off at its edge more often than not."""
+    def place(
+        self, picture: np.ndarray, rng: np.random.Generator, heads: tuple[float, float] = (0.3, 1.05)
+    ) -> tuple[float, float, float]:
+        """Let somebody stand in a picture, by default close and cut off at its edge more often than not.
+
+        Args:
+            picture: (S, S, 3) uint8, changed.
+            rng: draws who, where and in what light.
+            heads: least and largest height of the head, in pictures.
+
+        Returns:
+            x and y of the head's centre and the head's height, pixels.
+        """
         size = picture.shape[0]
         figure = self.person(int(rng.integers(_PEOPLE)))
-        head = float(np.exp(rng.uniform(np.log(0.3), np.log(1.05))))  # head height, in pictures
+        head = float(np.exp(rng.uniform(*np.log(heads))))  # head height, in pictures
         x = float(np.clip(rng.normal(0.5, 0.5), -0.9 * head, 1 + 0.9 * head))
         highest = 1.0 - head * (HEIGHT - HEAD[1] - 4) / UNIT  # the cut-out's lower end stays below the picture
         if rng.random() < 0.55:  # only trunk and perhaps chin
@@ -81,6 +92,7 @@ class PersonPool:
         mix = np.eye(4)
         mix[:3, :3] = color_mix(level, vivid)
         lay_figure(cv2.transform(drawn, mix), picture)
+        return x * size, y * size, head * size
 
 
 def draw_distractor(picture: np.ndarray, rng: np.random.Generator) -> None:

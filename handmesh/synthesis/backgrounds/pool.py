@@ -131,8 +131,17 @@ class Backgrounds:
             self._environments[number] = cv2.resize(picture, (64, 32), interpolation=cv2.INTER_AREA)
         return self._environments[number]
 
-    def sample(self, rng: np.random.Generator, size: int) -> np.ndarray:
-        """A fresh cut-out (size, size, 3) uint8 of one of the scenes."""
+    def sample(self, rng: np.random.Generator, size: int, people: float = 0.48) -> np.ndarray:
+        """A fresh cut-out of one of the scenes.
+
+        Args:
+            rng: draws which, and what of it.
+            size: side of the cut-out, pixels.
+            people: how often somebody stands in it.
+
+        Returns:
+            (size, size, 3) uint8 RGB.
+        """
         is_photo = rng.random() < self.photo_share
         number = -1 - int(rng.integers(len(self.photos))) if is_photo else int(rng.integers(_DRAWN))
         tile = self.tile(number)
@@ -152,7 +161,7 @@ class Backgrounds:
         vivid = rng.uniform(0.2, 1.0)  # rooms are mostly grey, white and brown
         level = rng.uniform(0.1, 0.6) if rng.random() < 0.2 else rng.uniform(0.75, 1.15)
         picture = cv2.transform(picture, color_mix(level, vivid))
-        if rng.random() < 0.48:
+        if rng.random() < people:
             self.people.place(picture, rng)
         if rng.random() < 0.10:
             draw_distractor(picture, rng)

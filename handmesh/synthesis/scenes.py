@@ -1,0 +1,322 @@
+"""Whole pictures with up to four rendered hands, as a camera sees them, for the detector and the segmentation.
+
+People stand in rooms or before photos, their arms reach from their shoulders; a wearer's hands come from below; single
+hands come in from an edge. Everything is drawn on a square canvas, of which the picture is a part. A left hand is a
+right one drawn in the mirrored canvas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from handmesh.data.sample import Sample
+from handmesh.data.scenes import Scene, SceneHand
+from handmesh.geometry.camera import is_in_picture
+from handmesh.synthesis.backgrounds.crowd import draw_distractor, lay_figure, rounded
+from handmesh.synthesis.camera_effects import blur, camera_effects
+from handmesh.synthesis.generator import (
+    SampleGenerator,
+    lay_over,
+    sample_arm,
+    shows_cut_arm,
+)
+from handmesh.synthesis.lighting import Lighting
+from handmesh.synthesis.occluders import draw_occluder
+from handmesh.synthesis.props import sample_prop
+from handmesh.synthesis.shading import darken_crevices
+from handmesh.synthesis.skin import sample_appearance
+from handmesh.synthesis.viewpoint import random_turn, sample_orientation, turn_about, turn_to_ray
+
+MOST_HANDS = 4
+#: How many hands a picture has, from none on.
+_COUNTS = np.array([0.12, 0.40, 0.32, 0.10, 0.06])
+#: Width and height of the pictures in canvases, and how often each is chosen.
+_SHAPES, _SHAPE_SHARES = ((1.0, 0.75), (1.0, 0.5625), (1.0, 1.0), (0.75, 1.0)), (0.6, 0.14, 0.14, 0.12)
+#: A hand with the fingers out, metres: it decides at which distance it stands for its size in the picture.
+_HAND_M = 0.18
+#: Hands of fewer pixels on the canvas than the first are specks, of more canvases than the second fill all of it.
+_SMALLEST_PX, _LARGEST = 15.0, 1.05
+_FLIP = np.array([-1.0, 1.0, 1.0], np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """Where a hand is to be: its middle (2,) and size in pixels of the canvas, from where its arm comes (2,), its side,
+    whose it is (hands of one person look alike), and whether its back is to be seen.
+    """
+
+    middle: np.ndarray
+    size_px: float
+    anchor: np.ndarray
+    is_right: bool
+    person: int
+    shows_back: bool = False
+
+
+class SceneGenerator(SampleGenerator):
+    """Scenes, as many as asked for; ``size`` is the longer side of a picture.
+
+    A scene is a pure function of (hand model, seed, options, index).
+    """
+
+    def fingerprint(self) -> str:
+        """What decides the scenes, in one line."""
+        return f"scenes, {super().fingerprint()}"
+
+    def scene(self, index: int) -> Scene:
+        """The scene with this number."""
+        rng = np.random.default_rng([self.seed, 17, index])
+        size = self.size
+        corner, shape = _choose_part(rng, size)
+        canvas = self.backgrounds.sample(rng, size, people=0.15)
+        if rng.random() < 0.35:
+            canvas = blur(canvas, float(abs(rng.normal(0, 1.6))))
+        heads = self._people(canvas, rng)
+        if rng.random() < 0.15:
+            draw_distractor(canvas, rng)
+        light = self._lighting(rng)
+        f_px = 0.5 * size / np.tan(np.radians(rng.uniform(40, 85)) / 2)
+        K = np.array([[f_px, 0, (size - 1) / 2], [0, f_px, (size - 1) / 2], [0, 0, 1.0]])
+        plans = self._plans(rng, heads, corner, shape)
+        hands: list[tuple[np.ndarray, bool]] = []
+        hand_map, drawn = np.zeros((size, size), np.uint8), []
+        # The far ones first.
+        for number, plan in enumerate(sorted(plans, key=lambda each: each.size_px), start=1):
+            points, mask, cover = self._draw(canvas, rng, index * (MOST_HANDS + 1) + number, plan, K, light)
+            hand_map[cover] = 0
+            hand_map[mask] = number
+            hands.append((points, plan.is_right))
+            drawn.append(int(mask.sum()))
+        if hands and rng.random() < 0.15:
+            hand_map[draw_occluder(canvas, rng, self.backgrounds)] = 0
+        if rng.random() < 0.7:
+            canvas = camera_effects(canvas, rng, self._noise)
+        x, y, width, height = *corner, *shape
+        part = (slice(y, y + height), slice(x, x + width))
+        hand_map = np.ascontiguousarray(hand_map[part])
+        found = []
+        for number, ((points, is_right), pixels) in enumerate(zip(hands, drawn, strict=True), start=1):
+            points = points - [x, y]
+            # Of what the picture's edge leaves of the hand, and of what other things leave of that.
+            inside = float(is_in_picture(points, width, height).mean())
+            seen = float((hand_map == number).sum()) / max(1, pixels)
+            found.append(SceneHand(points, is_right, min(inside, seen)))
+        return Scene(np.ascontiguousarray(canvas[part]), found, hand_map, True, maker="rendered")
+
+    def _people(self, canvas: np.ndarray, rng: np.random.Generator) -> list[tuple[float, float, float]]:
+        count = int(rng.choice(4, p=[0.34, 0.42, 0.16, 0.08]))
+        largest = 0.62 if count < 2 else 0.32
+        return [self.backgrounds.people.place(canvas, rng, (0.1, largest)) for _ in range(count)]
+
+    def _plans(
+        self, rng: np.random.Generator, heads: list[tuple[float, float, float]], corner: tuple[int, int],
+        shape: tuple[int, int],
+    ) -> list[_Plan]:  # fmt: skip
+        count = int(rng.choice(MOST_HANDS + 1, p=_COUNTS))
+        is_worn = not heads and rng.random() < 0.35
+        plans: list[_Plan] = []
+        while len(plans) < count:
+            if heads and rng.random() < 0.8:
+                person = int(rng.integers(len(heads)))
+                plans += self._of_person(rng, heads[person], person, min(2, count - len(plans)))
+            elif is_worn:
+                plans += self._of_wearer(rng, corner, shape, min(2, count - len(plans)))
+            else:
+                plans.append(self._from_edge(rng, corner, shape, 10 + len(plans)))
+        # A hand is a little inside of the picture at least.
+        low, high = np.array(corner, float), np.array(corner, float) + shape
+        return [replace(plan, middle=plan.middle.clip(low - 0.15 * plan.size_px, high + 0.15 * plan.size_px))
+                for plan in plans]  # fmt: skip
+
+    def _of_person(
+        self, rng: np.random.Generator, head: tuple[float, float, float], person: int, most: int
+    ) -> list[_Plan]:
+        """One or both hands of somebody who faces the camera: the right one is on the picture's left."""
+        x, y, height = head
+        sides = [True, False] if most == 2 and rng.random() < 0.6 else [bool(rng.random() < 0.5)]
+        plans = []
+        for is_right in sides:
+            outward = -1.0 if is_right else 1.0
+            shoulder = np.array([x + 0.85 * outward * height, y + 1.1 * height])
+            reach = np.array([outward * rng.normal(0.35, 0.75), rng.normal(0.35, 0.8)]) * height
+            # Held out towards the camera a hand looks larger than the face it belongs to.
+            size = 0.8 * height * float(np.exp(abs(rng.normal(0, 0.35))))
+            plans.append(self._plan(rng, shoulder + reach, size, shoulder, is_right, person, 0.3))
+        return plans
+
+    def _of_wearer(
+        self, rng: np.random.Generator, corner: tuple[int, int], shape: tuple[int, int], most: int
+    ) -> list[_Plan]:
+        """Hands of whoever wears the camera: from below, mostly seen from the back."""
+        low, extent = np.array(corner, float), np.array(shape, float)
+        sides = [True, False] if most == 2 and rng.random() < 0.7 else [bool(rng.random() < 0.5)]
+        plans = []
+        for is_right in sides:
+            outward = 1.0 if is_right else -1.0
+            middle = low + extent * [0.5 + outward * rng.normal(0.17, 0.13), rng.uniform(0.35, 0.9)]
+            anchor = low + extent * [0.5 + outward * rng.uniform(0.1, 0.6), 1.6]
+            size = float(rng.uniform(0.2, 0.6)) * float(extent.min())
+            plans.append(self._plan(rng, middle, size, anchor, is_right, 5, 0.8))
+        return plans
+
+    def _from_edge(
+        self, rng: np.random.Generator, corner: tuple[int, int], shape: tuple[int, int], person: int
+    ) -> _Plan:
+        """A hand anywhere, of any size, whose arm leaves the picture somewhere, mostly below."""
+        low, extent = np.array(corner, float), np.array(shape, float)
+        size = float(np.exp(rng.uniform(np.log(_SMALLEST_PX), np.log(_LARGEST * self.size))))
+        middle = low + extent * rng.uniform(0.02, 0.98, 2)
+        angle = rng.normal(np.pi / 2, 0.7) if rng.random() < 0.7 else rng.uniform(0, 2 * np.pi)
+        anchor = low + extent / 2 + 1.2 * self.size * np.array([np.cos(angle), np.sin(angle)])
+        return self._plan(rng, middle, size, anchor, bool(rng.random() < 0.5), person, 0.35)
+
+    def _plan(
+        self, rng: np.random.Generator, middle: np.ndarray, size_px: float, anchor: np.ndarray, is_right: bool,
+        person: int, backs: float,
+    ) -> _Plan:  # fmt: skip
+        size_px = float(np.clip(size_px, _SMALLEST_PX, _LARGEST * self.size))
+        return _Plan(np.asarray(middle), size_px, np.asarray(anchor), is_right, person, bool(rng.random() < backs))
+
+    def _draw(
+        self, canvas: np.ndarray, rng: np.random.Generator, number: int, plan: _Plan, K: np.ndarray, light: Lighting
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Draw one hand onto the canvas, in place.
+
+        Returns:
+            Its points (21, 2) and masks (S, S) bool: of what is seen of the hand's own surface, and of all that was
+            drawn.
+        """
+        if not plan.is_right:
+            mirrored = np.ascontiguousarray(canvas[:, ::-1])
+            other = replace(plan, is_right=True, middle=self._flipped(plan.middle), anchor=self._flipped(plan.anchor))
+            points, mask, cover = self._draw(mirrored, rng, number, other, K, _mirrored(light))
+            canvas[:] = mirrored[:, ::-1]
+            points[:, 0] = self.size - 1.0 - points[:, 0]
+            return points, np.ascontiguousarray(mask[:, ::-1]), np.ascontiguousarray(cover[:, ::-1])
+        # Both hands of a person have one skin, one sleeve and one exposure.
+        person = np.random.default_rng([self.seed, 19, number // (MOST_HANDS + 1), plan.person])
+        appearance = sample_appearance(person)
+        arm = sample_arm(rng, appearance)
+        labels = self._stand(rng, number, plan, K)
+        coarse = self.renderer.mesh(labels["vertices"], labels["global_orient"], arm)
+        prop = None
+        if rng.random() < 0.22:
+            palm = labels["global_orient"] @ self.renderer.surface.palm_normal
+            prop = sample_prop(labels["joints"], palm, rng)
+        drawn = coarse if prop is None else np.concatenate([coarse, prop.vertices])
+        x, y, side = self._window(drawn, K)
+        shift = K.copy()
+        shift[:2, 2] -= [x, y]
+        shaded = self.renderer.render(
+            coarse, shift, side, appearance, light, random_turn(rng), float(rng.gamma(1.5, 0.5)),
+            float(rng.uniform(0.3, 0.65)), prop,
+        )  # fmt: skip
+        strength, reach = float(rng.uniform(0.4, 0.95)), plan.size_px * float(rng.uniform(0.012, 0.03))
+        darken_crevices(shaded, strength, max(1.0, reach))
+        part = (slice(y, y + side), slice(x, x + side))
+        seed = int(person.integers(1 << 62))
+        before = canvas[part].copy()
+        window = before.copy()
+        lay_over(window, shaded, np.random.default_rng(seed), appearance.gloved)
+        mask, cover = np.zeros(canvas.shape[:2], bool), np.zeros(canvas.shape[:2], bool)
+        cover[part] = shaded.alpha > 0.5
+        limb = self._upper_arm(canvas, rng, coarse, K, plan.anchor, window, shaded.alpha, (x, y))
+        if limb is not None:
+            window = canvas[part].copy()
+            lay_over(window, shaded, np.random.default_rng(seed), appearance.gloved)
+            cover |= limb
+        canvas[part] = window
+        mask[part] = shaded.hand > 0.5
+        joints = labels["joints"]
+        points = joints[:, :2] / joints[:, 2:] * [K[0, 0], K[1, 1]] + K[:2, 2]
+        return points.astype(np.float64), mask, cover
+
+    def _flipped(self, point: np.ndarray) -> np.ndarray:
+        return np.array([self.size - 1.0 - point[0], point[1]])
+
+    def _stand(self, rng: np.random.Generator, number: int, plan: _Plan, K: np.ndarray) -> Sample:
+        """The posed hand at its place, its arm towards the anchor: vertices, joints, global_orient."""
+        betas = np.clip(rng.standard_normal(10), -2.5, 2.5).astype(np.float32)
+        pose = self.pose(number)
+        ray = (plan.middle - K[:2, 2]) / K[0, 0]
+        depth = K[0, 0] * _HAND_M / plan.size_px
+        labels: Sample = {}
+        for _ in range(10):
+            turn = turn_to_ray(*ray) @ sample_orientation(rng, self.renderer.upright)
+            if plan.shows_back and (turn @ self.renderer.surface.palm_normal)[2] < 0.2:
+                continue
+            vertices, joints = self.hand.pose(turn.astype(np.float32), pose, betas)
+            along = joints[0, :2] - joints[9, :2]
+            if np.hypot(*along) > 0.03 and rng.random() < 0.85:
+                wanted = plan.anchor - plan.middle
+                angle = np.arctan2(wanted[1], wanted[0]) - np.arctan2(along[1], along[0]) + rng.normal(0, 0.45)
+                turn = turn_about(2, float(angle)) @ turn
+                vertices, joints = self.hand.pose(turn.astype(np.float32), pose, betas)
+            middle = 0.5 * (vertices.min(0) + vertices.max(0))
+            shift = (depth * np.array([*ray, 1.0])).astype(np.float32) - middle
+            # As generator.py: nothing nearer than a lens focuses, and no forearm through the camera.
+            shift[2] = max(shift[2], 0.12 - vertices[:, 2].min(), 0.2 - (joints[0] + 0.32 * _unit(joints))[2])
+            labels = {"vertices": vertices + shift, "joints": joints + shift, "global_orient": turn, "K": K}
+            if not shows_cut_arm(labels, self.size):
+                break
+        if not labels:
+            return self._stand(rng, number, replace(plan, shows_back=False), K)
+        return labels
+
+    def _window(self, points: np.ndarray, K: np.ndarray) -> tuple[int, int, int]:
+        """Corner and side of the square of the canvas in which points (N, 3) are drawn."""
+        front = points[points[:, 2] > 0.03]
+        uv = front[:, :2] / front[:, 2:] * K[0, 0] + K[:2, 2]
+        low = np.floor(uv.min(0) - 3).clip(0, self.size - 1).astype(int)
+        high = np.ceil(uv.max(0) + 4).clip(1, self.size).astype(int)
+        side = int(min(self.size, max(16, (high - low).max())))
+        x, y = (int(v) for v in np.minimum(low, self.size - side))
+        return x, y, side
+
+    def _upper_arm(
+        self, canvas: np.ndarray, rng: np.random.Generator, coarse: np.ndarray, K: np.ndarray, anchor: np.ndarray,
+        window: np.ndarray, alpha: np.ndarray, corner: tuple[int, int],
+    ) -> np.ndarray | None:  # fmt: skip
+        """Draw what goes on from the elbow to the anchor where the picture shows the elbow; its mask (S, S)."""
+        ring = coarse[-len(self.renderer.surface.loop) :].astype(np.float64)
+        if (ring[:, 2] < 0.05).any():
+            return None
+        uv = ring[:, :2] / ring[:, 2:] * K[0, 0] + K[:2, 2]
+        elbow, half = uv.mean(0), float(np.ptp(uv, 0).max() / 2)
+        if (elbow < -half).any() or (elbow > self.size + half).any():
+            return None
+        local = np.rint(elbow - corner).astype(int)
+        reach = max(2, int(half))
+        rows, columns = (slice(max(0, c - reach), max(0, c + reach)) for c in local[::-1])
+        near = alpha[rows, columns] > 0.9
+        if not near.any():
+            return None
+        color = window[rows, columns][near].mean(0)
+        mask = np.zeros((self.size, self.size), np.uint8)
+        ends = [tuple(int(v) for v in np.rint(end)) for end in (elbow, anchor)]
+        cv2.line(mask, ends[0], ends[1], 255, max(2, int(2.1 * half)), cv2.LINE_AA)
+        lay_figure(rounded(mask, color * rng.uniform(0.9, 1.25), rng), canvas)
+        return mask > 127
+
+
+def _choose_part(rng: np.random.Generator, size: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Corner (x, y) and shape (width, height) of the part of a canvas that is the picture."""
+    share = _SHAPES[int(rng.choice(len(_SHAPES), p=_SHAPE_SHARES))]
+    width, height = (int(size * part) // 2 * 2 for part in share)
+    return ((size - width) // 2, (size - height) // 2), (width, height)
+
+
+def _unit(joints: np.ndarray) -> np.ndarray:
+    along = joints[0] - joints[9]
+    return np.asarray(along / np.linalg.norm(along))
+
+
+def _mirrored(light: Lighting) -> Lighting:
+    """The light as the mirrored canvas sees it."""
+    return Lighting(
+        lambda directions: light.radiance(directions * _FLIP),
+        np.ascontiguousarray(light.lamp_directions * _FLIP), light.lamp_colors,
+    )  # fmt: skip
