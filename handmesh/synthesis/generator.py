@@ -150,7 +150,7 @@ class SampleGenerator:
         betas = np.clip(rng.standard_normal(10), -2.5, 2.5).astype(np.float32)
         for _ in range(8):
             labels = self._place(rng, index, betas)
-            if not shows_cut_arm(labels, self.size):
+            if not shows_cut_arm(labels["joints"], labels["K"], self.size):
                 break
         return labels
 
@@ -234,13 +234,19 @@ def _arm(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return along, joints[0] + RING_DISTANCE_M[-1] * along
 
 
-def shows_cut_arm(labels: Sample, size: int) -> bool:
-    """Whether the camera looks onto the end of the forearm, where the model stops and an arm would go on."""
-    along, end = _arm(labels["joints"])
+def shows_cut_arm(joints: np.ndarray, K: np.ndarray, size: int) -> bool:
+    """Whether the camera looks onto the end of the forearm, where the model stops and an arm would go on.
+
+    Args:
+        joints: (21, 3) of the hand, metres, camera frame.
+        K: (3, 3) of the picture.
+        size: its side, pixels.
+    """
+    along, end = _arm(joints)
     if end @ along > 0:  # the end faces away from the camera
         return False
-    uv = labels["K"][:2, :2].diagonal() * end[:2] / end[2] + labels["K"][:2, 2]
-    radius = labels["K"][0, 0] * _ARM_RADIUS_M / end[2]
+    uv = K[:2, :2].diagonal() * end[:2] / end[2] + K[:2, 2]
+    radius = K[0, 0] * _ARM_RADIUS_M / end[2]
     return bool((uv > -radius).all() and (uv < size + radius).all())
 
 

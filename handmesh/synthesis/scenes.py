@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from handmesh.data.sample import Sample
 from handmesh.data.scenes import Scene, SceneHand
 from handmesh.geometry.camera import is_in_picture
 from handmesh.synthesis.backgrounds.crowd import draw_distractor, lay_figure, rounded
@@ -237,13 +236,13 @@ class SceneGenerator(SampleGenerator):
     def _flipped(self, point: np.ndarray) -> np.ndarray:
         return np.array([self.size - 1.0 - point[0], point[1]])
 
-    def _stand(self, rng: np.random.Generator, number: int, plan: _Plan, K: np.ndarray) -> Sample:
+    def _stand(self, rng: np.random.Generator, number: int, plan: _Plan, K: np.ndarray) -> dict[str, np.ndarray]:
         """The posed hand at its place, its arm towards the anchor: vertices, joints, global_orient."""
         betas = np.clip(rng.standard_normal(10), -2.5, 2.5).astype(np.float32)
         pose = self.pose(number)
         ray = (plan.middle - K[:2, 2]) / K[0, 0]
         depth = K[0, 0] * _HAND_M / plan.size_px
-        labels: Sample = {}
+        labels: dict[str, np.ndarray] = {}
         for _ in range(10):
             turn = turn_to_ray(*ray) @ sample_orientation(rng, self.renderer.upright)
             if plan.shows_back and (turn @ self.renderer.surface.palm_normal)[2] < 0.2:
@@ -259,8 +258,8 @@ class SceneGenerator(SampleGenerator):
             shift = (depth * np.array([*ray, 1.0])).astype(np.float32) - middle
             # As generator.py: nothing nearer than a lens focuses, and no forearm through the camera.
             shift[2] = max(shift[2], 0.12 - vertices[:, 2].min(), 0.2 - (joints[0] + 0.32 * _unit(joints))[2])
-            labels = {"vertices": vertices + shift, "joints": joints + shift, "global_orient": turn, "K": K}
-            if not shows_cut_arm(labels, self.size):
+            labels = {"vertices": vertices + shift, "joints": joints + shift, "global_orient": turn}
+            if not shows_cut_arm(labels["joints"], K, self.size):
                 break
         if not labels:
             return self._stand(rng, number, replace(plan, shows_back=False), K)
