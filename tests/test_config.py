@@ -39,7 +39,7 @@ def test_round_trip_through_plain_dictionaries() -> None:
     ("word", "message"),
     [
         ("train.stps=5", "did you mean train.steps"),
-        ("colour=red", "valid keys here: data, mano, model"),
+        ("colour=red", "valid keys here: data, detector, mano, model"),
         ("train.steps=many", "train.steps"),
         ("train.steps", "expected key=value"),
     ],

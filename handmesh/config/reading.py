@@ -13,7 +13,7 @@ from handmesh.config.settings import Config, Real, schema_of
 from handmesh.errors import HandMeshError
 
 #: What follows in a word is a folder, dots and all.
-_MIXTURE = "data.mixture."
+_MIXTURES = (("data", "mixture"), ("detector", "scenes"))
 _MAX_FILE_BYTES = 2**20
 _MAX_BASES = 8
 _WEIGHT: TypeAdapter[float] = TypeAdapter(Annotated[Real, Gt(0)])
@@ -36,9 +36,11 @@ def load_config(path: str | Path | None = None, overrides: list[str] | None = No
     layers += [(word, _read_word(word)) for word in overrides or []]
     config = Config()
     for name, layer in layers:
-        data = layer.get("data")
-        if isinstance(data, dict) and isinstance(data.get("mixture"), dict) and not name.startswith(_MIXTURE):
-            values["data"]["mixture"] = {}  # A mixture is one value; only its own words change a folder's weight.
+        for section, key in _MIXTURES:
+            part = layer.get(section)
+            is_word = name.startswith(f"{section}.{key}.")
+            if isinstance(part, dict) and isinstance(part.get(key), dict) and not is_word:
+                values[section][key] = {}  # A mixture is one value; only its own words change a folder's weight.
         values = _merged(values, layer)
         try:
             config = config_from_dict(values)
@@ -87,8 +89,9 @@ def _read_word(word: str) -> dict[str, Any]:
 
     if "=" not in word:
         raise HandMeshError(f"expected key=value, got {word[:200]!r}; for example train.steps=1000")
-    if word.startswith(_MIXTURE):
-        return {"data": {"mixture": _weight(word)}}
+    for section, name in _MIXTURES:
+        if word.startswith(f"{section}.{name}."):
+            return {section: {name: _weight(word, f"{section}.{name}.")}}
     key, _, text = word.partition("=")
     try:
         value = read_yaml(text)
@@ -102,17 +105,17 @@ def _read_word(word: str) -> dict[str, Any]:
     return result
 
 
-def _weight(word: str) -> dict[str, Any]:
-    """The folder and the weight of ``data.mixture.FOLDER=WEIGHT``."""
-    folder, _, text = word.removeprefix(_MIXTURE).rpartition("=")
+def _weight(word: str, mixture: str) -> dict[str, Any]:
+    """The folder and the weight of ``data.mixture.FOLDER=WEIGHT``; ``mixture`` is what stands before the folder."""
+    folder, _, text = word.removeprefix(mixture).rpartition("=")
     try:
         if not folder:
             raise ValueError("no folder")
         return {folder: _WEIGHT.validate_python(float(text))}
     except ValueError:
         raise HandMeshError(
-            f"expected {_MIXTURE}FOLDER=WEIGHT with a number above 0, got {word[:200]!r}; "
-            f"for example {_MIXTURE}synthetic=1"
+            f"expected {mixture}FOLDER=WEIGHT with a number above 0, got {word[:200]!r}; "
+            f"for example {mixture}synthetic=1"
         ) from None
 
 
@@ -154,8 +157,16 @@ def without_folders(config: Config) -> Config:
         backgrounds=Path(config.data.backgrounds).name,
         mixture={Path(name).name: weight for name, weight in config.data.mixture.items()},
     )
+    detector = dataclasses.replace(
+        config.detector,
+        val_scenes=Path(config.detector.val_scenes).name,
+        held_out=Path(config.detector.held_out).name,
+        # Of data/scenes/training the last name alone says nothing.
+        scenes={"/".join(Path(name).parts[-2:]): weight for name, weight in config.detector.scenes.items()},
+    )
     start, teacher = Path(config.train.start_from).name, Path(config.train.teacher).name
     train = dataclasses.replace(config.train, start_from=start, teacher=teacher)
     return dataclasses.replace(
-        config, data=data, train=train, mano=Path(config.mano).name, output=Path(config.output).name, resume=False
-    )
+        config, data=data, train=train, detector=detector, mano=Path(config.mano).name,
+        output=Path(config.output).name, resume=False,
+    )  # fmt: skip

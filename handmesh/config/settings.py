@@ -230,12 +230,48 @@ class TrainConfig(metaclass=_Named):
 
 
 @_settings
+class DetectorLossConfig(metaclass=_Named):
+    """Weight of each of the detector's terms; 0 leaves it out."""
+
+    score: NotNegative = 1.0
+    box: NotNegative = 1.0
+    roll: NotNegative = 0.3
+    is_right: NotNegative = 0.3
+    cut_off: NotNegative = 0.1
+    mask: NotNegative = 0.5
+
+
+@_settings
+class DetectorConfig(metaclass=_Named):
+    """What the detector is trained on, with ``task: detector``; its backbone and width are the model's."""
+
+    #: Folders of scenes (data/scenes.py) and their weights; "negatives:FOLDER" is a folder of pictures without hands.
+    scenes: dict[str, Annotated[Real, Gt(0)]] = dataclasses.field(default_factory=dict)
+    #: Folder of the scenes that are validated on.
+    val_scenes: FilePath = ""
+    #: Photos' makers that are never trained on; the project's own list when empty.
+    held_out: FilePath = ""
+    #: Longer side of what the network is given of a picture, pixels; training sees squares of train_side.
+    side: Annotated[StrictInt, Interval(ge=64, le=1024), MultipleOf(32)] = 256
+    train_side: Annotated[StrictInt, Interval(ge=64, le=1024), MultipleOf(32)] = 192
+    #: The backbone's first so many stages keep the weights they begin with, which makes a step several times faster.
+    frozen_stages: Annotated[StrictInt, Interval(ge=0, le=4)] = 0
+    #: Share of training pictures that several scenes are put together in.
+    mosaic: Share = 0.3
+    loss: DetectorLossConfig = dataclasses.field(default_factory=DetectorLossConfig)
+
+
+@_settings
 class Config(metaclass=_Named):
     """A whole run."""
+
+    #: What is trained: "mesh", the network that sees crops of hands, or "detector", the one that finds them.
+    task: Name = "mesh"
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    detector: DetectorConfig = dataclasses.field(default_factory=DetectorConfig)
     #: The hand model: "open", or the path of a MANO file.
     mano: FilePath = "open"
     #: Folder of the run.
@@ -244,6 +280,11 @@ class Config(metaclass=_Named):
     seed: Annotated[StrictInt, Interval(ge=0, le=2**63 - 1)] = 0
     #: Continue the run in ``output``.
     resume: StrictBool = False
+
+    @property
+    def loss(self) -> LossConfig | DetectorLossConfig:
+        """Weights of the losses of what is trained."""
+        return self.detector.loss if self.task == "detector" else self.train.loss
 
     @property
     def crop(self) -> CropSettings:
@@ -263,7 +304,7 @@ def _named(error: ValidationError, kind: type[Any]) -> HandMeshError:
         near = difflib.get_close_matches(path[-1], valid, n=1)
         hint = f"did you mean {'.'.join([*path[:-1], near[0]])}? " if near else ""
         return HandMeshError(f"unknown key {name}; {hint}valid keys here: {', '.join(valid)}")
-    if path[-2:-1] == ["mixture"]:
+    if path[-2:-1] in (["mixture"], ["scenes"]):
         return HandMeshError(
             f"expected a weight above 0 for {name}, got {_shown(fault['input'])}; leave the folder out instead"
         )

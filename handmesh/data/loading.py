@@ -134,7 +134,7 @@ class MixtureSource:
     is_endless = False
     ENDLESS_SHARE = 1 << 20
 
-    def __init__(self, sources: Sequence[SampleSource], weights: Sequence[float]) -> None:
+    def __init__(self, sources: Sequence[Any], weights: Sequence[float]) -> None:
         if len(sources) != len(weights) or not sources or min(weights) <= 0:
             raise HandMeshError("expected one positive weight for each data source of a mixture")
         self.sources = list(sources)
@@ -151,10 +151,15 @@ class MixtureSource:
 
     def sample(self, index: int) -> Sample:
         """A sample of the source that this index belongs to."""
+        source, place = self.find(index)
+        return {**source.sample(place), "index": index}
+
+    def find(self, index: int) -> tuple[Any, int]:
+        """The source that an index belongs to, and the sample's number there."""
         which = int(np.searchsorted(self._ends, index, side="right"))
         place = index - (int(self._ends[which - 1]) if which else 0)
         source = self.sources[which]
-        return {**source.sample(place % len(source)), "index": index}
+        return source, place % len(source)
 
     def fingerprint(self) -> str:
         """A name for the mixture in checkpoints, made of its sources' own."""
@@ -179,7 +184,7 @@ class StridedSubset:
         return self.source.sample(int(index * self._stride))
 
 
-def collate(samples: Sequence[CropSample]) -> Batch:
+def collate(samples: Sequence[Any]) -> Batch:
     """Stack samples' arrays along a new first axis, as tensors.
 
     Raises HandMeshError for whole pictures of several sizes, which no batch can hold.
@@ -203,7 +208,7 @@ def to_device(batch: Batch, device: torch.device | str) -> Batch:
 
 
 def make_loader(
-    dataset: HandDataset, batches: Sampler[list[Key]] | int, workers: int = 0, pin_memory: bool = False
+    dataset: Dataset[Any], batches: Sampler[list[Key]] | int, workers: int = 0, pin_memory: bool = False
 ) -> DataLoader[Any]:
     """A loader of batches.
 
@@ -211,7 +216,7 @@ def make_loader(
     OpenCV thread pool hangs at its first use (or even when it tries to resize the pool).
 
     Args:
-        dataset: gives the crops.
+        dataset: gives the crops, or the pictures of scenes.
         batches: a :class:`StepBatches`, or a batch size: the whole data set in order.
         workers: processes; 0 loads in this one.
         pin_memory: as of torch's DataLoader.

@@ -19,11 +19,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handmesh.data.freihand import read_picture
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import is_in_picture
 from handmesh.geometry.crop import box_around, roll_of
 from handmesh.io.files import atomic_path
-from handmesh.io.images import read_image
 from handmesh.skeleton import NUM_JOINTS
 
 LABELS = "labels.jsonl"
@@ -141,7 +141,7 @@ class SceneFolder:
     def scene(self, index: int) -> Scene:
         """The scene with this number."""
         line = self._lines[index]
-        image = read_image(self.folder / line["file"])
+        image = read_picture(self.folder / line["file"])
         hand_map = None
         if line.get("mask"):
             hand_map = cv2.imread(str(self.folder / line["mask"]), cv2.IMREAD_GRAYSCALE)
@@ -183,7 +183,7 @@ class EmptyScenes:
 
     def scene(self, index: int) -> Scene:
         """The picture with this number."""
-        image = read_image(self.files[index])
+        image = read_picture(self.files[index])
         return Scene(image, [], np.zeros(image.shape[:2], np.uint8))
 
 

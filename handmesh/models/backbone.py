@@ -6,6 +6,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import ConvNormAct
 from timm.models import fastvit
 from timm.utils import reparameterize_model
 from torch import Tensor, nn
@@ -75,6 +76,22 @@ class Backbone(nn.Module):
         if self.is_half:
             return [each.float() for each in maps], pooled.float()
         return maps, pooled
+
+    def first_maps(self, x: Tensor, count: int) -> list[Tensor]:
+        """The ``count`` finest maps of normalised pictures (B, 3, H, W)."""
+        x = self.net.stem(x)
+        maps = []
+        for stage in self.net.stages[:count]:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    def further_maps(self, maps: list[Tensor]) -> list[Tensor]:
+        """All maps, of those that :meth:`first_maps` gave, at least one."""
+        maps = list(maps)
+        for stage in self.net.stages[len(maps) :]:
+            maps.append(stage(maps[-1]))
+        return maps
 
     def to_half(self) -> Backbone:
         """Compute in float16, in place; maps go in and come out as float32. For a GPU, and not for training."""
@@ -204,6 +221,14 @@ def fold_conv_norm(block: Any) -> nn.Module:
     conv: nn.Module = fuse_conv_bn_eval(block.conv, block.bn)
     act = getattr(block.bn, "act", nn.Identity())
     return conv if isinstance(act, nn.Identity) else nn.Sequential(conv, act)
+
+
+def fold_conv_norms(module: nn.Module) -> None:
+    """Every ConvNormAct inside a module by :func:`fold_conv_norm`, in place."""
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, ConvNormAct):
+                setattr(parent, name, fold_conv_norm(child))
 
 
 def _scale_output(layer: Any, gamma: Tensor) -> None:

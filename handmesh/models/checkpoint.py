@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from handmesh.config import Config, config_from_dict, config_to_dict
 from handmesh.errors import HandMeshError
@@ -24,6 +25,7 @@ from handmesh.models.checkpoint_path import FILE_NAME as FILE_NAME
 from handmesh.models.checkpoint_path import HEADER as HEADER
 from handmesh.models.checkpoint_path import NEXT_STEP, file_of, find_checkpoint
 from handmesh.models.checkpoint_path import hand_fingerprint_of as hand_fingerprint_of
+from handmesh.models.detector_net import HandDetectorNet
 from handmesh.models.hand_mesh_net import HandMeshNet
 
 #: Arrays of so many numbers and more are halved on request.
@@ -35,7 +37,7 @@ _MAX_FILE_BYTES = 2 * 2**30
 
 def save_checkpoint(
     path: str | Path,
-    net: HandMeshNet,
+    net: HandMeshNet | HandDetectorNet,
     config: Config,
     metrics: dict[str, float] | None = None,
     half: bool = False,
@@ -86,7 +88,7 @@ def load_checkpoint(path: str | Path = "default", mano: ManoArrays | None = None
         HandMeshError: no such file, not one of ours, damaged, or made for another hand model.
     """
     file = find_checkpoint(path)
-    header, tensors = _read(file)
+    header, tensors = read_checkpoint(file)
     try:
         # Before anything is built of its numbers: anyone may have written them.
         config: Config = config_from_dict(header["config"])
@@ -96,6 +98,8 @@ def load_checkpoint(path: str | Path = "default", mano: ManoArrays | None = None
         raise HandMeshError(line) from error
     except HandMeshError as error:
         raise HandMeshError(f"{file}: {error}; {NEXT_STEP}") from error
+    if config.task != "mesh":
+        raise HandMeshError(f"{file}: expected a mesh network's checkpoint, got a {config.task}'s; {NEXT_STEP}")
     if mano is None:
         mano = _own_hand(file, config.mano)
     if mano.fingerprint() != hand:
@@ -106,16 +110,7 @@ def load_checkpoint(path: str | Path = "default", mano: ManoArrays | None = None
     net = HandMeshNet(dataclasses.replace(config.model, pretrained=False), mano)
     if is_folded:
         net.reparameterize()
-    try:
-        net.load_state_dict(
-            {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-        )
-    except RuntimeError as error:
-        line = " ".join(str(error).split())[:300]
-        raise HandMeshError(f"{file}: its weights do not fit its own config ({line}); {NEXT_STEP}") from error
-    for name, value in net.state_dict().items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise HandMeshError(f"{file}: expected finite weights, got NaN or infinity in {name}; {NEXT_STEP}")
+    load_weights(net, tensors, file)
     # Settings that the file leaves out have their defaults from here on, for whoever reads the description.
     return net.eval(), {**header, "config": config_to_dict(config)}
 
@@ -137,7 +132,35 @@ def _own_hand(file: Path, name: str) -> ManoArrays:
         ) from error
 
 
-def _read(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def load_weights(net: nn.Module, tensors: dict[str, torch.Tensor], file: Path) -> None:
+    """Put a file's arrays into the network that they are of.
+
+    Args:
+        net: of the shape that the file's description asks for.
+        tensors: by name, of either precision.
+        file: for messages.
+
+    Raises:
+        HandMeshError: names, shapes or numbers that no such network has.
+    """
+    try:
+        net.load_state_dict(
+            {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+        )
+    except RuntimeError as error:
+        line = " ".join(str(error).split())[:300]
+        raise HandMeshError(f"{file}: its weights do not fit its own config ({line}); {NEXT_STEP}") from error
+    for name, value in net.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise HandMeshError(f"{file}: expected finite weights, got NaN or infinity in {name}; {NEXT_STEP}")
+
+
+def read_checkpoint(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The description and the arrays of a file, as they are there.
+
+    Raises:
+        HandMeshError: damaged, or not one of ours.
+    """
     try:
         check_safetensors_header(file)
         with safe_open(file, framework="pt") as opened:

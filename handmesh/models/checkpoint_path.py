@@ -12,6 +12,8 @@ FILE_NAME = "model.safetensors"
 #: Key of the description in the file's header, and what a header may have.
 HEADER = "handmesh"
 MAX_HEADER_BYTES = 10_000_000
+#: Names of the weights that come with the package.
+SHIPPED = ("default", "default-detector")
 NEXT_STEP = "train one with scripts/train.sh, or use the shipped one (default)"
 
 
@@ -22,13 +24,13 @@ def file_of(path: str | Path) -> Path:
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """The file meant by "default" (the weights shipped with the package), a file's or a folder's path.
+    """The file meant by a name of SHIPPED (the weights that come with the package), a file's or a folder's path.
 
     Raises:
         HandMeshError: there is none.
     """
-    if str(path) == "default":
-        file = Path(__file__).resolve().parent.parent / "assets" / "default.safetensors"
+    if str(path) in SHIPPED:
+        file = Path(__file__).resolve().parent.parent / "assets" / f"{path}.safetensors"
     else:
         file = file_of(path)
     if not file.is_file():

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.layers import ConvNormAct
 from torch import Tensor, nn
 
 from handmesh.config import ModelConfig
@@ -15,7 +14,7 @@ from handmesh.errors import HandMeshError
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.layer import ManoLayer
 from handmesh.models.aligned_head import AlignedHead
-from handmesh.models.backbone import Backbone, fold_conv_norm
+from handmesh.models.backbone import Backbone, fold_conv_norms
 from handmesh.models.outputs import HandMeshOutput, HeadOutput, fit_camera, project, to_pixels
 from handmesh.models.pooled_head import PooledHead
 from handmesh.models.refinement import Refinement
@@ -121,9 +120,6 @@ class HandMeshNet(nn.Module):
         self.eval()
         self.backbone.reparameterize()
         with torch.no_grad():
-            for parent in list(self.head.modules()):
-                for name, child in list(parent.named_children()):
-                    if isinstance(child, ConvNormAct):
-                        setattr(parent, name, fold_conv_norm(child))
+            fold_conv_norms(self.head)
         self.is_folded = True
         return self

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from handmesh.config import Config, LossConfig, config_to_dict
+from handmesh.config import Config, DetectorLossConfig, LossConfig, config_to_dict
 from handmesh.errors import HandMeshError
 from handmesh.io.images import write_image
 from handmesh.training.state import Progress
 
 #: Names of loss terms; on the boards they stand together.
-TERMS = frozenset(field.name for field in fields(LossConfig))
+TERMS = frozenset(field.name for kind in (LossConfig, DetectorLossConfig) for field in fields(kind))
 
 
 class Log:
@@ -44,7 +44,7 @@ class Log:
         except OSError as error:
             raise _no_folder(folder, error.strerror or str(error)) from error
         self.folder, self.every, self.images = folder, train.log_every, train.batch_size * train.accumulate
-        self.weights = train.loss
+        self.weights = config.loss
         self.board = _tensorboard(folder) if train.tensorboard else None
         self.wandb = _wandb(folder, config) if train.wandb else None
         self.is_in_minutes = train.max_minutes > 0

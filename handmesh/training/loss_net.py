@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from handmesh.config import LossConfig, TrainConfig
+from handmesh.config import DetectorLossConfig, LossConfig, TrainConfig
 from handmesh.data.sample import Batch
 from handmesh.models.auxiliary import DirectVertices, FeatureProjection
 from handmesh.models.hand_mesh_net import HandMeshNet
@@ -52,7 +52,9 @@ class LossNet(nn.Module):
         return terms
 
 
-def gradient_shares(terms: dict[str, Tensor], weights: LossConfig, features: list[Tensor]) -> dict[str, float]:
+def gradient_shares(
+    terms: dict[str, Tensor], weights: LossConfig | DetectorLossConfig, features: list[Tensor]
+) -> dict[str, float]:
     """How much each weighted term moves the backbone: its gradient's norm at the features over the sum of all.
 
     The graph stays as it is, for the step's own backward pass.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from handmesh.config import LossConfig
+from handmesh.config import DetectorLossConfig, LossConfig
 from handmesh.data.sample import Batch, TeacherOutput
 from handmesh.geometry.camera import is_in_picture, resize_points
 from handmesh.models.outputs import HandMeshOutput, HeadDetails, HeadOutput, project, to_pixels
@@ -74,7 +74,7 @@ def hand_losses(
     return terms
 
 
-def weighted_sum(terms: dict[str, Tensor], weights: LossConfig) -> Tensor:
+def weighted_sum(terms: dict[str, Tensor], weights: LossConfig | DetectorLossConfig) -> Tensor:
     """The scalar to minimise."""
     return torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
 

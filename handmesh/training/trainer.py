@@ -1,7 +1,7 @@
 """A training run: samples to a network that knows hands, repeatable, resumable, on a CPU or on GPUs.
 
-The maths is in models/ and losses.py, the samples in data/ and synthesis/. Optimizer, schedule and moving average are
-timm's; processes and precision are Accelerate's.
+What is trained, on what and towards what is a task's: mesh_task.py, detector_task.py. Optimizer, schedule and moving
+average are timm's; processes and precision are Accelerate's.
 
 A run's folder: ``last/state.safetensors`` (to resume), ``last/`` and ``best/model.safetensors`` (the moving average;
 best by validation), ``log.jsonl`` (losses and scores by step).
@@ -17,27 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from handmesh.config import Config, config_from_dict, config_to_dict
-from handmesh.data.gpu_augment import finish
-from handmesh.data.loading import HandDataset, StepBatches, iterate, make_loader, to_device
+from handmesh.data.loading import StepBatches, iterate, make_loader, to_device
 from handmesh.data.sample import Batch
 from handmesh.errors import HandMeshError
-from handmesh.evaluation.validation import validate
-from handmesh.mano.arrays import load_mano
 from handmesh.models.checkpoint import save_checkpoint
-from handmesh.models.hand_mesh_net import HandMeshNet
 from handmesh.training.cpu.fastvit import accelerate as accelerate_on_cpu
-from handmesh.training.distillation import Teacher
 from handmesh.training.logger import Log, check_folder
-from handmesh.training.loss_net import LossNet, gradient_shares
+from handmesh.training.loss_net import gradient_shares
 from handmesh.training.losses import weighted_sum
 from handmesh.training.setup import make_optimizer, make_scheduler, set_training
-from handmesh.training.sources import fingerprint, make_sources
-from handmesh.training.start import start_network
 from handmesh.training.state import Progress, load_state, save_state
-from handmesh.training.visualization import prediction_sheet
+from handmesh.training.tasks import make_task
 
 _LOG = logging.getLogger("handmesh")
 
@@ -62,17 +55,12 @@ class Trainer:
         self.is_main: bool = self.accelerator.is_main_process
         if self.is_main:
             check_folder(self.folder)  # before the minutes that data may take
-        self.mano = load_mano(config.mano)
-        self.source, val_source = make_sources(config, self.mano)
-        self.data_fingerprint = fingerprint(self.source)
-        self.val_data = HandDataset(val_source, config, train=False)
+        self.task = make_task(config, self.accelerator.device)
         torch.manual_seed(config.seed)
-        net = start_network(config, self.mano)
+        net: Any = self.task.make_network()
         self.ema = ModelEmaV3(net, decay=train.ema, use_warmup=True, device=self.accelerator.device)
         net = self._for_device(net)
-        self.teacher = Teacher(config, self.mano, self.accelerator.device) if train.teacher else None
-        self.crop_size = self.teacher.crop_size if self.teacher else config.model.image_size
-        self.losses = LossNet(net, train, self.teacher)
+        self.losses: Any = self.task.make_losses(net)
         self.optimizer = make_optimizer(net, config, self.losses.branches)
         self.scheduler = make_scheduler(self.optimizer, config)
         self.progress = Progress()
@@ -87,7 +75,7 @@ class Trainer:
         self.shares: dict[str, float] = {}
         self.model, self.optimizer = self.accelerator.prepare(self.losses, self.optimizer)
 
-    def _for_device(self, net: HandMeshNet) -> HandMeshNet:
+    def _for_device(self, net: nn.Module) -> nn.Module:
         train, is_cpu = self.config.train, self.accelerator.device.type == "cpu"
         is_shared = train.sync_batch_norm and self.accelerator.num_processes > 1
         if is_cpu and train.accelerate_cpu:
@@ -103,14 +91,14 @@ class Trainer:
             convert_sync_batchnorm(net)
         return net
 
-    def _resume(self, net: HandMeshNet) -> None:
+    def _resume(self, net: nn.Module) -> None:
         path = self.folder / "last" / STATE_FILE
         self.progress, saved = load_state(
             path, net, self.ema.module, self.optimizer, self.losses.branches, self.accelerator.scaler
         )
         # A setting that the run's own version did not have yet had its default.
         now, then = config_to_dict(self.config), config_to_dict(config_from_dict(saved))
-        for part in ("model", "data", "train"):
+        for part in ("model", "data", "train", "detector"):
             changed = [key for key in now[part] if key != "workers" and now[part][key] != then[part][key]]
             if changed and self.is_main:
                 _LOG.warning("resuming with other settings than the run began with: %s.%s", part, ", ".join(changed))
@@ -121,11 +109,10 @@ class Trainer:
         steps = (self.progress.step * train.accumulate, train.steps * train.accumulate)
         accelerator = self.accelerator
         order = StepBatches(
-            self.source, train.batch_size, steps, config.seed, accelerator.process_index, accelerator.num_processes
+            self.task.source, train.batch_size, steps, config.seed, accelerator.process_index, accelerator.num_processes
         )
         is_gpu = accelerator.device.type == "cuda"
-        data = HandDataset(self.source, config, train=True, size=self.crop_size)
-        loader = make_loader(data, order, config.data.workers, pin_memory=is_gpu)
+        loader = make_loader(self.task.training_data(), order, config.data.workers, pin_memory=is_gpu)
         log = Log(self.folder, config, self.progress) if self.is_main else None
         scores: dict[str, float] = {}
         batches = iterate(loader)
@@ -183,18 +170,15 @@ class Trainer:
             # loader that starts draws a number of its own.
             place = (self.config.seed * 1_000_003 + self.progress.step) * train.accumulate + micro
             torch.manual_seed(place * self.accelerator.num_processes + self.accelerator.process_index)
-            batch = finish(batch, self.crop_size)
-            if self.teacher:
-                with self.accelerator.autocast():
-                    batch = self.teacher.label(batch)
+            batch = self.task.prepare(batch, self.accelerator.autocast())
             is_last = micro == train.accumulate - 1
             self.losses.keeps_features = is_measured and is_last
             with self.accelerator.no_sync(self.model) if not is_last else torch.enable_grad():
                 with self.accelerator.autocast():
                     terms = self.model(batch)
                 if self.losses.features:
-                    self.shares = gradient_shares(terms, train.loss, self.losses.features)
-                loss = weighted_sum(terms, train.loss)
+                    self.shares = gradient_shares(terms, self.config.loss, self.losses.features)
+                loss = weighted_sum(terms, self.config.loss)
                 self.accelerator.backward(loss / train.accumulate)
         if not torch.isfinite(loss):
             raise HandMeshError(
@@ -209,24 +193,22 @@ class Trainer:
     def _validate(self, log: Log | None) -> dict[str, float]:
         if not self.is_main:
             return {}
-        loader = make_loader(self.val_data, self.config.train.batch_size, self.config.data.workers)
-        scores = validate(self.ema.module, loader, self.accelerator.device)
-        if scores["pa_mpjpe"] < self.progress.best:
-            self.progress.best = scores["pa_mpjpe"]
+        loader = make_loader(self.task.val_data, self.config.train.batch_size, self.config.data.workers)
+        scores, cost = self.task.validate(self.ema.module, loader)
+        if cost < self.progress.best:
+            self.progress.best = cost
             self._save_network("best", scores)
         if log:
             log.scores(scores, self.progress)
             if self.config.train.pictures > 0:
-                count, device = self.config.train.pictures, self.accelerator.device
-                sheet = prediction_sheet(self.ema.module, self.mano, self.val_data, count, device)
-                log.picture(sheet, self.progress)
+                log.picture(self.task.picture(self.ema.module, self.config.train.pictures), self.progress)
         return scores
 
     def _save_network(self, name: str, scores: dict[str, float]) -> None:
         save_checkpoint(
             self.folder / name, self.ema.module, self.config, scores,
             step=self.progress.step, minutes=round(self.progress.elapsed_s / 60, 2),
-            data_fingerprint=self.data_fingerprint, git_revision=git_revision(), torch=torch.__version__,
+            data_fingerprint=self.task.data_fingerprint, git_revision=git_revision(), torch=torch.__version__,
         )  # fmt: skip
 
     def _save(self, scores: dict[str, float]) -> None:

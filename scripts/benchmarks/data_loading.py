@@ -86,8 +86,8 @@ def _render(root: Path, mano: ManoArrays, count: int) -> None:
 def _step_rate(config: Config, steps: int) -> float:
     """Images a second of the training step, on one batch that is there already."""
     trainer = Trainer(config)
-    order = StepBatches(trainer.source, config.train.batch_size, (0, 1))
-    batch = next(iterate(make_loader(HandDataset(trainer.source, config, train=True), order)))
+    order = StepBatches(trainer.task.source, config.train.batch_size, (0, 1))
+    batch = next(iterate(make_loader(HandDataset(trainer.task.source, config, train=True), order)))
     start = 0.0
     for number in range(steps + 2):
         if number == 2:

@@ -63,7 +63,7 @@ def test_a_run_learns_from_a_larger_network_and_keeps_only_its_own(config: Confi
     for name in ("joints", "vertices", "rotations", "betas", "features"):
         assert f'"teacher_{name}"' in log
     assert '"direct_vertices"' in log
-    assert not any(p.requires_grad or p.grad is not None for p in trainer.teacher.net.parameters())
+    assert not any(p.requires_grad or p.grad is not None for p in trainer.task.teacher.net.parameters())
 
 
 @pytest.mark.slow

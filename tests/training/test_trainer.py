@@ -104,7 +104,7 @@ def test_a_run_starts_from_weights_learned_with_another_hand(config: Config, ope
     save_checkpoint(path, learned, other)
     train = dataclasses.replace(config.train, start_from=str(path))
     trainer = Trainer(dataclasses.replace(config, train=train))
-    assert trainer.net.hand_fingerprint == trainer.mano.fingerprint() != learned.hand_fingerprint
+    assert trainer.net.hand_fingerprint == trainer.task.mano.fingerprint() != learned.hand_fingerprint
     for (name, mine), theirs in zip(trainer.net.named_parameters(), learned.parameters(), strict=True):
         assert torch.equal(mine, theirs), name
     wider = dataclasses.replace(config, train=train, model=dataclasses.replace(config.model, width=32))
@@ -183,7 +183,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_any_data_is_read(
         with pytest.raises(HandMeshError, match="folder to write the run to.*; give another"):
             Log(output, config, Progress())
         with monkeypatch.context() as patched, pytest.raises(HandMeshError, match="file is a file"):
-            patched.setattr("handmesh.training.trainer.make_sources", None)
+            patched.setattr("handmesh.training.mesh_task.make_sources", None)
             Trainer(dataclasses.replace(config, output=str(output)))
     check_folder(tmp_path / "new" / "run")
     assert not (tmp_path / "new").exists()

@@ -1,0 +1,63 @@
+"""What a run trains: a task gives the trainer its network, samples, losses and scores."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from handmesh.config import Config
+from handmesh.errors import HandMeshError
+
+
+class Task(Protocol):
+    """What is particular to one kind of network."""
+
+    source: Any  # has a length: what an epoch walks through
+    data_fingerprint: str
+    val_data: Dataset[Any]
+
+    def make_network(self) -> nn.Module:
+        """The network as the run begins."""
+        ...
+
+    def make_losses(self, net: Any) -> nn.Module:
+        """A module from a batch to named terms, with ``branches``, ``keeps_features`` and ``features`` as LossNet."""
+        ...
+
+    def training_data(self) -> Dataset[Any]:
+        """What is trained on, indexed by (epoch, index)."""
+        ...
+
+    def prepare(self, batch: Any, autocast: AbstractContextManager[None]) -> Any:
+        """A batch on the device as the losses take it."""
+        ...
+
+    def validate(self, net: Any, loader: DataLoader[Any]) -> tuple[dict[str, float], float]:
+        """Scores by name, and what is to be small of them."""
+        ...
+
+    def picture(self, net: Any, count: int) -> np.ndarray:
+        """Some validation samples with the network's answers (H, W, 3) uint8 RGB."""
+        ...
+
+
+def make_task(config: Config, device: torch.device) -> Task:
+    """The task that a config names.
+
+    Raises:
+        HandMeshError: there is no such task, or its data cannot be had.
+    """
+    if config.task == "mesh":
+        from handmesh.training.mesh_task import MeshTask
+
+        return MeshTask(config, device)
+    if config.task == "detector":
+        from handmesh.training.detector_task import DetectorTask
+
+        return DetectorTask(config, device)
+    raise HandMeshError(f"expected task to be mesh or detector, got {config.task!r}")
