@@ -88,6 +88,7 @@ class Hand:
         scale: the true hand's size over the size that the network guessed, 1 where the true one is not known.
         track_id: the same number for the same hand in every frame; None where frames do not follow one another.
         is_predicted: not seen in this frame, but interpolated between others.
+        mask: (H, W) bool, the picture's pixels that show this hand; None where masks were not asked for.
     """
 
     vertices: FloatArray
@@ -106,6 +107,7 @@ class Hand:
     scale: float = 1.0
     track_id: int | None = None
     is_predicted: bool = False
+    mask: NDArray[np.bool_] | None = None
 
     def __repr__(self) -> str:
         x, y, z = (f"{value:.3f}" for value in self.joints[0])
@@ -180,7 +182,7 @@ class Hand:
         return named_angles(self.hand_pose, self.is_right)
 
     def to_dict(self, mesh: bool = True) -> dict[str, Any]:
-        """Everything as plain numbers for JSON: metres, pixels, quaternions x y z w; :meth:`from_dict` reads it.
+        """Everything but the mask as plain numbers for JSON: metres, pixels, quaternions; :meth:`from_dict` reads it.
 
         Without ``mesh``, vertices and faces are left out: the hand model makes them of the parameters.
         """

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from handmesh.cli.evaluate_detectors import expect_detectors, report_detectors
 from handmesh.errors import CommandParser, HandMeshError
 from handmesh.io.files import write_json
 
@@ -29,6 +30,7 @@ Score a checkpoint, a file of predictions, or the mean-pose baseline on a set in
   --baseline mean-pose --data ROOT                        what ignoring the picture scores
   --checkpoint default --real PHOTOS                      on real photos, against landmarks and annotations
   --checkpoint default --real PHOTOS --detect             and as a user gets it: the detector has to find the hand
+  --detector fastvit,mediapipe --scenes SCENES            detectors side by side on scenes (handmesh synth --scenes)
 """
 
 
@@ -51,6 +53,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", metavar="ROOT", help="folder in FreiHAND's layout")
     parser.add_argument("--real", metavar="ROOT", help="folder with sign-digits/, webcam-crops/ or annotated/ in it")
     parser.add_argument("--detect", action="store_true", help="with --real: also let the detector find the hands")
+    parser.add_argument("--detector", metavar="NAMES", help="score detectors by commas: fastvit, mediapipe, a run")
+    parser.add_argument("--scenes", metavar="ROOT", help="with --detector: a folder of scenes, or negatives:FOLDER")
+    parser.add_argument("--quick", action="store_true", help="with --detector: one pass, as a clip's frames get it")
     parser.add_argument("--split", default="evaluation", choices=("evaluation", "training"))
     parser.add_argument("--checkpoint", metavar="C", help="'default', a run's folder or a .safetensors file")
     parser.add_argument("--baseline", choices=("mean-pose",), help="score this instead of a network")
@@ -67,6 +72,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--batch", type=int, default=32)
     args = parser.parse_args(argv)
+    if args.detector:
+        expect_detectors(args)
+        return args
+    if args.scenes or args.quick:
+        raise HandMeshError("expected --detector NAMES with --scenes and --quick; see handmesh evaluate --help")
     if sum(map(bool, (args.checkpoint, args.baseline))) > 1 or not (args.checkpoint or args.baseline or args.pred):
         raise HandMeshError("expected one of --checkpoint, --baseline and --pred; see handmesh evaluate --help")
     if not (args.data or args.real):
@@ -267,6 +277,11 @@ def report_real(args: argparse.Namespace) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, predict, score, report."""
     args = parse(argv)
+    if args.detector:
+        content = report_detectors(args)
+        if args.json:
+            write_json(args.json, content, indent=2)
+        return 0
     real = report_real(args) if args.real else {}
     if not args.data:
         if args.json:

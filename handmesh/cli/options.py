@@ -64,6 +64,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
     parser.add_argument("--engine", default="auto", help="auto, openvino, onnx, torch[-half|-compile] or a file")
     parser.add_argument(
+        "--detector", default="mediapipe", metavar="NAME",
+        help="finds the hands: mediapipe, fastvit (our own network), auto, or a network's file (default mediapipe)",
+    )  # fmt: skip
+    parser.add_argument(
         "--trust-engine-file", action="store_true",
         help="run a TorchScript file (.pt) named with --engine: it is a program, and may do whatever you may",
     )  # fmt: skip
@@ -87,9 +91,12 @@ def expect_hand_options(args: argparse.Namespace) -> None:
         raise HandMeshError(f"expected --min-score between 0 and 1, got {args.min_score:g}")
 
 
+_MODEL_OPTIONS = ("checkpoint", "mano", "engine", "trust_engine_file", "detector")
+
+
 def model_options(args: argparse.Namespace) -> dict[str, Any]:
     """These as arguments of HandMeshPredictor.from_pretrained."""
-    return {name: getattr(args, name) for name in ("checkpoint", "mano", "engine", "trust_engine_file")}
+    return {name: getattr(args, name) for name in _MODEL_OPTIONS}
 
 
 def camera_options(args: argparse.Namespace) -> CameraOptions:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: What is written for a photo, in this order: the numbers come last, so that where they are, everything is.
 FORMATS = ("png", "glb", "obj", "json")
+#: With --masks: a PNG whose pixels are 0, or k where the photo shows the k-th of its hands.
+MASK = "mask.png"
 _ABOUT = "photos, clips and folders of them in; overlays (.png, .mp4), meshes (.glb, .obj) and numbers (.json) out"
 
 
@@ -43,7 +45,8 @@ class Job(NamedTuple):
 
     def files(self, formats: Sequence[str]) -> dict[str, Path]:
         """The result of each format; a clip has an overlay and numbers."""
-        suffixes = {"png": ".mp4", "json": ".json"} if self.is_clip else {each: f".{each}" for each in FORMATS}
+        still = {each: f".{each}" for each in (MASK, *FORMATS)}
+        suffixes = {"png": ".mp4", "json": ".json"} if self.is_clip else still
         return {each: self.base.with_name(f"{self.base.name}{suffixes[each]}") for each in formats if each in suffixes}
 
     def is_done(self, formats: Sequence[str]) -> bool:
@@ -159,9 +162,10 @@ class Predictions:
         """Whether the camera is unknown."""
         return self._view.calibration is None and self._view.fov_deg is None
 
-    def photo(self, image: NDArray[np.uint8]) -> list[Hand]:
-        """The hands of an undistorted picture."""
-        return self._kept(self.predictor(image, K=self.matrix(image), hand_length_m=self._view.hand_length_m))
+    def photo(self, image: NDArray[np.uint8], masks: bool = False) -> list[Hand]:
+        """The hands of an undistorted picture, with their masks if asked for."""
+        found = self.predictor(image, K=self.matrix(image), hand_length_m=self._view.hand_length_m, masks=masks)
+        return self._kept(found)
 
     def clip(self, frames: Iterator[object]) -> Iterator[tuple[float, NDArray[np.uint8], list[Hand], list[int]]]:
         """Of each frame its time, its undistorted picture, the hands and the numbers of their tracks."""
@@ -181,7 +185,7 @@ def predict_photo(job: Job, formats: Sequence[str], predictions: Predictions) ->
 
     Args:
         job: the photo and the name of its results.
-        formats: of FORMATS.
+        formats: of FORMATS, and MASK.
         predictions: finds the hands.
 
     Returns:
@@ -195,16 +199,29 @@ def predict_photo(job: Job, formats: Sequence[str], predictions: Predictions) ->
     from handmesh.rendering.result_files import write_glb, write_obj, write_record
 
     image = predictions.undistorted(read_image(job.source))
-    hands = predictions.photo(image)
+    hands = predictions.photo(image, masks=MASK in formats)
     for kind, file in job.files(formats).items():
         if kind == "png":
             write_image(file, draw_hands(image, hands))
+        elif kind == MASK:
+            write_image(file, _mask_picture(image, hands))
         elif kind == "json":
             size = (image.shape[1], image.shape[0])
             write_record(file, hands, job.source.name, size, predictions.matrix(image), predictions.is_fov_assumed)
         elif hands:
             (write_glb if kind == "glb" else write_obj)(file, hands)
     return hands
+
+
+def _mask_picture(image: NDArray[np.uint8], hands: Sequence[Hand]) -> NDArray[np.uint8]:
+    """(H, W, 3): in each channel 0, or k where the picture shows hand k of the list, counted from 1."""
+    import numpy as np
+
+    numbers = np.zeros(image.shape[:2], np.uint8)
+    for number, hand in enumerate(hands[:255], start=1):
+        if hand.mask is not None:
+            numbers[hand.mask] = number
+    return np.repeat(numbers[..., None], 3, axis=2)
 
 
 def predict_clip(
@@ -273,6 +290,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--max-hands", type=int, metavar="N", help="best N of a picture; default all (clip: 2)")
     parser.add_argument("--min-score", type=float, default=0.0, metavar="S", help="least score, 0 to 1")
     parser.add_argument("--skip-existing", action="store_true", help="leave out what an earlier run has finished")
+    parser.add_argument(
+        "--masks", action="store_true", help="also NAME.mask.png of a photo: which pixels show its hand 1, 2, ..."
+    )
     parser.add_argument("--view", action="store_true", help="then show each photo's meshes in a 3D window")
     add_camera_options(parser)
     add_model_options(parser)
@@ -281,7 +301,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     unknown = [word for word in asked if word not in FORMATS]
     if unknown or not asked:
         raise HandMeshError(f"expected --formats of {', '.join(FORMATS)}, got {args.formats!r}; separate by commas")
-    args.formats = [each for each in FORMATS if each in asked]
+    args.formats = [*([MASK] if args.masks else []), *(each for each in FORMATS if each in asked)]
     expect_hand_options(args)
     args.view_options = camera_options(args)
     return args

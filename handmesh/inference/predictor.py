@@ -14,11 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.detection import HandDetector
+from handmesh.detection.interface import Detector
+from handmesh.detection.model_files import MEMBERS, is_cached
 from handmesh.detection.nms import drop_repeats
+from handmesh.errors import HandMeshError
 from handmesh.geometry.crop import CropSettings
 from handmesh.inference.arguments import box_places, camera_matrix, for_each, one_side
 from handmesh.inference.engines.warm_start import may_start_quickly, remember, start_quickly
 from handmesh.inference.estimator import HandEstimator, is_plausible, place_of
+from handmesh.inference.fastvit_detector import FastVitDetector, with_masks
 from handmesh.inference.placement import Estimate, check_hand_length, resize_hand
 from handmesh.inference.same_hand import is_same_hand
 from handmesh.inference.stage_clock import StageClock
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
     from handmesh.mano.hand_model import HandModel
 
 FloatArray = NDArray[np.floating[Any]]
+#: What may find the hands; "auto" is MediaPipe's models where they have been fetched, else our own network.
+DETECTORS = ("mediapipe", "fastvit", "auto")
 
 
 def results_model(predictor: HandMeshPredictor) -> HandModel:
@@ -54,7 +60,7 @@ class HandMeshPredictor(HandEstimator):
         engine: Engine,
         mano: ManoArrays,
         crop: CropSettings,
-        detector: HandDetector | None = None,
+        detector: Detector | None = None,
         presence_threshold: float = 0.5,
         transfer: HandModelTransfer | None = None,
         align: bool = True,
@@ -72,7 +78,8 @@ class HandMeshPredictor(HandEstimator):
         """
         super().__init__(engine, mano, crop, align)
         self.presence_threshold = presence_threshold
-        self.detector = detector or HandDetector()
+        self.detector: Detector = detector or HandDetector()
+        self.segmenter: FastVitDetector | None = detector if isinstance(detector, FastVitDetector) else None
         self.transfer = transfer
         self._origin: dict[str, Any] | None = None
 
@@ -90,6 +97,7 @@ class HandMeshPredictor(HandEstimator):
         mano: str | Path = "open",
         threads: int = 0,
         trust_engine_file: bool = False,
+        detector: str = "mediapipe",
     ) -> HandMeshPredictor:
         """A predictor from a checkpoint and a hand model.
 
@@ -102,6 +110,9 @@ class HandMeshPredictor(HandEstimator):
                 the checkpoint was trained with the open hand, its results are transferred to the file's model.
             threads: of the network and of the detector; 0 = their own choice, within the CPU quota.
             trust_engine_file: run an exported TorchScript file (.pt), which is a program. ONNX and OpenVINO are not.
+            detector: what finds the hands: "mediapipe" (its palm and landmark models, fetched at set-up), "fastvit"
+                (our own network, in the package), "auto" (the first where it has been fetched), or the file or the
+                run's folder of a network of ours.
 
         Raises:
             HandMeshError: a missing or damaged file, weights of another hand model, an engine that cannot run.
@@ -111,8 +122,9 @@ class HandMeshPredictor(HandEstimator):
         refuse_programs(engine, trust_engine_file)
         words = {
             "checkpoint": checkpoint, "device": device, "engine": engine, "mano": mano, "threads": threads,
-            "trust_engine_file": trust_engine_file,
+            "trust_engine_file": trust_engine_file, "detector": detector,
         }  # fmt: skip
+        finder = make_detector(detector, engine, threads)
         arrays, transfer = load_mano(mano), None
         is_open = str(mano) == "open"
         if not is_open:
@@ -128,6 +140,8 @@ class HandMeshPredictor(HandEstimator):
             checkpoint, device, engine, arrays, threads, is_open or bool(transfer), trust_engine_file
         )
         predictor.transfer, predictor._origin = transfer, words
+        predictor.detector = finder
+        predictor.segmenter = finder if isinstance(finder, FastVitDetector) else None
         return predictor
 
     def finished(self, hand: Hand, hand_length_m: float | None) -> Hand:
@@ -145,7 +159,7 @@ class HandMeshPredictor(HandEstimator):
         if is_quick:
             started = start_quickly(checkpoint, arrays, threads, engine)
             if started is not None:
-                return cls(started[0], arrays, started[1], HandDetector(threads=threads))
+                return cls(started[0], arrays, started[1])
         if is_forked():
             from handmesh.inference.engines.pytorch_engine import settle_after_fork
 
@@ -158,20 +172,21 @@ class HandMeshPredictor(HandEstimator):
         runner = make_engine(net, engine, device, threads=threads, keep=keep, trust_engine_file=trust_engine_file)
         if is_quick:
             remember(checkpoint, arrays, net, crop)
-        return cls(runner, arrays, crop, HandDetector(threads=threads))
+        return cls(runner, arrays, crop)
 
     @overload
     def __call__(
         self, image: ImageLike, boxes: Sequence[FloatArray] | FloatArray | None = None,
         is_right: Sequence[bool | None] | bool | None = None, K: FloatArray | None = None,
         fov_deg: float | None = None, hand_length_m: float | None = None, clock: StageClock | None = None,
+        masks: bool = False,
     ) -> list[Hand]: ...  # fmt: skip
 
     @overload
     def __call__(
         self, image: list[ImageLike] | tuple[ImageLike, ...], boxes: Sequence[Any] | None = None,
         is_right: Sequence[Any] | bool | None = None, K: FloatArray | None = None, fov_deg: float | None = None,
-        hand_length_m: float | None = None, clock: StageClock | None = None,
+        hand_length_m: float | None = None, clock: StageClock | None = None, masks: bool = False,
     ) -> list[list[Hand]]: ...  # fmt: skip
 
     def __call__(
@@ -183,6 +198,7 @@ class HandMeshPredictor(HandEstimator):
         fov_deg: float | None = None,
         hand_length_m: float | None = None,
         clock: StageClock | None = None,
+        masks: bool = False,
     ) -> list[Hand] | list[list[Hand]]:
         """The hands in a picture, or in each of a list of pictures.
 
@@ -198,7 +214,8 @@ class HandMeshPredictor(HandEstimator):
                 ``camera.undistort(image)``.
             fov_deg: field of view over the longer side, degrees; None for DEFAULT_FOV_DEG.
             hand_length_m: wrist crease to middle fingertip, measured: sizes and distances are then true to it.
-            clock: gets the milliseconds of each stage (detect, crop, network, place).
+            clock: gets the milliseconds of each stage (detect, crop, network, place; segment).
+            masks: also say which pixels show each hand (``hand.mask``), which our own detector's network sees.
 
         Returns:
             Without boxes, the hands found, best first, [] when there is none. With boxes, one Hand a box, in their
@@ -207,7 +224,7 @@ class HandMeshPredictor(HandEstimator):
         Raises:
             HandMeshError: an argument that is not as above, or a file that cannot be read.
         """
-        rest = (K, fov_deg, hand_length_m, clock)
+        rest = (K, fov_deg, hand_length_m, clock, masks)
         if isinstance(image, list | tuple):
             count = len(image)
             return [
@@ -216,15 +233,21 @@ class HandMeshPredictor(HandEstimator):
                     image, for_each(boxes, count, "boxes"), for_each(is_right, count, "is_right"), strict=True
                 )
             ]
-        return self._understand(image_array(image), boxes, is_right, *rest)
+        array = image_array(image)
+        clock = clock or StageClock()
+        found = self._understand(array, boxes, is_right, K, fov_deg, hand_length_m, clock)
+        if masks:
+            with clock("segment"):
+                self.segmenter = self.segmenter or FastVitDetector()
+                found = with_masks(found, self.segmenter.segment(array))
+        return found
 
     def _understand(
         self, image: NDArray[np.uint8], boxes: Sequence[FloatArray] | FloatArray | None,
         is_right: Sequence[bool | None] | bool | None, K: FloatArray | None, fov_deg: float | None,
-        hand_length_m: float | None, clock: StageClock | None,
+        hand_length_m: float | None, clock: StageClock,
     ) -> list[Hand]:  # fmt: skip
         check_hand_length(hand_length_m)
-        clock = clock or StageClock()
         K = camera_matrix(image, K, fov_deg)
         if boxes is not None:
             with clock("detect"):
@@ -303,6 +326,29 @@ class HandMeshPredictor(HandEstimator):
 def _likelier(right: Estimate, left: Estimate) -> Estimate:
     """Of the same place seen as a right and (mirrored) as a left hand, the one both answers together favour."""
     return right if right.right + left.right >= 1.0 else left
+
+
+def make_detector(name: str, engine: str = "auto", threads: int = 0) -> Detector:
+    """What finds the hands.
+
+    Args:
+        name: as of :meth:`HandMeshPredictor.from_pretrained`.
+        engine: what runs the mesh network; ours runs on the same.
+        threads: 0 = the runtime's own choice.
+
+    Raises:
+        HandMeshError: no such detector.
+    """
+    if name == "auto":
+        name = "mediapipe" if all(is_cached(file) for file in MEMBERS) else "fastvit"
+    if name == "mediapipe":
+        return HandDetector(threads=threads)
+    runtime = "torch" if engine.startswith("torch") else "onnx" if engine == "onnx" else "openvino"
+    if name != "fastvit" and not (Path(name).suffix or Path(name).is_dir()):
+        raise HandMeshError(
+            f"expected the detector to be {', '.join(DETECTORS)}, or a file or run of a network of ours, got {name!r}"
+        )
+    return FastVitDetector("default-detector" if name == "fastvit" else name, runtime, threads)
 
 
 def _load(kind: type[HandMeshPredictor], words: dict[str, Any]) -> HandMeshPredictor:

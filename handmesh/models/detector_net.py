@@ -61,8 +61,6 @@ class HandDetectorNet(nn.Module):
 
     Attributes:
         hand_fingerprint: "": there is no hand model in it.
-        has_mask: whether :meth:`forward` computes the segmentation; without it the mask is empty (B, 0, 0) and costs
-            nothing.
     """
 
     pixel_mean: Tensor
@@ -76,7 +74,7 @@ class HandDetectorNet(nn.Module):
             HandMeshError: an unknown backbone, or weights that cannot be had.
         """
         super().__init__()
-        self.config, self.is_folded, self.has_mask = config, False, True
+        self.config, self.is_folded = config, False
         for name, values in (("pixel_mean", IMAGENET_DEFAULT_MEAN), ("pixel_std", IMAGENET_DEFAULT_STD)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1) * 255.0, persistent=False)
         self.backbone = Backbone(config.backbone, config.pretrained, config.drop_path, config.layer_scale)
@@ -102,14 +100,18 @@ class HandDetectorNet(nn.Module):
     def forward(self, images: Tensor) -> DetectorOutput:
         """images (B, H, W, 3) uint8 RGB, sides multiples of 32 -> :class:`DetectorOutput`."""
         joined, finest = self.features(images)
+        return DetectorOutput(self._hands(joined), self._mask(joined, finest).sigmoid())
+
+    def hands(self, images: Tensor) -> Tensor:
+        """:attr:`DetectorOutput.hands` alone: the segmentation costs nothing."""
+        return self._hands(self.features(images)[0])
+
+    def _hands(self, joined: Tensor) -> Tensor:
         raw = self.out(self.tower(joined)).float()
         side = START_SIDE_PX * torch.exp(raw[:, 3:4].clamp(-_MOST_LOG_SIDE, _MOST_LOG_SIDE))
-        hands = torch.cat(
+        return torch.cat(
             [raw[:, :1].sigmoid(), raw[:, 1:3], side, raw[:, 4:5].sigmoid(), raw[:, 5:7], raw[:, 7:].sigmoid()], dim=1
         )
-        if not self.has_mask:
-            return DetectorOutput(hands, hands.new_zeros(len(images), 0, 0))
-        return DetectorOutput(hands, self._mask(joined, finest).sigmoid())
 
     def decode(self, joined: Tensor, finest: Tensor) -> DetectorLogits:
         """The second half of :meth:`forward`, before the last functions, of what :meth:`features` gave."""
@@ -147,3 +149,14 @@ class HandDetectorNet(nn.Module):
         self.is_folded = True
         return self
 
+
+class HandsOnly(nn.Module):
+    """The detector without its segmentation, as a graph of its own."""
+
+    def __init__(self, net: HandDetectorNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images (B, H, W, 3) uint8 RGB -> (B, 8, H / 8, W / 8)."""
+        return self.net.hands(images)

@@ -20,6 +20,7 @@ from handmesh.inference.engines.base import EngineOutput
 from handmesh.inference.placement import resize_hand, with_mesh
 from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.inference.same_hand import is_same_hand
+from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.tracker import HandTracker
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
@@ -347,3 +348,20 @@ def test_a_hand_whose_mesh_comes_later_is_the_same_hand(open_mano: ManoArrays, s
         late = with_mesh(bare.hand, model)
         for name in ("vertices", "joints", "translation", "betas", "hand_pose", "keypoints_2d"):
             np.testing.assert_allclose(getattr(late, name), getattr(whole.hand, name), atol=5e-6)
+
+
+def test_masks_come_when_asked_for(open_mano: ManoArrays) -> None:
+    predictor = colour_predictor(open_mano, [])
+    boxes = np.array([[90.0, 60, 210, 190]])
+    assert predictor(picture(), boxes)[0].mask is None
+
+    class Segmenter:
+        def segment(self, image: np.ndarray) -> np.ndarray:
+            return np.ones(image.shape[:2], np.float32)
+
+    predictor.segmenter = Segmenter()  # type: ignore[assignment]
+    clock = StageClock()
+    hand = predictor(picture(), boxes, clock=clock, masks=True)[0]
+    assert hand.mask is not None and hand.mask.shape == picture().shape[:2] and "segment" in clock.stages_ms
+    inside = [each for each in predictor([picture()] * 2, [boxes] * 2, masks=True) if each[0].mask is not None]
+    assert len(inside) == 2

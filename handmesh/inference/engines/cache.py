@@ -27,8 +27,8 @@ from handmesh.io.openvino_loader import load_openvino
 
 _LOG = logging.getLogger("handmesh")
 
-#: Conversions kept; the least recently used go.
-MAX_KEPT = 4
+#: Conversions kept, of the mesh network and the detector; the least recently used go.
+MAX_KEPT = 6
 
 
 def openvino_model(net: nn.Module, image_size: int, keep: bool) -> Any:
@@ -52,11 +52,16 @@ def openvino_model(net: nn.Module, image_size: int, keep: bool) -> Any:
         except (OSError, RuntimeError) as error:
             _LOG.debug("%s is written anew: %s", file, error)
     model = _convert(net, image_size)
+    keep_openvino(model, file)
+    return model
+
+
+def keep_openvino(model: Any, file: Path) -> None:
+    """Write an ov.Model to the cache folder; where that cannot be written, it is converted again the next time."""
     try:
         _save(model, file)
     except (OSError, HandMeshError) as error:
         _LOG.debug("the converted network is not kept: %s", error)
-    return model
 
 
 def openvino_file(net: nn.Module, image_size: int) -> Path:
