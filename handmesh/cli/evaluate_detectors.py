@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def report_detectors(args: argparse.Namespace) -> dict[str, Any]:
         else:
             detector = FastVitDetector("default-detector" if name == "fastvit" else name, threshold=_LEAST_SCORE)
         detector.load()
-        run = run_detector(detector, source, args.quick, lambda numbers, name=name: tqdm(numbers, desc=name))
+        run = run_detector(detector, source, args.quick, partial(tqdm, desc=name))
         rows[name] = score_detections(run.found, run.truths)
         content[name] = {
             **asdict(rows[name]), "median_ms": float(np.median(run.milliseconds)), "mask_iou": run.mask_iou,

@@ -152,7 +152,8 @@ class MixtureSource:
     def sample(self, index: int) -> Sample:
         """A sample of the source that this index belongs to."""
         source, place = self.find(index)
-        return {**source.sample(place), "index": index}
+        sample: Sample = source.sample(place)
+        return {**sample, "index": index}
 
     def find(self, index: int) -> tuple[Any, int]:
         """The source that an index belongs to, and the sample's number there."""

@@ -85,7 +85,8 @@ def _warped(
     scene: Scene, warp: NDArray[np.float64], size: tuple[int, int], is_mirrored: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]:
     scale = float(np.sqrt(abs(np.linalg.det(warp[:, :2]))))
-    source, source_warp = scene.image, warp
+    source: NDArray[Any] = scene.image
+    source_warp = warp
     if scale < 0.6:  # warpAffine looks at four pixels only: what gets much smaller is made smaller first
         source = cv2.resize(source, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         shrink = np.array([source.shape[1] / scene.image.shape[1], source.shape[0] / scene.image.shape[0]])

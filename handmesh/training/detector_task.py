@@ -161,13 +161,13 @@ def open_scenes(name: str, held_out: HeldOut) -> SceneSource:
     inside = [] if (folder / LABELS).is_file() else sorted(path.parent for path in folder.glob(f"*/{LABELS}"))
     if not inside:
         return SceneFolder(folder, lambda maker, source: not held_out.holds(maker, source))
-    # A folder of one maker's cut-outs is named after the maker.
-    sources = [
-        SceneFolder(each, lambda maker, source, each=each: not held_out.holds(maker or each.name, source))
-        for each in inside
-        if each.name not in held_out.makers
-    ]
+    sources = [_of_maker(each, held_out) for each in inside if each.name not in held_out.makers]
     return SceneMixture(sources, [len(source) for source in sources])
+
+
+def _of_maker(folder: Path, held_out: HeldOut) -> SceneFolder:
+    """A folder's scenes; one of a maker's cut-outs is named after the maker."""
+    return SceneFolder(folder, lambda maker, source: not held_out.holds(maker or folder.name, source))
 
 
 def _is_held_out(path: Path, held_out: HeldOut) -> bool:

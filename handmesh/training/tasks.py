@@ -25,7 +25,7 @@ class Task(Protocol):
         """The network as the run begins."""
         ...
 
-    def make_losses(self, net: Any) -> nn.Module:
+    def make_losses(self, net: Any) -> Any:
         """A module from a batch to named terms, with ``branches``, ``keeps_features`` and ``features`` as LossNet."""
         ...
 
