@@ -29,6 +29,7 @@ def report_detectors(args: argparse.Namespace) -> dict[str, Any]:
     from handmesh.evaluation.detectors import run_detector
     from handmesh.inference.fastvit_detector import FastVitDetector
     from handmesh.io.images import list_images
+    from handmesh.models.checkpoint_path import SHIPPED_DETECTOR
 
     source: SceneSource
     if args.scenes.startswith("negatives:"):
@@ -41,7 +42,7 @@ def report_detectors(args: argparse.Namespace) -> dict[str, Any]:
         if name == "mediapipe":
             detector = HandDetector()
         else:
-            detector = FastVitDetector("default-detector" if name == "fastvit" else name, threshold=_LEAST_SCORE)
+            detector = FastVitDetector(SHIPPED_DETECTOR if name == "fastvit" else name, threshold=_LEAST_SCORE)
         detector.load()
         run = run_detector(detector, source, args.quick, partial(tqdm, desc=name))
         rows[name] = score_detections(run.found, run.truths)

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from handmesh.detection.grid_decoding import INSIDE, OVERLAP, detections
 from handmesh.detection.nms import containment_matrix, drop_repeats, iou_matrix
 from handmesh.detection.tiling import Window
+from handmesh.errors import HandMeshError
 from handmesh.geometry.letterbox import Letterbox
 from handmesh.inference.engines.detector_engine import DetectorEngine
+from handmesh.models.checkpoint_path import SHIPPED_DETECTOR, shipped_file
 from handmesh.results import Detection, Hand
 
 #: Longer side of what the network sees of a picture, pixels; a still is looked at once more at the second.
@@ -38,7 +40,7 @@ class FastVitDetector:
     """Finds hands and segments them. Any number of threads may share one."""
 
     def __init__(
-        self, checkpoint: str | Path = "default-detector", engine: str = "openvino", threads: int = 0,
+        self, checkpoint: str | Path = SHIPPED_DETECTOR, engine: str = "openvino", threads: int = 0,
         threshold: float = THRESHOLD,
     ) -> None:  # fmt: skip
         """The network is loaded when first asked for a picture.
@@ -52,6 +54,11 @@ class FastVitDetector:
         Raises:
             HandMeshError: no such checkpoint or engine.
         """
+        if str(checkpoint) == SHIPPED_DETECTOR and not is_shipped():
+            raise HandMeshError(
+                "expected weights of our own detector, got none: the package comes without them; train some with "
+                "handmesh train configs/detector.yaml and give their folder (--detector RUN/best, detector=...)"
+            )
         self.engine, self.threshold = DetectorEngine(checkpoint, engine, threads), threshold
 
     def load(self) -> DetectorEngine:
@@ -137,6 +144,11 @@ class FastVitDetector:
     ) -> list[Detection]:
         box = Letterbox.fit(image.shape[1], image.shape[0], side)
         return detections(self.engine.hands(box.apply(image)), box, threshold, corner)
+
+
+def is_shipped() -> bool:
+    """Whether the package has weights of our own detector."""
+    return shipped_file(SHIPPED_DETECTOR).is_file()
 
 
 def is_same_place(hand: Detection, other: Detection) -> bool:

@@ -22,7 +22,7 @@ from handmesh.geometry.crop import CropSettings
 from handmesh.inference.arguments import box_places, camera_matrix, for_each, one_side
 from handmesh.inference.engines.warm_start import may_start_quickly, remember, start_quickly
 from handmesh.inference.estimator import HandEstimator, is_plausible, place_of
-from handmesh.inference.fastvit_detector import FastVitDetector, with_masks
+from handmesh.inference.fastvit_detector import FastVitDetector, is_shipped, with_masks
 from handmesh.inference.placement import Estimate, check_hand_length, resize_hand
 from handmesh.inference.same_hand import is_same_hand
 from handmesh.inference.stage_clock import StageClock
@@ -30,7 +30,7 @@ from handmesh.io.fork import is_forked
 from handmesh.io.images import ImageLike, image_array
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.mano.transfer import HandModelTransfer
-from handmesh.models.checkpoint_path import hand_fingerprint_of
+from handmesh.models.checkpoint_path import SHIPPED_DETECTOR, hand_fingerprint_of
 from handmesh.results import Detection, Hand
 
 if TYPE_CHECKING:
@@ -340,7 +340,7 @@ def make_detector(name: str, engine: str = "auto", threads: int = 0) -> Detector
         HandMeshError: no such detector.
     """
     if name == "auto":
-        name = "mediapipe" if all(is_cached(file) for file in MEMBERS) else "fastvit"
+        name = "fastvit" if is_shipped() and not all(is_cached(file) for file in MEMBERS) else "mediapipe"
     if name == "mediapipe":
         return HandDetector(threads=threads)
     runtime = "torch" if engine.startswith("torch") else "onnx" if engine == "onnx" else "openvino"
@@ -348,7 +348,7 @@ def make_detector(name: str, engine: str = "auto", threads: int = 0) -> Detector
         raise HandMeshError(
             f"expected the detector to be {', '.join(DETECTORS)}, or a file or run of a network of ours, got {name!r}"
         )
-    return FastVitDetector("default-detector" if name == "fastvit" else name, runtime, threads)
+    return FastVitDetector(SHIPPED_DETECTOR if name == "fastvit" else name, runtime, threads)
 
 
 def _load(kind: type[HandMeshPredictor], words: dict[str, Any]) -> HandMeshPredictor:

@@ -12,8 +12,9 @@ FILE_NAME = "model.safetensors"
 #: Key of the description in the file's header, and what a header may have.
 HEADER = "handmesh"
 MAX_HEADER_BYTES = 10_000_000
-#: Names of the weights that come with the package.
-SHIPPED = ("default", "default-detector")
+#: Names of the weights that may come with the package: of the mesh network, and of the detector.
+SHIPPED_DETECTOR = "default-detector"
+SHIPPED = ("default", SHIPPED_DETECTOR)
 NEXT_STEP = "train one with scripts/train.sh, or use the shipped one (default)"
 
 
@@ -23,16 +24,18 @@ def file_of(path: str | Path) -> Path:
     return path if path.suffix == ".safetensors" else path / FILE_NAME
 
 
+def shipped_file(name: str) -> Path:
+    """Where the package has the weights of a name of SHIPPED, whether they are there or not."""
+    return Path(__file__).resolve().parent.parent / "assets" / f"{name}.safetensors"
+
+
 def find_checkpoint(path: str | Path) -> Path:
     """The file meant by a name of SHIPPED (the weights that come with the package), a file's or a folder's path.
 
     Raises:
         HandMeshError: there is none.
     """
-    if str(path) in SHIPPED:
-        file = Path(__file__).resolve().parent.parent / "assets" / f"{path}.safetensors"
-    else:
-        file = file_of(path)
+    file = shipped_file(str(path)) if str(path) in SHIPPED else file_of(path)
     if not file.is_file():
         raise HandMeshError(f"expected a checkpoint, got {path}: there is no file {file}; {NEXT_STEP}")
     return file

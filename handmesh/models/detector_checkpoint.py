@@ -9,14 +9,11 @@ from typing import Any
 from handmesh.config import Config, config_from_dict
 from handmesh.errors import HandMeshError
 from handmesh.models.checkpoint import load_weights, read_checkpoint
-from handmesh.models.checkpoint_path import find_checkpoint
+from handmesh.models.checkpoint_path import SHIPPED_DETECTOR, find_checkpoint
 from handmesh.models.detector_net import HandDetectorNet
 
-#: Means the weights in the package.
-DEFAULT = "default-detector"
 
-
-def load_detector(path: str | Path = DEFAULT) -> tuple[HandDetectorNet, dict[str, Any]]:
+def load_detector(path: str | Path = SHIPPED_DETECTOR) -> tuple[HandDetectorNet, dict[str, Any]]:
     """The network of a file, in evaluation mode, float32, and the file's description.
 
     Args:
