@@ -24,9 +24,9 @@ from handmesh.results import Detection, Hand
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: str) -> Path:
     torch.manual_seed(3)
-    net = HandDetectorNet(ModelConfig(width=16))
+    net = HandDetectorNet(ModelConfig(backbone=tiny_backbone, width=16))
     nn.init.normal_(net.out.weight, std=0.1)
     folder = tmp_path_factory.mktemp("detector")
     save_checkpoint(folder, net, Config(task="detector", model=net.config))
@@ -160,3 +160,8 @@ def test_detectors_by_name(checkpoint: Path, tmp_path: Path, monkeypatch: pytest
         make_detector(str(tmp_path / "none.safetensors"))
     with pytest.raises(HandMeshError, match="openvino, torch or onnx"):
         FastVitDetector(checkpoint, "tpu")
+    monkeypatch.setattr("handmesh.inference.fastvit_detector.is_shipped", lambda: False)
+    monkeypatch.setattr("handmesh.inference.predictor.is_shipped", lambda: False)
+    with pytest.raises(HandMeshError, match="the package comes without"):
+        make_detector("fastvit")
+    assert type(make_detector("auto")).__name__ == "HandDetector"

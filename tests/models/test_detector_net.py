@@ -18,13 +18,11 @@ from handmesh.models.detector_checkpoint import load_detector
 from handmesh.models.detector_net import STRIDE, HandDetectorNet, HandsOnly
 from handmesh.models.hand_mesh_net import HandMeshNet
 
-CONFIG = ModelConfig(width=16)
-
 
 @pytest.fixture
-def net() -> HandDetectorNet:
+def net(tiny_backbone: str) -> HandDetectorNet:
     torch.manual_seed(0)
-    net = HandDetectorNet(CONFIG).eval()
+    net = HandDetectorNet(ModelConfig(backbone=tiny_backbone, width=16)).eval()
     for module in net.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             nn.init.uniform_(module.running_var, 0.5, 1.5)
@@ -58,12 +56,12 @@ def test_masks_may_be_left_out(net: HandDetectorNet) -> None:
 
 
 def test_a_file_gives_the_network_back(net: HandDetectorNet, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, net, Config(task="detector", model=CONFIG), {"ap": 0.5}, step=7)
+    save_checkpoint(tmp_path, net, Config(task="detector", model=net.config), {"ap": 0.5}, step=7)
     read, header = load_detector(tmp_path)
     assert header["step"] == 7 and header["metrics"] == {"ap": 0.5} and not read.training
     for (name, one), other in zip(net.state_dict().items(), read.state_dict().values(), strict=True):
         assert torch.equal(one, other), name
-    save_checkpoint(tmp_path / "folded", net.reparameterize(), Config(task="detector", model=CONFIG), half=True)
+    save_checkpoint(tmp_path / "folded", net.reparameterize(), Config(task="detector", model=net.config), half=True)
     folded, _ = load_detector(tmp_path / "folded")
     with torch.no_grad():
         one, other = net(pictures(64, 64)), folded(pictures(64, 64))
@@ -73,7 +71,7 @@ def test_a_file_gives_the_network_back(net: HandDetectorNet, tmp_path: Path) -> 
 def test_files_of_the_two_networks_are_told_apart(
     net: HandDetectorNet, fake_mano: ManoArrays, tmp_path: Path
 ) -> None:
-    save_checkpoint(tmp_path / "a", net, Config(task="detector", model=CONFIG))
+    save_checkpoint(tmp_path / "a", net, Config(task="detector", model=net.config))
     with pytest.raises(HandMeshError, match="expected a mesh network's checkpoint, got a detector's"):
         load_checkpoint(tmp_path / "a", fake_mano)
     mesh = ModelConfig(width=16, image_size=64)
