@@ -65,7 +65,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", default="auto", help="auto, openvino, onnx, torch[-half|-compile] or a file")
     parser.add_argument(
         "--detector", default="mediapipe", metavar="NAME",
-        help="finds the hands: mediapipe, fastvit (our own network), auto, or a network's file (default mediapipe)",
+        help="finds the hands: mediapipe (default), fastvit (our own network), both, auto, or a network's file",
     )  # fmt: skip
     parser.add_argument(
         "--trust-engine-file", action="store_true",

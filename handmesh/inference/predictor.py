@@ -23,6 +23,7 @@ from handmesh.inference.arguments import box_places, camera_matrix, for_each, on
 from handmesh.inference.engines.warm_start import may_start_quickly, remember, start_quickly
 from handmesh.inference.estimator import HandEstimator, is_plausible, place_of
 from handmesh.inference.fastvit_detector import FastVitDetector, is_shipped, with_masks
+from handmesh.inference.joint_detector import JointDetector
 from handmesh.inference.placement import Estimate, check_hand_length, resize_hand
 from handmesh.inference.same_hand import is_same_hand
 from handmesh.inference.stage_clock import StageClock
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.floating[Any]]
 #: What may find the hands; "auto" is MediaPipe's models where they have been fetched, else our own network.
-DETECTORS = ("mediapipe", "fastvit", "auto")
+DETECTORS = ("mediapipe", "fastvit", "both", "auto")
 
 
 def results_model(predictor: HandMeshPredictor) -> HandModel:
@@ -79,7 +80,7 @@ class HandMeshPredictor(HandEstimator):
         super().__init__(engine, mano, crop, align)
         self.presence_threshold = presence_threshold
         self.detector: Detector = detector or HandDetector()
-        self.segmenter: FastVitDetector | None = detector if isinstance(detector, FastVitDetector) else None
+        self.segmenter = segmenter_of(detector)
         self.transfer = transfer
         self._origin: dict[str, Any] | None = None
 
@@ -111,8 +112,8 @@ class HandMeshPredictor(HandEstimator):
             threads: of the network and of the detector; 0 = their own choice, within the CPU quota.
             trust_engine_file: run an exported TorchScript file (.pt), which is a program. ONNX and OpenVINO are not.
             detector: what finds the hands: "mediapipe" (its palm and landmark models, fetched at set-up), "fastvit"
-                (our own network, in the package), "auto" (the first where it has been fetched), or the file or the
-                run's folder of a network of ours.
+                (our own network, in the package), "both" (what either finds), "auto" (the first where it has been
+                fetched, else the second), or the file or the run's folder of a network of ours.
 
         Raises:
             HandMeshError: a missing or damaged file, weights of another hand model, an engine that cannot run.
@@ -141,7 +142,7 @@ class HandMeshPredictor(HandEstimator):
         )
         predictor.transfer, predictor._origin = transfer, words
         predictor.detector = finder
-        predictor.segmenter = finder if isinstance(finder, FastVitDetector) else None
+        predictor.segmenter = segmenter_of(finder)
         return predictor
 
     def finished(self, hand: Hand, hand_length_m: float | None) -> Hand:
@@ -343,12 +344,24 @@ def make_detector(name: str, engine: str = "auto", threads: int = 0) -> Detector
         name = "fastvit" if is_shipped() and not all(is_cached(file) for file in MEMBERS) else "mediapipe"
     if name == "mediapipe":
         return HandDetector(threads=threads)
-    runtime = "torch" if engine.startswith("torch") else "onnx" if engine == "onnx" else "openvino"
+    if name == "both":
+        return JointDetector(HandDetector(threads=threads), _own(SHIPPED_DETECTOR, engine, threads))
     if name != "fastvit" and not (Path(name).suffix or Path(name).is_dir()):
         raise HandMeshError(
             f"expected the detector to be {', '.join(DETECTORS)}, or a file or run of a network of ours, got {name!r}"
         )
-    return FastVitDetector(SHIPPED_DETECTOR if name == "fastvit" else name, runtime, threads)
+    return _own(SHIPPED_DETECTOR if name == "fastvit" else name, engine, threads)
+
+
+def _own(checkpoint: str, engine: str, threads: int) -> FastVitDetector:
+    runtime = "torch" if engine.startswith("torch") else "onnx" if engine == "onnx" else "openvino"
+    return FastVitDetector(checkpoint, runtime, threads)
+
+
+def segmenter_of(detector: Detector | None) -> FastVitDetector | None:
+    """The network in a detector that tells hand pixels from others, where it has one."""
+    detector = detector.second if isinstance(detector, JointDetector) else detector
+    return detector if isinstance(detector, FastVitDetector) else None
 
 
 def _load(kind: type[HandMeshPredictor], words: dict[str, Any]) -> HandMeshPredictor:
