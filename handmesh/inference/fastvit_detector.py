@@ -22,10 +22,10 @@ from handmesh.inference.engines.detector_engine import DetectorEngine
 from handmesh.models.checkpoint_path import SHIPPED_DETECTOR, shipped_file
 from handmesh.results import Detection, Hand
 
-#: Longer side of what the network sees of a picture, pixels; a still is looked at once more at the second.
-SIDE, FINE_SIDE = 256, 512
+#: Longer side of what the network sees of a picture, pixels; pictures larger than the third are seen at the second too.
+SIDE, FINE_SIDE, LARGE = 256, 512, 400
 #: Score from which a place shows a hand, and from which one that was followed still does.
-THRESHOLD, KEEP_THRESHOLD = 0.4, 0.25
+THRESHOLD, KEEP_THRESHOLD = 0.35, 0.25
 #: A place is looked at with so much around it, in sides of its square.
 _SURROUNDINGS = 2.2
 #: Overlap from which the hand seen there is the one that the place is about.
@@ -67,9 +67,9 @@ class FastVitDetector:
         return self.engine
 
     def detect(self, image: NDArray[np.uint8], max_hands: int | None = None) -> list[Detection]:
-        """Hands in a still, best first: of the whole picture seen at two sizes."""
+        """Hands in a still, best first: of the whole picture, seen at two sizes where it is large."""
         found = self._look(image, SIDE, self.threshold)
-        if max(image.shape[:2]) > SIDE:
+        if max(image.shape[:2]) > LARGE:
             found += self._look(image, FINE_SIDE, self.threshold)
         return drop_repeats(sorted(found, key=lambda hand: -hand.score), is_same_place)[:max_hands]
 
@@ -112,7 +112,7 @@ class FastVitDetector:
     def segment(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The probability that each pixel is hand, (H, W), of a picture (H, W, 3) uint8 RGB."""
         height, width = image.shape[:2]
-        box = Letterbox.fit(width, height, SIDE if max(width, height) <= 1.5 * SIDE else FINE_SIDE)
+        box = Letterbox.fit(width, height, SIDE if max(width, height) <= LARGE else FINE_SIDE)
         mask = self.engine.mask(box.apply(image))
         scale = box.scale / 4
         # Both count from their first pixel's centre.

@@ -14,6 +14,8 @@ from handmesh.config import Config, ModelConfig
 from handmesh.errors import HandMeshError
 from handmesh.mano.arrays import ManoArrays
 from handmesh.models.checkpoint import load_checkpoint, save_checkpoint
+from handmesh.models.detector_checkpoint import load_detector
+from handmesh.models.detector_net import HandDetectorNet
 
 
 def test_what_was_shipped_stays_until_another_is_as_good(
@@ -36,3 +38,20 @@ def test_what_was_shipped_stays_until_another_is_as_good(
     ship.main()
     assert f"{shipped}: " in capsys.readouterr().out and len(list(shipped.parent.iterdir())) == 1
     assert load_checkpoint(shipped, open_mano)[0].config.image_size == 64
+
+
+def test_a_detector_is_shipped_by_the_same_rule(
+    tmp_path: Path, tiny_backbone: str, monkeypatch: pytest.MonkeyPatch, script: Callable[[str], ModuleType]
+) -> None:
+    ship = script("release_weights")
+    config = Config(task="detector", model=ModelConfig(backbone=tiny_backbone, width=16))
+    save_checkpoint(tmp_path / "run", HandDetectorNet(config.model), config)
+    shipped = tmp_path / "default-detector.safetensors"
+    monkeypatch.setattr(sys, "argv", ["ship.py", str(tmp_path / "run"), "--detector", "--output", str(shipped)])
+    monkeypatch.setattr(ship, "MAX_DETECTOR_BYTES", 1000)
+    with pytest.raises(HandMeshError, match="as it was"):
+        ship.main()
+    assert not shipped.exists()
+    monkeypatch.setattr(ship, "MAX_DETECTOR_BYTES", 8_000_000)
+    ship.main()
+    assert load_detector(shipped)[0].config.width == 16
