@@ -22,6 +22,11 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in line)
 
 
+def reason_of(error: BaseException, limit: int = 200) -> str:
+    """What another library says, on one line of at most ``limit`` characters: it may quote a whole hostile file."""
+    return printable(str(error))[:limit]
+
+
 class CommandParser(argparse.ArgumentParser):
     """argparse whose complaints about a command line are one line too, without the usage before it."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from handmesh.errors import HandMeshError, printable, run_command
+from handmesh.errors import HandMeshError, printable, reason_of, run_command
 
 
 def test_what_a_terminal_would_obey_is_written_out() -> None:
@@ -20,3 +20,8 @@ def test_an_error_of_a_command_is_one_printable_line(capsys: pytest.CaptureFixtu
         run_command(fail)
     assert stop.value.code == 2
     assert capsys.readouterr().err == "error: expected a\\x1b]0;title\\x07 photo, got none\n"
+
+
+def test_what_a_library_quotes_of_a_file_is_cut_to_one_short_line() -> None:
+    text = reason_of(ValueError("cannot parse\n\x1b[2J" + "," * 10_000))
+    assert len(text) == 200 and text.startswith("cannot parse \\x1b[2J,,,")

@@ -10,7 +10,7 @@ from annotated_types import Gt
 from pydantic import TypeAdapter
 
 from handmesh.config.settings import Config, Real, schema_of
-from handmesh.errors import HandMeshError
+from handmesh.errors import HandMeshError, reason_of
 
 #: What follows in a word is a folder, dots and all.
 _MIXTURES = (("data", "mixture"), ("detector", "scenes"))
@@ -74,7 +74,7 @@ def _read_file(path: Path) -> dict[str, Any]:
             raise ValueError("a file of more than 1 MB")
         content = read_yaml(path.read_text(encoding="utf-8")) or {}
     except (OSError, ValueError, YAMLError) as error:
-        line = " ".join(str(error).split())[:200]
+        line = reason_of(error)
         raise HandMeshError(f"expected settings in {path}, got {line}; see the configs/ folder") from error
     if not isinstance(content, dict):
         raise HandMeshError(f"expected {path} to hold key: value lines, got a list or text; see the configs/ folder")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from handmesh.errors import HandMeshError
+from handmesh.errors import HandMeshError, reason_of
 
 _CHUNK = 1 << 24
 #: A larger file is not read by the json module to name its faults: that takes ten times the file in memory.
@@ -185,7 +185,8 @@ def _parse_slow(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, dict[st
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError, MemoryError) as error:
         raise HandMeshError(
-            f"expected a whole JSON file at {path}, it is truncated or malformed ({error}); download it again"
+            f"expected a whole JSON file at {path}, it is truncated or malformed ({reason_of(error)}); "
+            "download it again"
         ) from None
     if not isinstance(content, list):
         raise HandMeshError(f"expected a JSON list in {path}, got {type(content).__name__}; download it again")

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from handmesh.data.freihand import REQUIRED, Annotations, FreiHandDataset
 from handmesh.data.sample import Sample
-from handmesh.errors import HandMeshError
+from handmesh.errors import HandMeshError, reason_of
 from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import atomic_path, user_path
 
@@ -134,7 +134,7 @@ class PackedDataset(FreiHandDataset):
             entry = self._description["arrays"][name]
             return np.memmap(self.path, entry["dtype"], "r", entry["offset"], tuple(entry["shape"]))
         except (OSError, ValueError, TypeError, LookupError, OverflowError) as error:
-            raise self._error(f"no array {name} ({error})") from None
+            raise self._error(f"no array {name} ({reason_of(error)})") from None
 
     def _check_sum(self, name: str, array: np.ndarray) -> None:
         checksum = 0
@@ -164,7 +164,7 @@ def _read_description(path: Path) -> dict[str, Any]:
             file.seek(size - tail - struct.unpack("<Q", length)[0])
             description = json.loads(file.read(struct.unpack("<Q", length)[0]))
     except (OSError, ValueError, struct.error, RecursionError) as error:
-        raise _pack_error(path, f"an unreadable file ({error})") from None
+        raise _pack_error(path, f"an unreadable file ({reason_of(error)})") from None
     wanted = {"arrays": dict, "versions": list, "annotation_bytes": dict}
     if not isinstance(description, dict) or not all(
         isinstance(description.get(key), kind) for key, kind in wanted.items()

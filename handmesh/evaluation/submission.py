@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from handmesh.data.json_arrays import name_ids
-from handmesh.errors import HandMeshError
+from handmesh.errors import HandMeshError, reason_of
 from handmesh.io.files import atomic_path
 from handmesh.skeleton import NUM_JOINTS, NUM_VERTICES
 
@@ -44,7 +44,9 @@ def read_predictions(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     except OSError as error:
         raise HandMeshError(f"expected predictions at {path}, could not read them ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
-        raise HandMeshError(f"expected a whole JSON file at {path}, it is truncated or malformed ({error})") from None
+        raise HandMeshError(
+            f"expected a whole JSON file at {path}, it is truncated or malformed ({reason_of(error)})"
+        ) from None
     if not isinstance(content, list) or len(content) != 2 or not all(isinstance(part, list) for part in content):
         raise HandMeshError(
             f"expected two lists in {path}, of joints and of vertices; write it as the official tool asks"

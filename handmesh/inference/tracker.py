@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from handmesh.detection.nms import drop_repeats
 from handmesh.detection.tiling import Window, search_rounds
-from handmesh.errors import HandMeshError
+from handmesh.errors import HandMeshError, reason_of
 from handmesh.inference.arguments import camera_matrix
 from handmesh.inference.placement import Estimate, check_hand_length
 from handmesh.inference.predictor import FloatArray, HandMeshPredictor
@@ -148,8 +148,8 @@ class HandTracker:
             self._tracks = [Track.restored(each, self.predictor.model) for each in state["tracks"]]
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise HandMeshError(
-                f"expected the tracker's state of an unfinished recording, got one that is damaged ({error}); delete "
-                "the recording's .part.jsonl to begin anew"
+                f"expected the tracker's state of an unfinished recording, one that is damaged ({reason_of(error)}); "
+                "delete the recording's .part.jsonl to begin anew"
             ) from None
 
     @property

@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from handmesh.errors import HandMeshError
+from handmesh.errors import HandMeshError, reason_of
 from handmesh.yaml_text import MAX_DEPTH, read_yaml
 
 #: A calibration with all its views is some 100 kB.
@@ -112,7 +112,7 @@ def _from_json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ValueError(f"no JSON ({error})") from error
+        raise ValueError(f"no JSON ({reason_of(error)})") from error
 
 
 def _from_xml(text: str) -> Any:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.errors import HandMeshError
+from handmesh.errors import HandMeshError, reason_of
 from handmesh.io.files import atomic_path
 from handmesh.io.picture_headers import HEAD_BYTES, jpeg_header, photo_format, png_size
 
@@ -337,5 +337,5 @@ def _upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())[:200]
+    text = reason_of(error)
     return "not an image" if "cannot identify" in text else text or type(error).__name__

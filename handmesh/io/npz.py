@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from handmesh.errors import reason_of
+
 #: Plain numbers, truth values and text; never objects, which NumPy keeps as pickles.
 _KINDS = "biufU"
 _MAX_MEMBERS = 200
@@ -41,7 +43,7 @@ def read_npz(path: str | os.PathLike[str], max_bytes: int) -> dict[str, np.ndarr
         except ValueError:
             raise
         except Exception as error:  # damaged archives raise nearly anything
-            raise ValueError(f"no whole .npz ({type(error).__name__}: {' '.join(str(error).split())[:80]})") from error
+            raise ValueError(f"no whole .npz ({type(error).__name__}: {reason_of(error, 80)})") from error
 
 
 def _read(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from handmesh.errors import HandMeshError
+from handmesh.errors import HandMeshError, reason_of
 
 #: Shared memory of a cluster of this machine alone: what passes through it here are names and numbers, no pictures.
 _OBJECT_STORE_BYTES = 256 << 20
@@ -41,7 +41,7 @@ def ray_cluster(address: str | None = None, cpus: int | None = None) -> Iterator
     try:
         ray.init(address=address or "local", **words)
     except Exception as error:  # Ray lets errors of every kind through
-        reason = " ".join(str(error).split())[:160]
+        reason = reason_of(error, 160)
         where = f"a Ray cluster at {address}" if address else "to start Ray on this machine"
         raise HandMeshError(f"expected {where}, got: {reason}; see: ray status, or leave --ray out") from error
     try:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from handmesh.errors import HandMeshError
+from handmesh.errors import HandMeshError, reason_of
 from handmesh.io.files import atomic_path, user_path
 
 _BLOCK = 1 << 20
@@ -136,7 +136,7 @@ class Storage:
         try:
             yield
         except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = reason_of(error)
             raise HandMeshError(
                 f"expected {what} in {self.place}, got: {reason}; check the address and rights"
             ) from error

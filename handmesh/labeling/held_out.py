@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from handmesh.errors import HandMeshError
+from handmesh.errors import HandMeshError, reason_of
 
 DEFAULT = Path(__file__).resolve().parent.parent / "assets" / "held_out.yaml"
 
@@ -42,7 +42,9 @@ def read_held_out(path: str | Path = DEFAULT) -> HeldOut:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise HandMeshError(f"expected a YAML file of held-out makers at {path}, could not read it ({error})") from None
+        raise HandMeshError(
+            f"expected a YAML file of held-out makers at {path}, could not read it ({reason_of(error)})"
+        ) from None
     entries = content.get("held_out") if isinstance(content, dict) else None
     if not isinstance(entries, dict):
         raise HandMeshError(f"expected 'held_out:' with a line for each maker in {path}; see {DEFAULT.name}")

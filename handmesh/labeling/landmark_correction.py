@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.errors import HandMeshError
+from handmesh.errors import HandMeshError, reason_of
 from handmesh.geometry.crop import roll_of
 from handmesh.io.files import atomic_path, cache_dir
 from handmesh.io.npz import read_npz
@@ -194,7 +194,7 @@ def _load(file: Path) -> LandmarkCorrection:
             raise ValueError(f"arrays of {shapes}")
     except (OSError, KeyError, ValueError) as error:
         raise HandMeshError(
-            f"expected a correction of the landmark model in {file}, could not read it ({error}); "
+            f"expected a correction of the landmark model in {file}, could not read it ({reason_of(error)}); "
             "make it again with scripts/calibrate_landmarks.py, or delete it"
         ) from None
     return correction

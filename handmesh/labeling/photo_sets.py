@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from handmesh.errors import HandMeshError
+from handmesh.errors import HandMeshError, reason_of
 from handmesh.geometry.camera import intrinsics_from_fov
 from handmesh.geometry.crop import CropSettings, CropTransform, box_around, roll_of
 from handmesh.io.files import atomic_path, cache_dir
@@ -133,7 +133,9 @@ def photos_with_landmarks(root: str | Path, progress: bool = True) -> list[Label
             raise ValueError(f"labels of shape {rows.shape}")
         labels = np.ascontiguousarray(rows, np.float64).view(_STORED)[:, 0]
     except (OSError, KeyError, ValueError) as error:
-        raise HandMeshError(f"expected the labels kept in {store}, could not read them ({error}); delete it") from error
+        raise HandMeshError(
+            f"expected the labels kept in {store}, could not read them ({reason_of(error)}); delete it"
+        ) from error
     return [
         LabelledPhoto(
             path, group, held, label["keypoints_2d"], label["joints"], bool(label["right"] > 0.5),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from handmesh.errors import HandMeshError, printable
+from handmesh.errors import HandMeshError, printable, reason_of
 from handmesh.io.files import atomic_path, user_path
 from handmesh.io.npz import read_npz
 from handmesh.skeleton import MANO_PARENTS, NUM_FACES, NUM_VERTICES
@@ -230,6 +230,6 @@ def _read_npz(source: Path) -> dict[str, np.ndarray]:
         return read_npz(source, MAX_NPZ_BYTES)
     except (OSError, ValueError) as error:
         raise HandMeshError(
-            f"expected an .npz hand model, could not read {source} ({error}); convert MANO_RIGHT.pkl again "
+            f"expected an .npz hand model, could not read {source} ({reason_of(error)}); convert MANO_RIGHT.pkl again "
             "with 'handmesh convert-mano'"
         ) from None

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from handmesh.config import Config, config_from_dict, config_to_dict
-from handmesh.errors import HandMeshError
+from handmesh.errors import HandMeshError, reason_of
 from handmesh.io.files import atomic_path
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.models.checkpoint_path import FILE_NAME as FILE_NAME
@@ -148,7 +148,7 @@ def load_weights(net: nn.Module, tensors: dict[str, torch.Tensor], file: Path) -
             {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
         )
     except RuntimeError as error:
-        line = " ".join(str(error).split())[:300]
+        line = reason_of(error, 300)
         raise HandMeshError(f"{file}: its weights do not fit its own config ({line}); {NEXT_STEP}") from error
     for name, value in net.state_dict().items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):

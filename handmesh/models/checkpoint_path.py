@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from handmesh.errors import HandMeshError
+from handmesh.errors import HandMeshError, reason_of
 
 #: A run's folder holds its network under this name.
 FILE_NAME = "model.safetensors"
@@ -57,6 +57,6 @@ def hand_fingerprint_of(path: str | Path) -> str:
             header = json.loads(opened.read(length))
         return str(json.loads(header["__metadata__"][HEADER]).get("hand_fingerprint", ""))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        line = " ".join(str(error).split())[:200]
+        line = reason_of(error)
         reason = f"expected a handmesh checkpoint, could not read it ({line})"
         raise HandMeshError(f"{file}: {reason}; {NEXT_STEP}") from error

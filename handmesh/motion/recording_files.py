@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from handmesh.errors import HandMeshError
+from handmesh.errors import HandMeshError, reason_of
 from handmesh.io.files import atomic_path
 from handmesh.motion.tables import (
     FORMAT,
@@ -189,7 +189,7 @@ def _parse(line: bytes, number: int, wrong: Callable[[str], HandMeshError]) -> d
     try:
         content = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise wrong(f"line {number} is no JSON ({error})") from None
+        raise wrong(f"line {number} is no JSON ({reason_of(error)})") from None
     if not isinstance(content, dict):
         raise wrong(f"line {number} is no JSON object")
     return content
@@ -271,7 +271,7 @@ def header_from_dict(content: dict[str, Any], wrong: Callable[[str], HandMeshErr
         if not (0 < numbers[0] < 1e6 and 0 < numbers[1] < 180):
             raise ValueError("numbers")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise wrong(f"its header is not whole ({error})") from None
+        raise wrong(f"its header is not whole ({reason_of(error)})") from None
     return replace(
         header, image_size=(size[0], size[1]), rest_joints=tuple(tuple(row) for row in joints.tolist()),
         fps=numbers[0], fov_deg=numbers[1], is_fov_assumed=bool(header.is_fov_assumed),
@@ -289,7 +289,7 @@ def _load_npz(path: Path, wrong: Callable[[str], HandMeshError]) -> Tables:
             hands = {name: _member(archive, f"hand_{name}", column) for name, column in HAND_COLUMNS.items()}
             rows = _member(archive, "frame_row", Column(np.int64))
     except (*_UNREADABLE, OSError) as error:
-        raise wrong(f"it cannot be read ({error})") from None
+        raise wrong(f"it cannot be read ({reason_of(error)})") from None
     if len({len(rows), *map(len, hands.values())}) > 1 or len({len(column) for column in frames.values()}) > 1:
         raise wrong("its columns have different lengths")
     return Tables(header, *tables_from_columns(frames, hands, rows, wrong))

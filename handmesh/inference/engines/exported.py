@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from handmesh.errors import HandMeshError
+from handmesh.errors import HandMeshError, reason_of
 from handmesh.inference.engines.base import Engine
 from handmesh.io.openvino_loader import load_openvino
 
@@ -29,7 +29,7 @@ def open_engine(file: Path, threads: int = 0) -> tuple[Engine, dict[str, str]]:
     try:
         return readers[file.suffix](file, threads)
     except (RuntimeError, ValueError, OSError, IndexError) as error:
-        line = " ".join(str(error).split())[:200]
+        line = reason_of(error)
         raise HandMeshError(
             f"{file}: expected an exported network, could not read it ({line}); make it again with handmesh export"
         ) from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from handmesh.errors import HandMeshError
+from handmesh.errors import HandMeshError, reason_of
 from handmesh.inference.engines.base import (
     ENGINES,
     FILES,
@@ -71,10 +71,10 @@ def make_engine(
     except Exception as error:  # engines let errors of every kind through
         if name == "torch" and device == "cpu":
             raise HandMeshError(
-                f"expected PyTorch to run the network on the CPU, got: {' '.join(str(error).split())[:160]}; "
+                f"expected PyTorch to run the network on the CPU, got: {reason_of(error, 160)}; "
                 "use another checkpoint"
             ) from error
-        reason = " ".join(str(error).split())[:160]
+        reason = reason_of(error, 160)
         report(f"{ENGINES[name]} cannot run the network ({reason}); using PyTorch on the CPU, which is slower")
         return make_engine(net, "torch", "cpu", threads=threads, report=report)
 

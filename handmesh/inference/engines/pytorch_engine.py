@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from handmesh.errors import reason_of
 from handmesh.inference.engines.base import EngineOutput, Report, cuda_after_fork, in_pairs
 from handmesh.io.fork import renew_after_fork
 
@@ -112,7 +113,7 @@ class TorchEngine:
                 self._graphs[count] = _Recorded(self._flat, pixels.to(self._device))
             except RuntimeError as error:
                 self._records = False
-                self._report(f"CUDA graphs are not used ({' '.join(str(error).split())[:120]}); the answer is the same")
+                self._report(f"CUDA graphs are not used ({reason_of(error, 120)}); the answer is the same")
                 return self._flat(pixels.to(self._device))
         return self._graphs[count](pixels)
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from handmesh._version import __version__
 from handmesh.config import Config, config_from_dict
-from handmesh.errors import HandMeshError
+from handmesh.errors import HandMeshError, reason_of
 from handmesh.inference.export.formats import FORMATS, Format, Graph, Run, openvino_graph, save_openvino
 from handmesh.inference.export.quantization import quantize
 from handmesh.inference.export.sample_crops import photo_crops, rendered_crops
@@ -152,7 +152,7 @@ def _writing(target: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:
         free_mb = shutil.disk_usage(target.parent).free / 1e6
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise HandMeshError(
             f"expected to write {target}, got: {reason} ({free_mb:.0f} MB free there); free some space or name "
             "another place with --output"
