@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import struct
@@ -92,6 +93,8 @@ class ClipSource:
         finally:
             frames.close()
             self._readings.remove(frames)
+            # PyAV's decoder, which holds a hundred megabytes of frames, is part of a cycle of references.
+            gc.collect()
 
     def close(self) -> None:
         """End decoding threads of iterations that were left half-way."""
