@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 from fractions import Fraction
 from itertools import product
@@ -167,3 +168,20 @@ def test_av1_is_decoded_where_ffmpeg_can(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     (frame,) = ClipSource(tmp_path / "a.mp4")
     assert abs(float(frame.image.mean()) - 90) < 6
+
+
+def test_a_reading_that_ended_leaves_no_decoder(tmp_path: Path) -> None:
+    source = ClipSource(make_clip(tmp_path / "a.mp4"))
+
+    def left() -> int:
+        return sum(str(type(each).__module__).startswith("av.") for each in gc.get_objects())
+
+    gc.disable()  # what the collector would find by chance sooner or later
+    try:
+        counts = []
+        for _ in range(4):
+            assert sum(1 for _ in source) == 8
+            counts.append(left())
+    finally:
+        gc.enable()
+    assert counts[-1] <= counts[0]
