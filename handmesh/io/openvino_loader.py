@@ -7,11 +7,13 @@ to anybody.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +38,31 @@ def load_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+class _SignalStack(ctypes.Structure):
+    """C's stack_t on Linux."""
+
+    _fields_: ClassVar = [("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+
+@contextlib.contextmanager
+def signal_stack_kept() -> Iterator[None]:
+    """Give this thread back, at the end, the stack for signal handlers that it had; around whatever loads a plugin.
+
+    On CPUs with AMX the CPU plugin of every ov.Core sets a stack of its own and, when it goes, puts back the one it
+    found, which may be that of a core that is gone: the next signal with a handler of Python's (Ctrl-C, a child that
+    ends) is a segmentation fault then (OpenVINO 2026.4). A core whose stack is no longer in use puts none back.
+    """
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    libc, before = ctypes.CDLL(None), _SignalStack()
+    libc.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        libc.sigaltstack(ctypes.byref(before), None)
 
 
 class CompiledModel:
@@ -91,7 +118,8 @@ class CompiledModel:
         ov = load_openvino()
         # A core of its own: after a fork, the old one's executors are as dead as its requests.
         core = ov.Core()
-        requests = [core.compile_model(model, "CPU", own).create_infer_request() for model, own in self._chain]
+        with signal_stack_kept():
+            requests = [core.compile_model(model, "CPU", own).create_infer_request() for model, own in self._chain]
         for before, after in zip(requests[:-1], requests[1:]):
             for index in range(len(after.model_inputs)):
                 after.set_input_tensor(index, before.get_output_tensor(index))

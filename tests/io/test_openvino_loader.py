@@ -15,7 +15,7 @@ import pytest
 
 from handmesh.io.openvino_loader import CompiledModel
 
-PACKAGE = Path(__file__).resolve().parent.parent / "handmesh"
+PACKAGE = Path(__file__).resolve().parents[2] / "handmesh"
 _PROBE = """
 import sys
 from handmesh.io.openvino_loader import load_openvino
@@ -39,6 +39,33 @@ def test_only_the_loader_imports_openvino() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             imports_it = any(name.split(".")[0] == "openvino" for name in names)
             assert not imports_it or path.name == "openvino_loader.py", path
+
+
+_SIGNALS = """
+import gc, signal
+import numpy as np
+from handmesh.io.openvino_loader import CompiledModel
+from openvino import Model, opset13 as ops
+
+def make():
+    values = given = ops.parameter([1, 4], np.float32)
+    values = ops.matmul(values, np.ones((4, 4), np.float32), False, False)
+    return CompiledModel(Model([values], [given]), threads=1)
+
+signal.signal(signal.SIGTERM, lambda *_: print("heard", flush=True))
+first, second = make(), make()
+del first
+gc.collect()
+signal.raise_signal(signal.SIGTERM)
+del second
+gc.collect()
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_signals_are_heard_after_models_are_gone() -> None:
+    done = subprocess.run([sys.executable, "-c", _SIGNALS], cwd=PACKAGE.parent, capture_output=True, timeout=120)
+    assert (done.returncode, done.stdout.split()) == (0, [b"heard", b"heard"]), done.stderr[-1000:]
 
 
 @pytest.fixture(scope="module")

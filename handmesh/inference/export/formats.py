@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from handmesh.errors import HandMeshError
 from handmesh.inference.engines.exported import SECTION, TORCHSCRIPT_ENTRY, load_torchscript
 from handmesh.inference.engines.onnx_engine import INPUT, open_session, write_onnx
-from handmesh.io.openvino_loader import load_openvino
+from handmesh.io.openvino_loader import load_openvino, signal_stack_kept
 
 #: One crop (1, S, S, 3) uint8 -> the outputs by name.
 Run = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]
@@ -102,7 +102,8 @@ def _read_openvino(graph: Graph, file: Path) -> Run:
     model = core.read_model(file)
     model.reshape({0: [1, *model.inputs[0].partial_shape[1:]]})
     options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    request = core.compile_model(model, "CPU", options).create_infer_request()
+    with signal_stack_kept():
+        request = core.compile_model(model, "CPU", options).create_infer_request()
     constants = [value.numpy() for value in graph.constants.values()]
 
     def run(pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:

@@ -38,14 +38,16 @@ def _row_1(out: Array, a: Array, w: float) -> None:
 
 
 @njit(inline="always")
-def _row_3(out: Array, a: Array, b: Array, c: Array, w: Array) -> None:
+def _row_3(out: Array, taps: tuple[Array, ...], w: Array) -> None:
+    a, b, c = taps
     w0, w1, w2 = w[0], w[1], w[2]
     for i in range(out.size):
         out[i] += w0 * a[i] + w1 * b[i] + w2 * c[i]
 
 
 @njit(inline="always")
-def _row_7(out: Array, a: Array, b: Array, c: Array, d: Array, e: Array, f: Array, g: Array, w: Array) -> None:
+def _row_7(out: Array, taps: tuple[Array, ...], w: Array) -> None:
+    a, b, c, d, e, f, g = taps
     w0, w1, w2, w3, w4, w5, w6 = w[0], w[1], w[2], w[3], w[4], w[5], w[6]
     for i in range(out.size):
         out[i] += w0 * a[i] + w1 * b[i] + w2 * c[i] + w3 * d[i] + w4 * e[i] + w5 * f[i] + w6 * g[i]
@@ -59,6 +61,28 @@ def _tap(rows: Array, y: int, kx: int, stride: int, batch: int, length: int) -> 
 
 
 @njit(inline="always")
+def _taps_3(rows: Array, y: int, stride: int, batch: int, length: int) -> tuple[Array, ...]:
+    return (
+        _tap(rows, y, 0, stride, batch, length),
+        _tap(rows, y, 1, stride, batch, length),
+        _tap(rows, y, 2, stride, batch, length),
+    )
+
+
+@njit(inline="always")
+def _taps_7(rows: Array, y: int, stride: int, batch: int, length: int) -> tuple[Array, ...]:
+    return (
+        _tap(rows, y, 0, stride, batch, length),
+        _tap(rows, y, 1, stride, batch, length),
+        _tap(rows, y, 2, stride, batch, length),
+        _tap(rows, y, 3, stride, batch, length),
+        _tap(rows, y, 4, stride, batch, length),
+        _tap(rows, y, 5, stride, batch, length),
+        _tap(rows, y, 6, stride, batch, length),
+    )
+
+
+@njit(inline="always")
 def _correlate(rows: Array, w: Array, stride: int, batch: int, out: Array) -> None:
     """out (h, w * N) += rows cross-correlated with w (k, k)."""
     k = w.shape[0]
@@ -67,25 +91,9 @@ def _correlate(rows: Array, w: Array, stride: int, batch: int, out: Array) -> No
         for ky in range(k):
             iy = y * stride + ky
             if k == 7:
-                _row_7(
-                    out[y],
-                    _tap(rows, iy, 0, stride, batch, length),
-                    _tap(rows, iy, 1, stride, batch, length),
-                    _tap(rows, iy, 2, stride, batch, length),
-                    _tap(rows, iy, 3, stride, batch, length),
-                    _tap(rows, iy, 4, stride, batch, length),
-                    _tap(rows, iy, 5, stride, batch, length),
-                    _tap(rows, iy, 6, stride, batch, length),
-                    w[ky],
-                )
+                _row_7(out[y], _taps_7(rows, iy, stride, batch, length), w[ky])
             elif k == 3:
-                _row_3(
-                    out[y],
-                    _tap(rows, iy, 0, stride, batch, length),
-                    _tap(rows, iy, 1, stride, batch, length),
-                    _tap(rows, iy, 2, stride, batch, length),
-                    w[ky],
-                )
+                _row_3(out[y], _taps_3(rows, iy, stride, batch, length), w[ky])
             else:
                 for kx in range(k):
                     _row_1(out[y], _tap(rows, iy, kx, stride, batch, length), w[ky, kx])
@@ -116,7 +124,8 @@ def depthwise_forward(x: Array, w: Array, stride: int, out: Array, mean: Array, 
 
 
 @njit(inline="always")
-def _dot_3(g: Array, a: Array, b: Array, c: Array, out: Array) -> None:
+def _dot_3(g: Array, taps: tuple[Array, ...], out: Array) -> None:
+    a, b, c = taps
     s0 = s1 = s2 = np.float32(0.0)
     for i in range(g.size):
         v = g[i]
@@ -129,7 +138,8 @@ def _dot_3(g: Array, a: Array, b: Array, c: Array, out: Array) -> None:
 
 
 @njit(inline="always")
-def _dot_7(g: Array, a: Array, b: Array, c: Array, d: Array, e: Array, f: Array, h: Array, out: Array) -> None:
+def _dot_7(g: Array, taps: tuple[Array, ...], out: Array) -> None:
+    a, b, c, d, e, f, h = taps
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = np.float32(0.0)
     for i in range(g.size):
         v = g[i]
@@ -159,25 +169,9 @@ def _weight_gradient(rows: Array, grad: Array, stride: int, batch: int, out: Arr
         for y in range(grad.shape[0]):
             iy = y * stride + ky
             if k == 7:
-                _dot_7(
-                    grad[y],
-                    _tap(rows, iy, 0, stride, batch, length),
-                    _tap(rows, iy, 1, stride, batch, length),
-                    _tap(rows, iy, 2, stride, batch, length),
-                    _tap(rows, iy, 3, stride, batch, length),
-                    _tap(rows, iy, 4, stride, batch, length),
-                    _tap(rows, iy, 5, stride, batch, length),
-                    _tap(rows, iy, 6, stride, batch, length),
-                    out[ky],
-                )
+                _dot_7(grad[y], _taps_7(rows, iy, stride, batch, length), out[ky])
             elif k == 3:
-                _dot_3(
-                    grad[y],
-                    _tap(rows, iy, 0, stride, batch, length),
-                    _tap(rows, iy, 1, stride, batch, length),
-                    _tap(rows, iy, 2, stride, batch, length),
-                    out[ky],
-                )
+                _dot_3(grad[y], _taps_3(rows, iy, stride, batch, length), out[ky])
             else:
                 for kx in range(k):
                     row = _tap(rows, iy, kx, stride, batch, length)
