@@ -162,6 +162,7 @@ def _hold(handle: int) -> int:
 
 def _remove_abandoned(folder: Path) -> None:
     """Remove temporary files of processes that were killed; once a folder and process, since folders can be large."""
+    folder = folder.absolute()  # a process may change its folder
     if folder in _cleared:
         return
     _cleared.add(folder)

@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from handmesh.errors import HandMeshError
 from handmesh.geometry.crop import CropSettings, mirror_pose
 from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np
+from handmesh.inference import predictor as predictors
 from handmesh.inference.placement import Estimate
 from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.mano.arrays import ManoArrays
@@ -157,9 +158,10 @@ def test_shipped_weights_give_hands_of_a_mano_file(
         kind: type, path: str, device: str, engine: str, arrays: ManoArrays, threads: int, keep: bool, trust: bool
     ) -> Network:
         asked.append((arrays.fingerprint(), keep))
-        detector = SimpleNamespace(detect=lambda image: [Detection(hand.box_xyxy, True, 0.9)])
-        return Network(None, arrays, CropSettings(), detector)  # type: ignore[arg-type]
+        return Network(None, arrays, CropSettings())  # type: ignore[arg-type]
 
+    detector = SimpleNamespace(detect=lambda image: [Detection(hand.box_xyxy, True, 0.9)])
+    monkeypatch.setattr(predictors, "make_detector", lambda *_: detector)
     monkeypatch.setattr(HandMeshPredictor, "_load", classmethod(load))
     own, file = open_mano.save_npz(tmp_path / "own.npz"), other.save_npz(tmp_path / "other.npz")
     image = np.zeros((8, 8, 3), np.uint8)

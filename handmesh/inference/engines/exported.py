@@ -41,7 +41,8 @@ def _openvino(file: Path, threads: int) -> tuple[Engine, dict[str, str]]:
     model = load_openvino().Core().read_model(file)
     metadata = openvino_description(model)
     _expect_hand(file, metadata)
-    return OpenVinoEngine(model, threads), metadata
+    # As it was verified when it was written.
+    return OpenVinoEngine(model, threads, "f32"), metadata
 
 
 def openvino_description(model: Any) -> dict[str, str]:
