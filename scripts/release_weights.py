@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make a run's network the shipped default: scripts/release_weights.py RUN/best [--output FILE] [--detector].
+"""Make a run's network the shipped default: scripts/release_weights.py RUN/best [RUN/best ...] [--detector].
 
 Large arrays become float16; the file must stay below 16 MB and give the same hands as the run's own within 0.2 mm. A
 detector's must stay below 8 MB and give the same scores within 0.02. Folders of the run are written by their names
@@ -9,8 +9,10 @@ only: where they lay says nothing to others.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,17 +32,23 @@ MAX_DIFFERENCE_MM = 0.2
 MAX_DETECTOR_BYTES = 8_000_000
 MAX_SCORE = 0.02
 
+Network = TypeVar("Network", HandMeshNet, HandDetectorNet)
+
 
 def main() -> None:
     """Load, halve, write, read again, compare, keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint")
+    parser.add_argument("checkpoints", nargs="+", metavar="RUN", help="several: the mean of their weights is shipped")
+    parser.add_argument("--shares", type=float, nargs="+", metavar="S", help="of each in the mean (default: equal)")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--detector", action="store_true", help="the run is a detector's")
     parser.add_argument("--crop-padding", type=float, help="side of the crop over the hand's box; default: as trained")
     args = parser.parse_args()
     net: HandMeshNet | HandDetectorNet
-    net, header = (load_detector if args.detector else load_checkpoint)(args.checkpoint)
+    if args.detector:
+        net, header = mean_of_checkpoints(args.checkpoints, args.shares, load_detector)
+    else:
+        net, header = mean_of_checkpoints(args.checkpoints, args.shares, load_checkpoint)
     output = args.output or shipped_file(SHIPPED_DETECTOR if args.detector else "default")
     most_bytes, most, unit = MAX_BYTES, MAX_DIFFERENCE_MM, " mm"
     if args.detector:
@@ -55,9 +63,13 @@ def main() -> None:
             part, net, without_folders(config), header["metrics"], half=True,
             **{key: header[key] for key in kept if key in header},
         )  # fmt: skip
-        measure = largest_difference_of_scores if args.detector else largest_difference_mm
-        size, difference = part.stat().st_size, measure(args.checkpoint, part)
-        print(f"{output}: {size / 1e6:.1f} MB, at most {difference:.3f}{unit} from {args.checkpoint}")
+        size = part.stat().st_size
+        if isinstance(net, HandDetectorNet):
+            difference = largest_difference_of_scores(net, load_detector(part)[0])
+        else:
+            # The file may say no more of a licensed hand than its name.
+            difference = largest_difference_mm(net, load_checkpoint(part, load_mano(header["config"]["mano"]))[0])
+        print(f"{output}: {size / 1e6:.1f} MB, at most {difference:.3f}{unit} from {' and '.join(args.checkpoints)}")
         if size > most_bytes or difference > most:
             raise HandMeshError(
                 f"expected at most {most_bytes / 1e6:.0f} MB and {most}{unit}, got the figures above; "
@@ -65,24 +77,52 @@ def main() -> None:
             )
 
 
-def largest_difference_mm(first: str | Path, second: str | Path) -> float:
+def mean_of_checkpoints(
+    names: list[str], shares: list[float] | None, load: Callable[[str], tuple[Network, dict[str, Any]]]
+) -> tuple[Network, dict[str, Any]]:
+    """The last network with the weighted mean of all networks' weights, and its header.
+
+    Args:
+        names: checkpoints of one architecture, each started from the one before: others have no meaningful mean.
+        shares: of each in the mean; None for equal ones.
+        load: gives a network and its header.
+
+    Raises:
+        HandMeshError: a share too few or too many, shares that do not add up to 1, or networks that differ.
+    """
+    shares = shares or [1 / len(names)] * len(names)
+    if len(shares) != len(names) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        raise HandMeshError(f"expected {len(names)} --shares of 0 or more that add up to 1, got {shares}")
+    nets = [load(name) for name in names]
+    net, header = nets[-1]
+    states = [each.state_dict() for each, _ in nets]
+    if any({k: v.shape for k, v in state.items()} != {k: v.shape for k, v in states[-1].items()} for state in states):
+        raise HandMeshError(f"expected checkpoints of one architecture, got {', '.join(names)}; see their configs")
+    mean = {
+        name: sum(share * state[name] for share, state in zip(shares, states, strict=True)).to(last.dtype)
+        if last.is_floating_point()
+        else last
+        for name, last in states[-1].items()
+    }
+    net.load_state_dict(mean)
+    # A mean has been scored by nobody yet.
+    return net, header if len(names) == 1 else {**header, "metrics": {}}
+
+
+def largest_difference_mm(first: HandMeshNet, second: HandMeshNet) -> float:
     """Over the vertices of 16 noisy pictures, millimetres."""
-    before, header = load_checkpoint(first)
-    # The second may say no more of a licensed hand than its file's name.
-    nets = before, load_checkpoint(second, load_mano(header["config"]["mano"]))[0]
-    size = nets[0].config.image_size
+    size = first.config.image_size
     pictures = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (16, size, size, 3), dtype=np.uint8))
     with torch.no_grad():
-        a, b = (net(pictures).vertices for net in nets)
+        a, b = (net(pictures).vertices for net in (first, second))
     return 1000 * float((a - b).norm(dim=-1).max())
 
 
-def largest_difference_of_scores(first: str | Path, second: str | Path) -> float:
+def largest_difference_of_scores(first: HandDetectorNet, second: HandDetectorNet) -> float:
     """Over the cells' scores and the hand pixels' probabilities of 8 noisy pictures."""
-    nets = load_detector(first)[0], load_detector(second)[0]
     pictures = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (8, 192, 256, 3), dtype=np.uint8))
     with torch.no_grad():
-        a, b = (net(pictures) for net in nets)
+        a, b = (net(pictures) for net in (first, second))
     return max(float((a.hands[:, 0] - b.hands[:, 0]).abs().max()), float((a.mask - b.mask).abs().max()))
 
 

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 from handmesh.config import Config, ModelConfig
 from handmesh.errors import HandMeshError
@@ -55,3 +56,34 @@ def test_a_detector_is_shipped_by_the_same_rule(
     monkeypatch.setattr(ship, "MAX_DETECTOR_BYTES", 8_000_000)
     ship.main()
     assert load_detector(shipped)[0].config.width == 16
+
+
+def test_the_mean_of_two_runs_is_shipped(
+    tmp_path: Path, open_mano: ManoArrays, monkeypatch: pytest.MonkeyPatch,
+    trained_looking: Callable[[ModelConfig, ManoArrays], Any], script: Callable[[str], ModuleType],
+) -> None:  # fmt: skip
+    ship = script("release_weights")
+    config = Config(model=ModelConfig(image_size=64, width=32))
+    nets = [trained_looking(config.model, open_mano) for _ in range(2)]
+    with torch.no_grad():
+        for weight in nets[1].parameters():
+            weight.mul_(1.5)
+    runs = [str(tmp_path / name) for name in ("first", "second")]
+    for run, net in zip(runs, nets, strict=True):
+        save_checkpoint(run, net, config, {"pa_mpjpe": 9.0})
+    shipped = tmp_path / "default.safetensors"
+    words = ["ship.py", *runs, "--output", str(shipped)]
+    monkeypatch.setattr(ship, "MAX_DIFFERENCE_MM", 1000.0)
+    monkeypatch.setattr(sys, "argv", [*words, "--shares", "0.25", "0.75"])
+    ship.main()
+    mean, header = load_checkpoint(shipped, open_mano)
+    for got, *each in zip(mean.parameters(), *(net.parameters() for net in nets), strict=True):
+        torch.testing.assert_close(got, 0.25 * each[0] + 0.75 * each[1], rtol=2e-3, atol=1e-4)
+    assert not header["metrics"]
+    monkeypatch.setattr(sys, "argv", [*words, "--shares", "0.5", "0.6"])
+    with pytest.raises(HandMeshError, match="add up to 1"):
+        ship.main()
+    save_checkpoint(runs[0], trained_looking(ModelConfig(image_size=64, width=16), open_mano), config)
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(HandMeshError):
+        ship.main()
