@@ -23,9 +23,9 @@ def expect_whole(written: Path, name: Path, frames: int, sound_packets: int = 0)
 
     found = {"video": 0, "audio": 0}
     try:
-        with av.open(f"file:{written.absolute()}") as container:
+        with av.open(f"file:{written.absolute()}", metadata_errors="replace") as container:
             next(container.decode(video=0))
-        with av.open(f"file:{written.absolute()}") as container:
+        with av.open(f"file:{written.absolute()}", metadata_errors="replace") as container:
             for packet in container.demux():
                 if packet.size and packet.stream.type in found:
                     found[packet.stream.type] += 1

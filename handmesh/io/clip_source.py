@@ -44,6 +44,19 @@ _CODEC_MARKS = {
 }  # fmt: skip
 
 
+def open_container(path: Path) -> InputContainer:
+    """A clip for reading; FFmpeg's errors pass through.
+
+    Titles and names in it may be of any encoding. "file:" and an absolute path, since a name with a colon would be
+    taken for a protocol. A playlist opens no URL.
+    """
+    import av
+
+    return av.open(
+        f"file:{path.absolute()}", metadata_errors="replace", options={"protocol_whitelist": "file"}
+    )  # fmt: skip
+
+
 class ClipSource:
     """Every frame of a clip, decoded ahead in a thread so that decoding and inference overlap.
 
@@ -143,8 +156,7 @@ class ClipSource:
         import av
 
         try:
-            # "file:" and an absolute path: a name with a colon would be taken for a protocol. A playlist opens no URL.
-            with av.open(f"file:{self.path.absolute()}", options={"protocol_whitelist": "file"}) as container:
+            with open_container(self.path) as container:
                 yield container, self._stream(container)
         except av.error.FFmpegError as error:
             raise self._error(f"it is no video that FFmpeg can read ({error.strerror})") from error

@@ -7,9 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from handmesh.io.clip_source import open_container
+
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
-    from av.container import InputContainer, OutputContainer
+    from av.container import OutputContainer
     from av.packet import Packet
 
 #: Sound that players find in each kind of file; Matroska holds every kind.
@@ -46,9 +48,7 @@ class SoundCopy:
         import av
 
         try:
-            opened: InputContainer = self._stack.enter_context(
-                av.open(f"file:{self._source.absolute()}", options={"protocol_whitelist": "file"})
-            )
+            opened = self._stack.enter_context(open_container(self._source))
         except av.error.FFmpegError:
             return self
         if not opened.streams.audio:

@@ -14,6 +14,7 @@ import pytest
 
 from handmesh.errors import HandMeshError
 from handmesh.io import clip_source
+from handmesh.io.clip_check import expect_whole
 from handmesh.io.clip_source import ClipSource, apply_display_matrix
 from handmesh.io.video_writer import ClipWriter
 
@@ -185,3 +186,16 @@ def test_a_reading_that_ended_leaves_no_decoder(tmp_path: Path) -> None:
     finally:
         gc.enable()
     assert counts[-1] <= counts[0]
+
+
+def test_names_inside_a_clip_may_be_of_any_encoding(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "latin.mp4")
+    data = path.read_bytes()
+    assert b"Lavf" in data
+    path.write_bytes(data.replace(b"Lavf", b"\xe9\xff\x80f"))
+    with pytest.raises(UnicodeDecodeError), av.open(str(path)) as container:
+        _ = container.metadata
+    assert len(list(ClipSource(path))) == 8
+    expect_whole(path, path, 8)
+    with clip_source.open_container(path) as container:
+        assert "f" in container.metadata["encoder"]
