@@ -148,7 +148,7 @@ def load_weights(net: nn.Module, tensors: dict[str, torch.Tensor], file: Path) -
             {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
         )
     except RuntimeError as error:
-        line = reason_of(error, 300)
+        line = reason_of(error)
         raise HandMeshError(f"{file}: its weights do not fit its own config ({line}); {NEXT_STEP}") from error
     for name, value in net.state_dict().items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
