@@ -173,7 +173,7 @@ def read_checkpoint(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]
                 raise ValueError("its header holds no description")
             return header, {name: opened.get_tensor(name) for name in opened.keys()}
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        line = " ".join(str(error).split())
+        line = reason_of(error)
         raise HandMeshError(
             f"{file}: expected a whole checkpoint, got a damaged or foreign file ({line}); {NEXT_STEP}"
         ) from error
