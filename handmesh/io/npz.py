@@ -19,6 +19,8 @@ from handmesh.errors import reason_of
 _KINDS = "biufU"
 _MAX_MEMBERS = 200
 _MAX_AXES = 8
+#: Of Unicode.
+_LAST_LETTER = 0x10FFFF
 
 
 def read_npz(path: str | os.PathLike[str], max_bytes: int) -> dict[str, np.ndarray]:
@@ -71,4 +73,8 @@ def _array(content: bytes, name: str) -> np.ndarray:
     data = content[stream.tell() :]
     if any(type(side) is not int or side < 0 for side in shape) or math.prod(shape) * dtype.itemsize != len(data):
         raise ValueError(f"{name[:80]!r} claims another shape than its {len(data)} bytes have")
+    letters = np.frombuffer(data, np.dtype(np.uint32).newbyteorder(dtype.byteorder)) if dtype.kind == "U" else None
+    if letters is not None and (letters > _LAST_LETTER).any():
+        # NumPy makes text of them all the same, and using it is an internal error of Python.
+        raise ValueError(f"{name[:80]!r} holds numbers that are no letters")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C").copy()

@@ -90,3 +90,13 @@ def test_damaged_archives_end_in_one_kind_of_error(tmp_path: Path) -> None:
             archive.writestr("a.npy", npy("{'descr': '<f8', 'fortran_order': False, 'shape': (0,), }"))
     with pytest.raises(ValueError, match="one name"):
         read_npz(tmp_path / "twice.npz", MEGABYTE)
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_text_of_numbers_that_are_no_letters_is_refused(tmp_path: Path, order: str) -> None:
+    path = tmp_path / "name.npz"
+    np.savez(path, name=np.array("right", f"{order}U5"))
+    assert str(read_npz(path, MEGABYTE)["name"]) == "right"
+    np.savez(path, name=np.array([0x110000, 65], f"{order}u4").view(f"{order}U2"))
+    with pytest.raises(ValueError, match="no letters"):
+        read_npz(path, MEGABYTE)
