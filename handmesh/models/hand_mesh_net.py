@@ -34,7 +34,7 @@ class HandMeshNet(nn.Module):
         """
         super().__init__()
         if config.head not in ("aligned", "pooled"):
-            raise HandMeshError(f"expected model.head to be aligned or pooled, got {config.head!r}")
+            raise HandMeshError(f"expected model.head to be aligned or pooled, got {config.head[:60]!r}")
         if config.image_size % 32:
             raise HandMeshError(f"expected model.image_size to be a multiple of 32, got {config.image_size}")
         self.config = config
