@@ -95,7 +95,7 @@ class FastVitDetector:
 
     def confirm(self, image: NDArray[np.uint8], place: Detection) -> Detection | None:
         """The hand that is now at a place where one was; None for no hand."""
-        seen = self._near(image, place, KEEP_THRESHOLD)
+        seen = self._near(image, place)
         return max(seen, key=lambda hand: hand.score, default=None)
 
     def study(self, image: NDArray[np.uint8], place: Detection) -> Detection:
@@ -103,7 +103,7 @@ class FastVitDetector:
 
         Where no hand is seen the place comes back as it was.
         """
-        best = max(self._near(image, place, KEEP_THRESHOLD), key=lambda hand: hand.score, default=None)
+        best = self.confirm(image, place)
         if best is None:
             return place
         side = best.is_right if place.is_right is None else place.is_right
@@ -121,12 +121,12 @@ class FastVitDetector:
         full = cv2.warpAffine(mask, warp, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(full, np.float32)
 
-    def _near(self, image: NDArray[np.uint8], place: Detection, threshold: float) -> list[Detection]:
+    def _near(self, image: NDArray[np.uint8], place: Detection) -> list[Detection]:
         """The hands around a place that are about where and as large as it."""
         low, high = np.asarray(place.box_xyxy[:2], np.float64), np.asarray(place.box_xyxy[2:], np.float64)
         side = int(np.ceil(_SURROUNDINGS * float((high - low).max())))
         corner = np.floor((low + high - side) / 2).astype(int)
-        found = self._look_at(image, Window(int(corner[0]), int(corner[1]), max(side, 8)), threshold)
+        found = self._look_at(image, Window(int(corner[0]), int(corner[1]), max(side, 8)), KEEP_THRESHOLD)
         box = np.concatenate([low, high])[None]
         return [hand for hand in found if iou_matrix(hand.box_xyxy[None], box)[0, 0] > _ABOUT_THE_SAME]
 
@@ -164,10 +164,10 @@ def with_masks(hands: Sequence[Hand], probability: NDArray[np.floating]) -> list
         hands: of one picture.
         probability: (H, W) of FastVitDetector.segment.
     """
-    is_hand = np.asarray(probability >= MASK_THRESHOLD)
-    rows, columns = np.nonzero(is_hand)
     if not hands:
         return []
+    is_hand = np.asarray(probability >= MASK_THRESHOLD)
+    rows, columns = np.nonzero(is_hand)
     pixels = np.stack([columns, rows], 1).astype(np.float32)
     distance = np.full((len(hands), len(pixels)), np.inf, np.float32)
     for number, hand in enumerate(hands):
