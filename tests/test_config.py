@@ -117,6 +117,30 @@ def test_a_number_out_of_its_range_is_named(word: str) -> None:
         load_config(None, [word])
 
 
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("task", "mesh or detector"),
+        ("model.head", "aligned or pooled"),
+        ("data.source", "freihand, synthetic or mixture"),
+        ("train.schedule", "cosine or step"),
+        ("train.precision", "no, bf16 or fp16"),
+        ("train.device", "auto, cpu or cuda"),
+        ("train.optimizer", "text of at most 60 letters"),
+    ],
+)
+def test_a_word_of_a_list_is_checked_where_the_settings_are(key: str, words: str) -> None:
+    with pytest.raises(HandMeshError, match=f"expected {key} to be {words}, got 'zz") as caught:
+        load_config(None, [f"{key}={'z' * 100_000}"])
+    assert len(str(caught.value)) < 400
+
+
+def test_a_bare_no_of_yaml_is_the_word(tmp_path: Path) -> None:
+    path = tmp_path / "no.yaml"
+    path.write_text("train: {precision: no}\n")
+    assert load_config(path).train.precision == load_config(None, ["train.precision=no"]).train.precision == "no"
+
+
 def test_both_ends_of_every_range_are_held() -> None:
     schema = TypeAdapter(Config).json_schema()
     sections = {"model": "ModelConfig", "data": "DataConfig", "train": "TrainConfig", "data.augment": "AugmentConfig"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge, Gt, Interval, MultipleOf
 from pydantic import (
@@ -36,12 +36,19 @@ Kind = TypeVar("Kind")
 _WORDS = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}
 
 
+def _no(value: Any) -> Any:
+    """YAML reads a bare no as false."""
+    return "no" if value is False or value == "False" else value
+
+
 def _number_as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 #: The operating system ends a file's name at a zero byte.
 Name = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", strict=True)]
+#: A name of a list that another package keeps; longer ones are nobody's.
+ShortName = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", strict=True, max_length=60)]
 #: A folder called 2024 is a path, though YAML reads a number.
 FilePath = Annotated[Name, BeforeValidator(_number_as_text)]
 Real = Annotated[float, Strict(), AllowInfNan(False)]
@@ -85,7 +92,7 @@ class ModelConfig(metaclass=_Named):
     #: Start value of the layer scales without ImageNet weights (timm's own is 1e-5: made for 300 epochs).
     layer_scale: Real = 0.1
     #: "aligned" (ours: heatmaps, one token a joint) or "pooled" (the FastViT paper's).
-    head: Name = "aligned"
+    head: Literal["aligned", "pooled"] = "aligned"
     #: Side of the square input in pixels.
     image_size: Annotated[StrictInt, Interval(ge=32, le=1024)] = 128
     #: Channels of the up-sampled feature map and of the joint tokens; the attention's heads share them out evenly.
@@ -126,7 +133,7 @@ class DataConfig(metaclass=_Named):
     """Where samples come from and how they are cropped."""
 
     #: "freihand" (a folder in FreiHAND's layout), "synthetic" (rendered as it goes, nothing on disk) or "mixture".
-    source: Name = "freihand"
+    source: Literal["freihand", "synthetic", "mixture"] = "freihand"
     root: FilePath = ""
     #: Folders of a mixture and their weights; the folder "synthetic" is the renderer, "negatives:FOLDER" a folder of
     #: pictures without hands.
@@ -187,19 +194,20 @@ class TrainConfig(metaclass=_Named):
     steps: Positive = 10000
     batch_size: Annotated[StrictInt, Interval(ge=1, le=10**6)] = 64
     accumulate: Annotated[StrictInt, Interval(ge=1, le=10**6)] = 1
-    optimizer: Name = "adamw"
+    #: Any of timm's names.
+    optimizer: ShortName = "adamw"
     learning_rate: Real = 1e-3
     weight_decay: Real = 0.02
     warmup_steps: Count = 300
     #: "cosine", or "step": a tenth of the rate at each of these shares of the run.
-    schedule: Name = "cosine"
+    schedule: Literal["cosine", "step"] = "cosine"
     decay_at: list[Real] = dataclasses.field(default_factory=lambda: [0.5, 0.85])
     #: Joints and 2D points by squared difference rather than absolute, as METRO and the FastViT paper.
     squared: StrictBool = False
     clip: Real = 1.0
     ema: Real = 0.999
     #: "no", "bf16" or "fp16". On a CPU bf16 rounds the inputs of matrix products alone, and fp16 is "no".
-    precision: Name = "no"
+    precision: Annotated[Literal["no", "bf16", "fp16"], BeforeValidator(_no)] = "no"
     frozen_batch_norm: StrictBool = False
     #: In a parallel run, normalise by the statistics of all processes' samples; on a CPU needs accelerate_cpu.
     sync_batch_norm: StrictBool = False
@@ -225,7 +233,7 @@ class TrainConfig(metaclass=_Named):
     shares_every: Count = 200
     #: Samples of the validation set drawn with their predictions at each validation.
     pictures: Count = 8
-    device: Name = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
 
 
@@ -266,7 +274,7 @@ class Config(metaclass=_Named):
     """A whole run."""
 
     #: What is trained: "mesh", the network that sees crops of hands, or "detector", the one that finds them.
-    task: Name = "mesh"
+    task: Literal["mesh", "detector"] = "mesh"
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -331,6 +339,11 @@ def _json_schema(kind: Any) -> dict[str, Any]:
 def _wanted(schema: dict[str, Any]) -> str:
     """What a setting may be, in words."""
     kind = schema.get("type", "")
+    if "enum" in schema:
+        *words, last = schema["enum"]
+        return f"{', '.join(words)} or {last}"
+    if "maxLength" in schema:
+        return f"text of at most {schema['maxLength']} letters"
     least, most, step = schema.get("minimum"), schema.get("maximum"), schema.get("multipleOf")
     if least is None:
         return {"object": "a section of settings", "array": "a list of numbers"}.get(kind) or _WORDS.get(kind, kind)

@@ -30,11 +30,9 @@ class HandMeshNet(nn.Module):
         """Build the network.
 
         Raises:
-            HandMeshError: an unknown backbone or head, a size that no heatmap fits, or weights that cannot be had.
+            HandMeshError: an unknown backbone, a size that no heatmap fits, or weights that cannot be had.
         """
         super().__init__()
-        if config.head not in ("aligned", "pooled"):
-            raise HandMeshError(f"expected model.head to be aligned or pooled, got {config.head[:60]!r}")
         if config.image_size % 32:
             raise HandMeshError(f"expected model.image_size to be a multiple of 32, got {config.image_size}")
         self.config = config

@@ -51,10 +51,8 @@ def make_scheduler(optimizer: torch.optim.Optimizer, config: Config) -> Any:
         return CosineLRScheduler(
             optimizer, t_initial=train.steps, lr_min=train.learning_rate * 1e-3, t_in_epochs=False, **warm
         )
-    if train.schedule == "step":
-        at = [int(train.steps * share) for share in train.decay_at]
-        return MultiStepLRScheduler(optimizer, decay_t=at, decay_rate=0.1, t_in_epochs=False, **warm)
-    raise HandMeshError(f"expected train.schedule to be cosine or step, got {train.schedule!r}")
+    at = [int(train.steps * share) for share in train.decay_at]
+    return MultiStepLRScheduler(optimizer, decay_t=at, decay_rate=0.1, t_in_epochs=False, **warm)
 
 
 def set_training(model: nn.Module, frozen_batch_norm: bool) -> None:

@@ -11,7 +11,6 @@ from handmesh.mano.arrays import ManoArrays
 
 #: Seeds of rendered training and validation hands are this far apart.
 VALIDATION_SEED = 1_000_003
-SOURCES = ("freihand", "synthetic", "mixture")
 #: In a mixture, the name of the renderer among the folders.
 RENDERED = "synthetic"
 #: And the beginning of the name of a folder of pictures without hands: "negatives:FOLDER".
@@ -22,11 +21,9 @@ def make_sources(config: Config, mano: ManoArrays) -> tuple[SampleSource, Sample
     """Training and validation samples.
 
     Raises:
-        HandMeshError: an unknown source, or a folder that is not there or not whole.
+        HandMeshError: a folder that is not there or not whole.
     """
     data = config.data
-    if data.source not in SOURCES:
-        raise HandMeshError(f"expected data.source to be one of {', '.join(SOURCES)}, got {data.source!r}")
     if data.source == "freihand":
         if not data.root:
             raise HandMeshError(

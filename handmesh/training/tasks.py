@@ -11,7 +11,6 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from handmesh.config import Config
-from handmesh.errors import HandMeshError
 
 
 class Task(Protocol):
@@ -50,14 +49,12 @@ def make_task(config: Config, device: torch.device) -> Task:
     """The task that a config names.
 
     Raises:
-        HandMeshError: there is no such task, or its data cannot be had.
+        HandMeshError: its data cannot be had.
     """
     if config.task == "mesh":
         from handmesh.training.mesh_task import MeshTask
 
         return MeshTask(config, device)
-    if config.task == "detector":
-        from handmesh.training.detector_task import DetectorTask
+    from handmesh.training.detector_task import DetectorTask
 
-        return DetectorTask(config, device)
-    raise HandMeshError(f"expected task to be mesh or detector, got {config.task!r}")
+    return DetectorTask(config, device)

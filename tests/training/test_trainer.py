@@ -170,8 +170,8 @@ def test_configs_are_valid(path: Path) -> None:
     ],
 )
 def test_wrong_settings_are_named(config: Config, part: str, key: str, value: str, word: str) -> None:
-    changed = dataclasses.replace(getattr(config, part), **{key: value})
     with pytest.raises(HandMeshError, match=word):
+        changed = dataclasses.replace(getattr(config, part), **{key: value})
         Trainer(dataclasses.replace(config, **{part: changed}))
 
 
