@@ -1,4 +1,7 @@
-"""What a training run tells: a progress bar, log.jsonl, TensorBoard where installed, Weights & Biases when asked."""
+"""What a training run tells: a progress bar, log.jsonl, and Accelerate's trackers.
+
+TensorBoard's where it is installed, Weights & Biases' when asked for.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +48,7 @@ class Log:
             raise _no_folder(folder, error.strerror or str(error)) from error
         self.folder, self.every, self.images = folder, train.log_every, train.batch_size * train.accumulate
         self.weights = config.loss
-        self.board = _tensorboard(folder) if train.tensorboard else None
-        self.wandb = _wandb(folder, config) if train.wandb else None
+        self.trackers = _trackers(folder, config)
         self.is_in_minutes = train.max_minutes > 0
         if self.is_in_minutes:
             # A run that the clock ends is counted in minutes; its number of steps is only a limit.
@@ -97,12 +99,9 @@ class Log:
     def picture(self, image: np.ndarray, progress: Progress) -> None:
         """Show a picture (H, W, 3) uint8 RGB of predictions; the run's folder keeps the newest as predictions.png."""
         write_image(self.folder / "predictions.png", image)
-        if self.board is not None:
-            self.board.add_image("predictions", image, progress.step, dataformats="HWC")
-        if self.wandb is not None:
-            import wandb
-
-            self.wandb.log({"predictions": wandb.Image(image)}, step=progress.step)
+        for tracker in self.trackers:
+            extra = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+            tracker.log_images({"predictions": image[None]}, step=progress.step, **extra)
         self.last = (progress.step, time.monotonic())
 
     def _write(self, values: dict[str, float], progress: Progress, **more: float) -> None:
@@ -110,20 +109,15 @@ class Log:
         self.file.write(json.dumps(line) + "\n")
         self.file.flush()
         named = {f"loss/{name}" if name in TERMS else name: value for name, value in {**values, **more}.items()}
-        if self.board is not None:
-            for name, value in named.items():
-                self.board.add_scalar(name, value, progress.step)
-        if self.wandb is not None:
-            self.wandb.log(named, step=progress.step)
+        for tracker in self.trackers:
+            tracker.log(named, step=progress.step)
 
     def close(self) -> None:
         """Finish the bar and the files."""
         self.bar.close()
         self.file.close()
-        if self.board is not None:
-            self.board.close()
-        if self.wandb is not None:
-            self.wandb.finish()
+        for tracker in self.trackers:
+            tracker.finish()
 
 
 def check_folder(folder: Path) -> None:
@@ -148,27 +142,31 @@ def _no_folder(folder: Path, reason: str) -> HandMeshError:
     )
 
 
-def _tensorboard(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder / "tensorboard"))
+def _trackers(folder: Path, config: Config) -> list[Any]:
+    """Accelerate's trackers of the run, started. A resumed run goes on under its id at Weights & Biases."""
+    from accelerate.tracking import TensorBoardTracker, WandBTracker
+    from accelerate.utils import is_tensorboard_available
 
-
-def _wandb(folder: Path, config: Config) -> Any:
-    """A Weights & Biases run of the folder's name, which a resumed run continues."""
+    trackers: list[Any] = []
+    if config.train.tensorboard and is_tensorboard_available():
+        trackers.append(TensorBoardTracker("tensorboard", folder))
     try:
-        import wandb
+        if config.train.wandb:
+            trackers.append(
+                WandBTracker(
+                    config.train.wandb, name=folder.name, dir=str(folder), config=config_to_dict(config),
+                    id=_run_id(folder), resume="allow",
+                )
+            )  # fmt: skip
+        for tracker in trackers:
+            if hasattr(tracker, "start"):  # older versions of Accelerate start a tracker when it is made
+                tracker.start()
     except ImportError as error:
         raise HandMeshError(
             f"expected Weights & Biases for train.wandb={config.train.wandb}, got none installed; "
             "pip install 'handmesh[wandb]', or leave train.wandb empty"
         ) from error
-    return wandb.init(
-        project=config.train.wandb, name=folder.name, dir=str(folder), config=config_to_dict(config),
-        id=_run_id(folder), resume="allow",
-    )  # fmt: skip
+    return trackers
 
 
 def _run_id(folder: Path) -> str:
