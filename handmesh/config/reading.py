@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from annotated_types import Gt
 from pydantic import TypeAdapter
 
-from handmesh.config.settings import Config, Real, schema_of
+from handmesh.config.messages import schema_of
+from handmesh.config.settings import Config, Real
 from handmesh.errors import HandMeshError, reason_of
 
 #: What follows in a word is a folder, dots and all.
