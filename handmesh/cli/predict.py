@@ -123,8 +123,9 @@ class Predictions:
     """The predictor, loaded when the first picture is there, with the user's options on hands and camera."""
 
     def __init__(
-        self, load: Callable[[], HandMeshPredictor], view: CameraOptions, most: int | None, score: float
-    ) -> None:
+        self, load: Callable[[], HandMeshPredictor], view: CameraOptions, most: int | None, score: float,
+        hide_covered: bool = False,
+    ) -> None:  # fmt: skip
         """Nothing is loaded yet.
 
         Args:
@@ -132,7 +133,9 @@ class Predictions:
             view: field of view, calibration and hand length, as far as the user gave them.
             most: hands a picture at most; None for all.
             score: hands of at least this score, 0..1.
+            hide_covered: draw no mesh over what covers a photo's hand.
         """
+        self.hide_covered = hide_covered
         self._load, self._view, self._most, self._score = load, view, most, score
 
     @cached_property
@@ -199,10 +202,10 @@ def predict_photo(job: Job, formats: Sequence[str], predictions: Predictions) ->
     from handmesh.rendering.result_files import write_glb, write_obj, write_record
 
     image = predictions.undistorted(read_image(job.source))
-    hands = predictions.photo(image, masks=MASK in formats)
+    hands = predictions.photo(image, masks=MASK in formats or predictions.hide_covered)
     for kind, file in job.files(formats).items():
         if kind == "png":
-            write_image(file, draw_hands(image, hands))
+            write_image(file, draw_hands(image, hands, hide_covered=predictions.hide_covered))
         elif kind == MASK:
             write_image(file, _mask_picture(image, hands))
         elif kind == "json":
@@ -293,6 +296,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--masks", action="store_true", help="also NAME.mask.png of a photo: which pixels show its hand 1, 2, ..."
     )
+    parser.add_argument(
+        "--hide-covered", action="store_true",
+        help="draw no mesh over what covers a photo's hand, as far as our network's mask tells",
+    )  # fmt: skip
     parser.add_argument("--view", action="store_true", help="then show each photo's meshes in a 3D window")
     add_camera_options(parser)
     add_model_options(parser)
@@ -327,7 +334,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         jobs = [job for job in jobs if job not in done]
         _say(f"finished before: {len(done)}, to do: {len(jobs)}")
     _say(args.view_options.describe())
-    predictions = Predictions(lambda: _load(args), args.view_options, args.max_hands, args.min_score)
+    predictions = Predictions(
+        lambda: _load(args), args.view_options, args.max_hands, args.min_score, args.hide_covered
+    )
     to_view = _run(jobs, args.formats, predictions)
     print(f"wrote the results of {len(jobs)} input{'s' if len(jobs) != 1 else ''} to {args.output}", flush=True)
     if args.view:

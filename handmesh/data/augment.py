@@ -38,7 +38,7 @@ def draw_colour(rng: np.random.Generator, strength: float) -> tuple[np.ndarray, 
     gains = 1 + strength * rng.uniform(-0.25, 0.25, 3)
     exposure, gamma = np.exp(strength * rng.uniform(-0.35, 0.35, 2))
     contrast, saturation = 1 + strength * rng.uniform(-0.35, 0.35, 2)
-    if rng.random() < 0.05 * strength:
+    if rng.random() < 0.12 * strength:
         saturation = 0.0
     mixing = saturation * np.eye(3) + (1 - saturation) * _LUMA
     return (exposure * contrast * gains)[:, None] * mixing, float(contrast), float(gamma)

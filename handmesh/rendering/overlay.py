@@ -30,6 +30,8 @@ Region = tuple[int, int, int, int]
 #: A surface whose hand has a fit score below the first is drawn fainter, down to the second share of its opacity: nine
 #: in ten of those hands lie badly.
 _FIRM_FIT, _LEAST_FIRMNESS = 0.1, 0.45
+#: Share of the drawn region: what is narrower is no object before a hand, but an edge of a mask that is a little off.
+_NARROW = 0.05
 _STEP = np.float32(0.03)  # relative step of depth within a pixel's neighbours that makes it an edge
 # A key light over the viewer's left shoulder and a weak one from below, in the camera's frame, pointing to the light.
 _KEY = np.array([-0.45, -0.65, -0.61], np.float32)
@@ -193,6 +195,7 @@ def draw_hands(
     outline: bool = False,
     colors: Sequence[Color] | None = None,
     fade: bool = True,
+    hide_covered: bool = False,
 ) -> np.ndarray:
     """Draw hands over the picture that they were found in.
 
@@ -205,6 +208,8 @@ def draw_hands(
         outline: a line around each surface, opaque whatever alpha is.
         colors: RGB 0..255 for each hand; default :func:`handmesh.rendering.colors.hand_colors`.
         fade: a surface that may well not fit its hand (``fit_score`` below 0.1) is drawn fainter.
+        hide_covered: leave out of a surface what the hand's ``mask`` says is something else's, an object's before the
+            hand; hands without a mask are drawn whole. The predictor makes masks when asked with ``masks=True``.
 
     Returns:
         A copy of image with the hands.
@@ -227,7 +232,7 @@ def draw_hands(
             group_tints = np.array([tints[id(hand)] for hand in group], np.float32)
             solid = alpha if mesh else 0.0
             opacities = np.array([solid * (_firmness(hand) if fade else 1.0) for hand in group], np.float32)
-            _draw_meshes(image, region, group, opacities, group_tints, outline)
+            _draw_meshes(image, region, group, opacities, group_tints, outline, hide_covered)
     if joints:
         for hand in sorted(hands, key=lambda h: -float(h.translation[2])):
             _draw_skeleton(image, hand)
@@ -269,7 +274,8 @@ def _groups(hands: Sequence[Hand], width: int, height: int) -> list[tuple[Region
 
 
 def _draw_meshes(
-    image: np.ndarray, region: Region, hands: list[Hand], opacities: np.ndarray, tints: np.ndarray, outline: bool
+    image: np.ndarray, region: Region, hands: list[Hand], opacities: np.ndarray, tints: np.ndarray, outline: bool,
+    hide_covered: bool,
 ) -> None:
     left, top, right, bottom = region
     if right <= left or bottom <= top:
@@ -296,15 +302,41 @@ def _draw_meshes(
         first_vertex += len(vertices)
         first_face += len(faces)
     face_hand = np.repeat(np.arange(len(hands)), count)
+    covered = image[top:bottom, left:right]
+    # Face -1 is no face; it reads the entry after the last hand's.
+    needs_owner = outline or (hide_covered and any(hand.mask is not None for hand in hands))
+    owner = np.append(face_hand, len(hands))[face_index[1:-1, 1:-1]] if needs_owner else face_hand
+    before = covered.copy() if hide_covered and needs_owner else covered
     if opacities.any():
         planes = _light_planes(edges, boxes, np.concatenate(all_faces), np.concatenate(light))
         _blend(image, left, top, face_index, inverse_depth, edges, boxes, planes, tints, face_hand, opacities)
     if outline:
-        covered = image[top:bottom, left:right]
-        # Face -1 is no face; it reads the entry after the last hand's.
-        owner = np.append(face_hand, len(hands))[face_index[1:-1, 1:-1]]
         for number, tint in enumerate(tints):
             _draw_outline(covered, owner == number, tint)
+    if before is not covered:
+        hidden = _covered_share(owner, [hand.mask for hand in hands], region)
+        covered[:] = np.rint(covered + hidden[..., None] * (before.astype(np.float32) - covered)).astype(np.uint8)
+
+
+def _covered_share(owner: np.ndarray, masks: Sequence[np.ndarray | None], region: Region) -> np.ndarray:
+    """How much of each pixel of a region is before the hand that is drawn there: (h, w) float32, 0..1, soft at edges.
+
+    Args:
+        owner: (h, w) the hand of each pixel, len(masks) for none.
+        masks: (H, W) bool of each hand.
+        region: of the picture.
+    """
+    left, top, right, bottom = region
+    hidden = np.zeros(owner.shape, np.uint8)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(_NARROW / 2 * max(owner.shape)) + 1,) * 2)
+    for number, mask in enumerate(masks):
+        if mask is None:
+            continue
+        other = ~np.asarray(mask, bool)[top:bottom, left:right]
+        core = cv2.morphologyEx(((owner == number) & other).astype(np.uint8), cv2.MORPH_OPEN, disc)
+        # The rest of the object, where it reaches the hand's edge and the outline.
+        hidden |= cv2.dilate(core, disc, iterations=2) & other
+    return cv2.GaussianBlur(hidden.astype(np.float32), (0, 0), 1.0)
 
 
 def _draw_outline(image: np.ndarray, is_hand: np.ndarray, tint: np.ndarray) -> None:

@@ -92,6 +92,23 @@ def test_many_inputs_many_options(tmp_path: Path, predictor: FakePredictor, caps
     assert predictor.calls == before + 1 and "c.json" in names(tmp_path / "out")
 
 
+def test_masks_are_written_and_cut_the_drawn_meshes(
+    tmp_path: Path, predictor: FakePredictor, hands: list[Hand]
+) -> None:
+    image = photo(tmp_path / "a.png")
+    shape = read_image(image).shape[:2]
+    masks = np.zeros(shape, bool), np.ones(shape, bool)
+    predictor.answers[90] = [replace(hand, mask=mask) for hand, mask in zip(hands, masks, strict=True)]
+    run(image, "--output", tmp_path / "out", "--formats", "png", "--masks")
+    assert names(tmp_path / "out") == ["a.mask.png", "a.png"]
+    assert set(np.unique(read_image(tmp_path / "out" / "a.mask.png"))) == {2}
+    run(image, "--output", tmp_path / "cut", "--formats", "png", "--hide-covered")
+    assert names(tmp_path / "cut") == ["a.png"]
+    whole, cut = (read_image(tmp_path / folder / "a.png").astype(int) for folder in ("out", "cut"))
+    ground = read_image(image).astype(int)
+    assert 0 < (cut != ground).any(-1).sum() < (whole != ground).any(-1).sum()
+
+
 def test_names_are_the_shortest_that_differ(tmp_path: Path) -> None:
     for name in ("p/a.png", "p/a.jpg", "p/b.png", "q/b.png", "q/c.png", "r/q/b.png"):
         photo(tmp_path / name)

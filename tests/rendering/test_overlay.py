@@ -97,3 +97,29 @@ def test_contact_sheet_holds_every_picture_in_order() -> None:
         assert (sheet[i // 3 * 52 + 25, i % 3 * 52 + 25] == 20 * i).all()
     with pytest.raises(ValueError, match="at least one"):
         contact_sheet([])
+
+
+def test_what_covers_a_hand_stays_before_its_mesh(make_hand, open_mano, picture) -> None:
+    hand = make_hand(open_mano)
+    whole = draw_hands(picture, [hand], outline=True)
+    painted = (whole != picture).any(-1)
+    v, u = np.nonzero(painted)
+    middle = int(np.median(v))
+    mask = np.ones(painted.shape, bool)
+    mask[middle - 12 : middle + 12] = False  # something lies across the hand
+    covered = dataclasses.replace(hand, mask=mask)
+    drawn = draw_hands(picture, [covered], outline=True, hide_covered=True)
+    inside, outside = slice(middle - 8, middle + 8), np.abs(np.arange(240) - middle) > 16
+    np.testing.assert_array_equal(drawn[inside], picture[inside])
+    np.testing.assert_array_equal(drawn[outside], whole[outside])
+    # Without being asked, and for hands without a mask, nothing is left out.
+    np.testing.assert_array_equal(draw_hands(picture, [covered], outline=True), whole)
+    np.testing.assert_array_equal(draw_hands(picture, [hand], outline=True, hide_covered=True), whole)
+
+
+def test_a_mask_that_is_a_pixel_beside_the_hand_leaves_the_mesh_whole(make_hand, open_mano, picture) -> None:
+    hand = make_hand(open_mano)
+    whole = draw_hands(picture, [hand], alpha=1.0)
+    mask = np.roll((whole != picture).any(-1), 2, axis=1)
+    drawn = draw_hands(picture, [dataclasses.replace(hand, mask=mask)], alpha=1.0, hide_covered=True)
+    np.testing.assert_array_equal(drawn, whole)
