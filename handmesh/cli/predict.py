@@ -199,7 +199,7 @@ def predict_photo(job: Job, formats: Sequence[str], predictions: Predictions) ->
     """
     from handmesh.io.images import read_image, write_image
     from handmesh.rendering.overlay import draw_hands
-    from handmesh.rendering.result_files import write_glb, write_obj, write_record
+    from handmesh.rendering.result_files import write_glb, write_masks, write_obj, write_record
 
     image = predictions.undistorted(read_image(job.source))
     hands = predictions.photo(image, masks=MASK in formats or predictions.hide_covered)
@@ -207,24 +207,13 @@ def predict_photo(job: Job, formats: Sequence[str], predictions: Predictions) ->
         if kind == "png":
             write_image(file, draw_hands(image, hands, hide_covered=predictions.hide_covered))
         elif kind == MASK:
-            write_image(file, _mask_picture(image, hands))
+            write_masks(file, image.shape, hands)
         elif kind == "json":
             size = (image.shape[1], image.shape[0])
             write_record(file, hands, job.source.name, size, predictions.matrix(image), predictions.is_fov_assumed)
         elif hands:
             (write_glb if kind == "glb" else write_obj)(file, hands)
     return hands
-
-
-def _mask_picture(image: NDArray[np.uint8], hands: Sequence[Hand]) -> NDArray[np.uint8]:
-    """(H, W, 3): in each channel 0, or k where the picture shows hand k of the list, counted from 1."""
-    import numpy as np
-
-    numbers = np.zeros(image.shape[:2], np.uint8)
-    for number, hand in enumerate(hands[:255], start=1):
-        if hand.mask is not None:
-            numbers[hand.mask] = number
-    return np.repeat(numbers[..., None], 3, axis=2)
 
 
 def predict_clip(

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 FloatArray = NDArray[np.floating[Any]]
 
 
 def to_matrix(quaternions: FloatArray) -> NDArray[np.float64]:
     """(..., 4) quaternions x y z w -> (..., 3, 3) rotations."""
+    # Imported here: it takes a third of a second, which the start of a live view does without.
+    from scipy.spatial.transform import Rotation
+
     quaternions = np.array(quaternions, np.float64)  # a copy: scipy wants to be able to write
     flat = Rotation.from_quat(quaternions.reshape(-1, 4)).as_matrix()
     return np.asarray(flat.reshape(*quaternions.shape[:-1], 3, 3))
@@ -28,6 +30,8 @@ def to_quaternion(matrices: FloatArray, before: FloatArray | None = None) -> NDA
     Returns:
         (..., 4) x y z w, the sign nearer to ``before``.
     """
+    from scipy.spatial.transform import Rotation
+
     matrices = np.array(matrices, np.float64)
     found = Rotation.from_matrix(matrices.reshape(-1, 3, 3)).as_quat().reshape(*matrices.shape[:-2], 4)
     agreement = found[..., 3] if before is None else (found * before).sum(-1)

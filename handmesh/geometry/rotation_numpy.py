@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -29,6 +28,9 @@ def expect_tail(name: str, shape: tuple[int, ...], tail: tuple[int, ...]) -> Non
 
 def axis_angle_to_matrix_np(axis_angle: FloatArray) -> NDArray[np.float64]:
     """(..., 3) radians -> (..., 3, 3) float64."""
+    # Imported here: it takes a third of a second, which the start of a live view does without.
+    from scipy.spatial.transform import Rotation
+
     # A copy: scipy wants to be able to write, and a packed data set's labels are mapped read-only.
     vector = np.array(axis_angle, np.float64)
     expect_tail("axis_angle", vector.shape, (3,))

@@ -98,7 +98,7 @@ def filter_rotations(
         for a in range(3):
             ahead[a] = speeds[n, a] * (lead * step_s)
             change[a] = ahead[a] + alpha * (change[a] - ahead[a])
-        _exponential(change, turn)
+        exponential(change, turn)
         for a in range(3):
             for b in range(3):
                 rotations[n, a, b] = old[a, 0] * turn[0, b] + old[a, 1] * turn[1, b] + old[a, 2] * turn[2, b]
@@ -128,7 +128,7 @@ def _logarithm(m: Array, out: Array) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _exponential(vector: Array, out: Array) -> None:
+def exponential(vector: Array, out: Array) -> None:
     """The rotation (3, 3) of an axis-angle (3,), Rodrigues' formula."""
     x, y, z = vector[0], vector[1], vector[2]
     square = x * x + y * y + z * z

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np
+from handmesh.inference.frame_kernels import exponential
 from handmesh.io.kernels import njit
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.joint_limits import joint_axes
@@ -194,6 +194,7 @@ class KeypointAligner:
         return change if np.isfinite(change).all() else None
 
 
+@njit(cache=True)
 def turned(rotations: Array, change: Array, axes: Array) -> Array:
     """Rotations turned from the left.
 
@@ -206,9 +207,20 @@ def turned(rotations: Array, change: Array, axes: Array) -> Array:
     Returns:
         (16, 3, 3).
     """
-    angles = change.reshape(16, 3)
-    vectors = np.concatenate([angles[:1], np.einsum("ka,kac->kc", angles[1:], axes)])
-    result: Array = axis_angle_to_matrix_np(vectors) @ rotations
+    result, vector, turn = np.empty((16, 3, 3)), np.empty(3), np.empty((3, 3))
+    for k in range(16):
+        for c in range(3):
+            vector[c] = change[c]
+            if k > 0:
+                vector[c] = 0.0
+                for a in range(3):
+                    vector[c] += change[3 * k + a] * axes[k - 1, a, c]
+        exponential(vector, turn)
+        for a in range(3):
+            for c in range(3):
+                result[k, a, c] = 0.0
+                for d in range(3):
+                    result[k, a, c] += turn[a, d] * rotations[k, d, c]
     return result
 
 

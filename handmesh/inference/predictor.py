@@ -15,33 +15,29 @@ from numpy.typing import NDArray
 
 from handmesh.detection import HandDetector
 from handmesh.detection.interface import Detector
-from handmesh.detection.model_files import MEMBERS, is_cached
 from handmesh.detection.nms import drop_repeats
-from handmesh.errors import HandMeshError
 from handmesh.geometry.crop import CropSettings
 from handmesh.inference.arguments import box_places, camera_matrix, for_each, one_side
+from handmesh.inference.detectors import loaders_of, make_detector, segmenter_of
 from handmesh.inference.engines.warm_start import may_start_quickly, remember, start_quickly
 from handmesh.inference.estimator import HandEstimator, is_plausible, place_of
-from handmesh.inference.fastvit_detector import FastVitDetector, is_shipped, with_masks
-from handmesh.inference.joint_detector import JointDetector
+from handmesh.inference.fastvit_detector import FastVitDetector, with_masks
 from handmesh.inference.placement import Estimate, check_hand_length, resize_hand
 from handmesh.inference.same_hand import is_same_hand
 from handmesh.inference.stage_clock import StageClock
+from handmesh.inference.start_up import beside, load_kernels
 from handmesh.io.fork import is_forked
 from handmesh.io.images import ImageLike, image_array
 from handmesh.mano.arrays import ManoArrays, load_mano
-from handmesh.mano.transfer import HandModelTransfer
-from handmesh.models.checkpoint_path import SHIPPED_DETECTOR, hand_fingerprint_of
+from handmesh.models.checkpoint_path import hand_fingerprint_of
 from handmesh.results import Detection, Hand
 
 if TYPE_CHECKING:
     from handmesh.inference.engines.base import Engine
     from handmesh.mano.hand_model import HandModel
+    from handmesh.mano.transfer import HandModelTransfer
 
 FloatArray = NDArray[np.floating[Any]]
-#: What may find the hands; "auto" is MediaPipe's models where they have been fetched, else our own network.
-DETECTORS = ("mediapipe", "fastvit", "both", "auto")
-
 
 def results_model(predictor: HandMeshPredictor) -> HandModel:
     """The hand model of a predictor's results, which may be another one than its network's."""
@@ -133,13 +129,16 @@ class HandMeshPredictor(HandEstimator):
             own = open_hand.fingerprint()
             is_open = arrays.fingerprint() == own
             if not is_open and hand_fingerprint_of(checkpoint) == own:
+                from handmesh.mano.transfer import HandModelTransfer
+
                 transfer = HandModelTransfer(open_hand, arrays)
             if is_open or transfer:
                 arrays = open_hand
         # A licensed hand stays out of every file we write; the open one may be copied, whatever its file is called.
-        predictor = cls._load(
-            checkpoint, device, engine, arrays, threads, is_open or bool(transfer), trust_engine_file
-        )
+        with beside(lambda: load_kernels(arrays), *loaders_of(finder)):
+            predictor = cls._load(
+                checkpoint, device, engine, arrays, threads, is_open or bool(transfer), trust_engine_file
+            )
         predictor.transfer, predictor._origin = transfer, words
         predictor.detector = finder
         predictor.segmenter = segmenter_of(finder)
@@ -327,41 +326,6 @@ class HandMeshPredictor(HandEstimator):
 def _likelier(right: Estimate, left: Estimate) -> Estimate:
     """Of the same place seen as a right and (mirrored) as a left hand, the one both answers together favour."""
     return right if right.right + left.right >= 1.0 else left
-
-
-def make_detector(name: str, engine: str = "auto", threads: int = 0) -> Detector:
-    """What finds the hands.
-
-    Args:
-        name: as of :meth:`HandMeshPredictor.from_pretrained`.
-        engine: what runs the mesh network; ours runs on the same.
-        threads: 0 = the runtime's own choice.
-
-    Raises:
-        HandMeshError: no such detector.
-    """
-    if name == "auto":
-        name = "fastvit" if is_shipped() and not all(is_cached(file) for file in MEMBERS) else "mediapipe"
-    if name == "mediapipe":
-        return HandDetector(threads=threads)
-    if name == "both":
-        return JointDetector(HandDetector(threads=threads), _own(SHIPPED_DETECTOR, engine, threads))
-    if name != "fastvit" and not (Path(name).suffix or Path(name).is_dir()):
-        raise HandMeshError(
-            f"expected the detector to be {', '.join(DETECTORS)}, or a file or run of a network of ours, got {name!r}"
-        )
-    return _own(SHIPPED_DETECTOR if name == "fastvit" else name, engine, threads)
-
-
-def _own(checkpoint: str, engine: str, threads: int) -> FastVitDetector:
-    runtime = "torch" if engine.startswith("torch") else "onnx" if engine == "onnx" else "openvino"
-    return FastVitDetector(checkpoint, runtime, threads)
-
-
-def segmenter_of(detector: Detector | None) -> FastVitDetector | None:
-    """The network in a detector that tells hand pixels from others, where it has one."""
-    detector = detector.second if isinstance(detector, JointDetector) else detector
-    return detector if isinstance(detector, FastVitDetector) else None
 
 
 def _load(kind: type[HandMeshPredictor], words: dict[str, Any]) -> HandMeshPredictor:

@@ -18,7 +18,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from handmesh.io.compiled_cache import keep_compiled, kept_file, read_compiled
 from handmesh.io.cpu_count import engine_threads
+from handmesh.io.files import sha256_file
 from handmesh.io.fork import never_release, renew_after_fork
 
 _TELEMETRY = "openvino_telemetry"
@@ -74,22 +76,26 @@ class CompiledModel:
     """
 
     def __init__(
-        self, model: Any, threads: int = 0, then: Sequence[tuple[Any, dict[str, Any]]] = (), **options: Any
-    ) -> None:
-        """Compile.
+        self, model: Any, threads: int = 0, then: Sequence[tuple[Any, dict[str, Any]]] = (), keep: str = "",
+        **options: Any,
+    ) -> None:  # fmt: skip
+        """Compile, or read what was compiled before.
 
         Args:
             model: an ov.Model, or the path of a file that OpenVINO reads.
             threads: 0 = OpenVINO's own choice, within the CPU quota.
             then: the models of a chain behind the first, each with properties of its own.
+            keep: a name for an ov.Model's content, under which the compiled form stays in the cache folder (that of a
+                file always does); empty where it may not, as with a licensed hand inside.
             options: further properties of the CPU plugin.
         """
-        ov = load_openvino()
-        first = ov.Core().read_model(str(model)) if isinstance(model, str | Path) else model
+        if isinstance(model, str | Path):
+            keep = sha256_file(Path(model))
+        self._keep = keep
         shared: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if threads or engine_threads():
             shared["INFERENCE_NUM_THREADS"] = threads or engine_threads()
-        self._chain = [(each, {**shared, **own}) for each, own in [(first, options), *then]]
+        self._chain = [(each, {**shared, **own}) for each, own in [(model, options), *then]]
         self._lock = threading.Lock()
         self._requests: list[Any] = []
         self._input: NDArray[Any]
@@ -119,13 +125,24 @@ class CompiledModel:
         # A core of its own: after a fork, the old one's executors are as dead as its requests.
         core = ov.Core()
         with signal_stack_kept():
-            requests = [core.compile_model(model, "CPU", own).create_infer_request() for model, own in self._chain]
+            compiled = [self._part(core, number, *part) for number, part in enumerate(self._chain)]
+            requests = [each.create_infer_request() for each in compiled]
         for before, after in zip(requests[:-1], requests[1:]):
             for index in range(len(after.model_inputs)):
                 after.set_input_tensor(index, before.get_output_tensor(index))
-        port = self._chain[0][0].input(0)
+        port = compiled[0].input(0)
         self._input = np.zeros(tuple(port.shape), port.element_type.to_dtype())
         requests[0].set_input_tensor(ov.Tensor(self._input, shared_memory=True))
-        count = len(self._chain[-1][0].outputs)
+        count = len(compiled[-1].outputs)
         self._outputs = [requests[-1].get_output_tensor(index).data for index in range(count)]
         self._requests = requests
+
+    def _part(self, core: Any, number: int, model: Any, options: dict[str, Any]) -> Any:
+        """One compiled model of the chain."""
+        file = kept_file(core, f"{self._keep} {number}", options) if self._keep else None
+        compiled = read_compiled(core, file, options) if file else None
+        if compiled is None:
+            compiled = core.compile_model(str(model) if isinstance(model, Path) else model, "CPU", options)
+            if file:
+                keep_compiled(compiled, file)
+        return compiled

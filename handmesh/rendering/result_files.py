@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from handmesh._version import __version__
 from handmesh.io.files import atomic_path, write_json
+from handmesh.io.images import write_image
 from handmesh.results import Hand
 
 Color = tuple[int, int, int]
@@ -74,6 +75,21 @@ def write_record(
     """
     content = record_of(hands, image_name, image_size, K, is_fov_assumed)
     write_json(path, content)
+
+
+def write_masks(path: Path, shape: Sequence[int], hands: Sequence[Hand]) -> None:
+    """A PNG whose pixels are, in each channel, k where the picture shows hand k, counted from 1, and 0 elsewhere.
+
+    Args:
+        path: the file.
+        shape: of the picture, its height and width first.
+        hands: of the picture; those without a mask show nowhere.
+    """
+    numbers = np.zeros((shape[0], shape[1]), np.uint8)
+    for number, hand in enumerate(hands[:255], start=1):
+        if hand.mask is not None:
+            numbers[hand.mask] = number
+    write_image(path, np.repeat(numbers[..., None], 3, axis=2))
 
 
 def write_glb(path: Path, hands: Sequence[Hand], colors: Sequence[Color] | None = None) -> None:

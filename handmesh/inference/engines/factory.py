@@ -91,10 +91,11 @@ def refuse_programs(name: str, trust_engine_file: bool) -> None:
 def _build(name: str, net: Any, device: str, threads: int, keep: bool, report: Report) -> Engine:
     size = net.config.image_size
     if name in OPENVINO_PRECISIONS:
-        from handmesh.inference.engines.cache import openvino_model
+        from handmesh.inference.engines.cache import openvino_file, openvino_model
         from handmesh.inference.engines.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(openvino_model(net, size, keep), threads, OPENVINO_PRECISIONS[name])
+        name_kept = openvino_file(net, size).stem if keep else ""
+        return OpenVinoEngine(openvino_model(net, size, keep), threads, OPENVINO_PRECISIONS[name], name_kept)
     if name == "onnx":
         from handmesh.inference.engines.cache import onnx_bytes
         from handmesh.inference.engines.onnx_engine import OnnxEngine

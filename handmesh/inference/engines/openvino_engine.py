@@ -20,7 +20,7 @@ _OF_THE_MESH = ("vertices", "joints", "camera")
 class OpenVinoEngine:
     """Runs an ov.Model whose input is uint8 (B, S, S, 3) and whose outputs are EngineOutput's fields in order."""
 
-    def __init__(self, model: Any, threads: int = 0, precision: str = "auto") -> None:
+    def __init__(self, model: Any, threads: int = 0, precision: str = "auto", keep: str = "") -> None:
         """Compile at the first call.
 
         Args:
@@ -29,10 +29,12 @@ class OpenVinoEngine:
             precision: of the arithmetic: "f32", "bf16" or "f16" of all of it; "mixed" for bfloat16 convolutions and
                 float32 behind them (mixed_precision.py); "auto" for mixed where the processor has matrices of
                 bfloat16 and the model the halves, else "f32".
+            keep: a name for the model's content, under which its compiled forms stay in the cache folder; empty where
+                they may not.
         """
         if precision == "auto":
             precision = "mixed" if has_bfloat16_matrices() and has_halves(model) else "f32"
-        self._model, self._threads, self._precision = model, threads, precision
+        self._model, self._threads, self._precision, self._keep = model, threads, precision, keep
         self._compiled: dict[tuple[tuple[int, ...], bool], CompiledModel] = {}
         self._lock = threading.Lock()
         renew_after_fork(self)
@@ -68,15 +70,16 @@ class OpenVinoEngine:
             if (shape, mesh) not in self._compiled:
                 model = self._model.clone()
                 model.reshape(list(shape))
-                self._compiled[shape, mesh] = self._compile(model if mesh else _without_mesh(model))
+                keep = f"{self._keep} {shape} {mesh} {self._precision}" if self._keep else ""
+                self._compiled[shape, mesh] = self._compile(model if mesh else _without_mesh(model), keep)
             return self._compiled[shape, mesh]
 
-    def _compile(self, model: Any) -> CompiledModel:
+    def _compile(self, model: Any, keep: str) -> CompiledModel:
         if self._precision != "mixed":
-            return CompiledModel(model, self._threads, INFERENCE_PRECISION_HINT=self._precision)
+            return CompiledModel(model, self._threads, keep=keep, INFERENCE_PRECISION_HINT=self._precision)
         first, second = halves(model)
         exact = {"INFERENCE_PRECISION_HINT": "f32"}
-        return CompiledModel(first, self._threads, [(second, exact)], INFERENCE_PRECISION_HINT="bf16")
+        return CompiledModel(first, self._threads, [(second, exact)], keep, INFERENCE_PRECISION_HINT="bf16")
 
 
 def _without_mesh(model: Any) -> Any:

@@ -74,7 +74,7 @@ def start_quickly(
         # The cache drops what was not used for long.
         os.utime(model)
         precision = OPENVINO_PRECISIONS.get(engine, "auto")
-        runner = OpenVinoEngine(load_openvino().Core().read_model(model), threads, precision)
+        runner = OpenVinoEngine(load_openvino().Core().read_model(model), threads, precision, keep=model.stem)
         # As it will be asked: compiling takes a third of a second.
         runner.without_mesh(np.zeros((1, crop.image_size, crop.image_size, 3), np.uint8))
         return runner, crop

@@ -1,0 +1,58 @@
+"""Work done ahead runs beside, ends before anybody goes on, and hides no fault of the one who needs it."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from handmesh.detection import HandDetector
+from handmesh.errors import HandMeshError
+from handmesh.inference import detectors
+from handmesh.inference.keypoint_alignment import _forward, turned
+from handmesh.inference.predictor import HandMeshPredictor
+from handmesh.inference.start_up import beside, load_kernels
+from handmesh.mano.arrays import ManoArrays
+
+
+def test_tasks_run_beside_the_block_and_end_with_it() -> None:
+    reached, go = threading.Event(), threading.Event()
+
+    def task() -> None:
+        reached.set()
+        assert go.wait(60)
+
+    with beside(task):
+        assert reached.wait(60)  # runs while the block does
+        go.set()
+    assert not [thread for thread in threading.enumerate() if thread.name == "handmesh start-up"]
+
+
+def test_a_task_that_fails_leaves_the_block_alone_and_a_block_that_fails_waits() -> None:
+    done = []
+
+    def failing() -> None:
+        raise HandMeshError("expected a model, got none")
+
+    with beside(failing):
+        done.append(1)
+    with pytest.raises(KeyError), beside(lambda: done.append(2)):
+        raise KeyError("the block's own")
+    assert sorted(done) == [1, 2]
+
+
+def test_the_kernels_of_a_first_hand_are_there(open_mano: ManoArrays) -> None:
+    load_kernels(open_mano)
+    assert _forward.signatures and turned.signatures
+
+
+def test_models_that_are_there_are_loaded_ahead_and_none_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = HandDetector()
+    monkeypatch.setattr(detectors, "is_cached", lambda name: False)
+    assert detectors.loaders_of(detector) == []
+    monkeypatch.setattr(detectors, "is_cached", lambda name: True)
+    assert detectors.loaders_of(detector) == [detector.load]
+    loaded: list[object] = []
+    monkeypatch.setattr(HandDetector, "load", lambda self: loaded.append(self))
+    predictor = HandMeshPredictor.from_pretrained("default")
+    assert loaded == [predictor.detector]
