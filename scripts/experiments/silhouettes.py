@@ -1,0 +1,260 @@
+#!/usr/bin/env python3
+"""Is the drawn hand as broad as the real one? Outlines of meshes against hands before plain ground.
+
+scripts/experiments/silhouettes.py --checkpoint default --teacher REAL --photos GATHERED --sheet sheet.png
+
+Of held-out photos whose ground is of one colour, the hand is what has another colour: no mesh and no network has a part
+in that outline. Photos whose ground is not plain, or whose outline does not hold the labelled joints, are left out. The
+mesh is the predictor's, placed from the label's crop. Beyond the wrist neither counts.
+  IoU             overlap of mesh and hand, intersection over union
+  area            of the mesh over that of the hand
+  finger          width of the mesh over that of the hand, across the middle of straight fingers' two inner segments,
+                  where the hand's width is a single finger's
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handmesh.errors import run_command
+from handmesh.geometry.camera import project_points
+from handmesh.geometry.crop import CropSettings
+from handmesh.io.files import write_json
+from handmesh.skeleton import FINGERS
+
+if TYPE_CHECKING:
+    from handmesh.inference.estimator import HandEstimator
+    from handmesh.labeling.photo_sets import LabelledPhoto
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+SIZE_PX = 256
+PADDING = 1.7
+#: CIELAB, lightness at half weight: plain ground differs from its own colour by less than the first in nine pixels of
+#: ten, and the hand's colour lies at least the second away from it.
+PLAIN, APART = 9.0, 12.0
+#: Of the labelled joints, the share that the outline must hold.
+LEAST_INSIDE = 0.95
+#: A finger is straight when knuckle to tip is this share of its bones, and alone when the hand is no broader there than
+#: this many times the mesh.
+STRAIGHT, ALONE = 0.95, 1.6
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What one photo tells: its set, overlap, areas' ratio, widths of mesh and hand (pixels) at its fingers."""
+
+    group: str
+    iou: float
+    area: float
+    widths: list[tuple[float, float]]
+
+
+def hand_before_plain_ground(image: NDArray[np.uint8], points: Array, seen: Mask) -> Mask | None:
+    """The pixels that are not ground, in one piece around the hand.
+
+    Args:
+        image: (S, S, 3) uint8 RGB.
+        points: (21, 2) labelled joints, pixels.
+        seen: (S, S) where the photo reaches.
+
+    Returns:
+        (S, S) bool; None where the ground is not plain or the outline misses the joints.
+    """
+    size = len(image)
+    lab = cv2.cvtColor(cv2.GaussianBlur(image, (0, 0), 1.0), cv2.COLOR_RGB2LAB).astype(np.float32)
+    lab[..., 0] *= 0.5
+    near = np.zeros((size, size), np.uint8)
+    cv2.fillConvexPoly(near, cv2.convexHull(np.rint(points).astype(np.int32)), 1)
+    reach = int(0.16 * np.ptp(points, axis=0).max())
+    around = cv2.dilate(near, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
+    # Beyond the wrist there may be an arm.
+    out = points[0] - points[9]
+    rows, columns = np.mgrid[:size, :size]
+    is_arm = (columns - points[0, 0]) * out[0] + (rows - points[0, 1]) * out[1] > 0
+    ground = np.asarray(around == 0) & ~is_arm & seen
+    if ground.mean() < 0.05:
+        return None
+    distance = np.linalg.norm(lab - smooth_ground(lab, ground), axis=2)
+    if np.quantile(distance[ground], 0.9) > PLAIN:
+        return None
+    inner = tuple(np.rint(points[[0, 5, 9, 13, 17]].mean(0)).astype(int))
+    palm = distance[max(inner[1] - 4, 0) : inner[1] + 5, max(inner[0] - 4, 0) : inner[0] + 5]
+    if not palm.size or np.median(palm) < APART:
+        return None
+    # Half way between the ground's own spread and the palm.
+    threshold = max(0.5 * float(np.median(palm)), float(np.quantile(distance[ground], 0.97)))
+    _, pieces = cv2.connectedComponents(((distance > threshold) & seen).astype(np.uint8))
+    number = pieces[np.clip(inner[1], 0, size - 1), np.clip(inner[0], 0, size - 1)]
+    if number == 0:
+        return None
+    hand = np.asarray(pieces == number)
+    whole = _filled(hand)
+    at = np.clip(np.rint(points), 0, size - 1).astype(int)
+    # Fingertips are points of the surface.
+    grown = cv2.dilate(whole.astype(np.uint8), np.ones((5, 5), np.uint8))
+    return whole if grown[at[:, 1], at[:, 0]].mean() >= LEAST_INSIDE else None
+
+
+def smooth_ground(lab: NDArray[np.float32], ground: Mask) -> NDArray[np.float32]:
+    """The ground's colour everywhere: a wall's light falls off, so it is a quadratic in the pixel's place.
+
+    Args:
+        lab: (S, S, 3).
+        ground: (S, S) the pixels that are ground, but for a few.
+    """
+    size = len(lab)
+    rows, columns = np.mgrid[:size, :size].reshape(2, -1) * (2.0 / size) - 1
+    terms = np.stack([np.ones_like(rows), rows, columns, rows * columns, rows**2, columns**2], 1)
+    colours, chosen = lab.reshape(-1, 3), ground.reshape(-1)
+    fitted = np.empty_like(colours)
+    for _ in range(3):
+        solution = np.linalg.lstsq(terms[chosen], colours[chosen], rcond=None)[0]
+        fitted = (terms @ solution).astype(np.float32)
+        apart = np.linalg.norm(colours - fitted, axis=1)
+        # What the hand's shadow or a cable covers is not the wall's colour.
+        chosen = ground.reshape(-1) & (apart < 3 * np.median(apart[chosen]))
+    return fitted.reshape(lab.shape)
+
+
+def _filled(hand: Mask) -> Mask:
+    """Without holes smaller than a fingertip: lights on the skin."""
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats((~hand).astype(np.uint8), connectivity=4)
+    small = [i for i in range(1, len(stats)) if stats[i, cv2.CC_STAT_AREA] < 0.002 * hand.size]
+    return hand | np.isin(pieces, small)
+
+
+def width_across(mask: Mask, middle: Array, direction: Array) -> float:
+    """Length in pixels of the run of True through ``middle`` (2,) along ``direction``; 0 where the middle is False."""
+    total = 0.0
+    for sign in (-1.0, 1.0):
+        steps = np.arange(0, 80, 0.25)
+        at = np.rint(middle + sign * steps[:, None] * direction).astype(int)
+        inside = ((at >= 0) & (at < len(mask))).all(1)
+        values = np.where(inside, mask[np.clip(at[:, 1], 0, len(mask) - 1), np.clip(at[:, 0], 0, len(mask) - 1)], False)
+        total += float(steps[int(np.argmin(values))]) if not values.all() else float(steps[-1])
+    return total
+
+
+def finger_widths(mesh: Mask, hand: Mask, points: Array, joints: Array) -> list[tuple[float, float]]:
+    """Widths of mesh and hand across straight, free fingers.
+
+    Args:
+        mesh, hand: (S, S) bool.
+        points: (21, 2) the mesh's joints, pixels.
+        joints: (21, 3) the same in space, metres.
+    """
+    found = []
+    for name, members in FINGERS.items():
+        chain = joints[list(members)]
+        bones = np.linalg.norm(np.diff(chain, axis=0), axis=1).sum()
+        if name == "thumb" or np.linalg.norm(chain[-1] - chain[0]) < STRAIGHT * bones:
+            continue
+        for first, second in ((members[0], members[1]), (members[1], members[2])):
+            along = points[second] - points[first]
+            length = float(np.linalg.norm(along))
+            if length < 8:
+                continue
+            across = np.array([-along[1], along[0]]) / length
+            # Towards the tip, clear of the webs between fingers.
+            middle = points[first] + 0.6 * along
+            ours, theirs = width_across(mesh, middle, across), width_across(hand, middle, across)
+            if 0 < theirs < ALONE * ours and ours < ALONE * theirs:
+                found.append((ours, theirs))
+    return found
+
+
+def outline_of(photo: LabelledPhoto, estimator: HandEstimator) -> tuple[Outline, NDArray[np.uint8]] | None:
+    """One photo's figures and a picture of both outlines; None where its outline cannot be had."""
+    from handmesh.io.images import read_image
+    from handmesh.labeling.photo_sets import crop_for
+    from handmesh.rendering.rasterizer import rasterize
+
+    image = read_image(photo.path)
+    height, width = image.shape[:2]
+    view = crop_for(photo, width, height, CropSettings(SIZE_PX, PADDING, estimator.crop.perspective))
+    shown = view.apply_image(image)
+    seen = view.apply_image(np.full_like(image, 255))[..., 0] > 254
+    hand = hand_before_plain_ground(shown, view.apply_points_2d(photo.keypoints_2d), seen)
+    if hand is None:
+        return None
+    crop = crop_for(photo, width, height, estimator.crop)
+    found = estimator.estimate([image], [crop])[0].hand
+    vertices, joints = (view.apply_points_3d(np.asarray(each, np.float64)) for each in (found.vertices, found.joints))
+    # The view mirrors left hands, and a mirrored mesh is turned inside out: neither side is left out.
+    mesh = rasterize(vertices, found.faces, view.K_crop, SIZE_PX, SIZE_PX, cull=False).face_index >= 0
+    points = project_points(joints, view.K_crop)
+    out = points[0] - points[9]
+    rows, columns = np.mgrid[:SIZE_PX, :SIZE_PX]
+    counts = seen & ((columns - points[0, 0]) * out[0] + (rows - points[0, 1]) * out[1] <= 0)
+    both, either = (mesh & hand & counts).sum(), ((mesh | hand) & counts).sum()
+    areas = (mesh & counts).sum() / max((hand & counts).sum(), 1)
+    picture = shown.copy()
+    for mask, colour in ((hand & counts, (60, 220, 60)), (mesh & counts, (255, 60, 200))):
+        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, contours, -1, colour, 1, cv2.LINE_AA)
+    widths = finger_widths(mesh, hand, points, joints)
+    return Outline(photo.group, float(both / max(either, 1)), float(areas), widths), picture
+
+
+def summarize(rows: list[Outline]) -> dict[str, dict[str, float]]:
+    """Group by group: photos, mean IoU, median ratio of areas, median ratio of finger widths and how many."""
+    table = {}
+    for group in [*sorted({row.group for row in rows}), "all"]:
+        part = [row for row in rows if group in (row.group, "all")]
+        widths = [ours / theirs for row in part for ours, theirs in row.widths]
+        table[group] = {
+            "photos": len(part), "iou": float(np.mean([row.iou for row in part])),
+            "area": float(np.median([row.area for row in part])),
+            "finger": float(np.median(widths)) if widths else float("nan"), "fingers": len(widths),
+        }  # fmt: skip
+    return table
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", default="default")
+    parser.add_argument("--photos", metavar="DIR", help="folders with labels.jsonl")
+    parser.add_argument("--teacher", metavar="DIR", help="folder with sign-digits/ and webcam-crops/ in it")
+    parser.add_argument("--sheet", type=Path, help="a contact sheet of outlines (green the hand, pink the mesh)")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    from handmesh.inference.predictor import HandMeshPredictor
+    from handmesh.io.images import write_image
+    from handmesh.labeling.landmark_files import read_landmark_photos
+    from handmesh.labeling.photo_sets import photos_with_landmarks
+    from handmesh.labeling.pseudo_labels import correct
+    from handmesh.mano.arrays import load_mano
+    from handmesh.rendering.contact_sheet import contact_sheet
+
+    photos: list[LabelledPhoto] = []
+    if args.teacher:
+        photos += [photo for photo in photos_with_landmarks(args.teacher) if photo.is_held_out and photo.is_trusted]
+    if args.photos:
+        photos += [photo for photo in read_landmark_photos(args.photos) if photo.is_held_out]
+    estimator = HandMeshPredictor.from_pretrained(args.checkpoint)
+    found = [each for each in (outline_of(photo, estimator) for photo in correct(photos, load_mano("open"))) if each]
+    rows = [each[0] for each in found]
+    table: dict[str, Any] = summarize(rows)
+    print(f"{len(rows)} of {len(photos)} photos have plain ground")
+    for group, values in table.items():
+        print("{0:24s} {photos:5.0f} IoU {iou:.3f} area {area:.3f} finger {finger:.3f} ({fingers:.0f})".format(
+            group, **values))  # fmt: skip
+    if args.sheet and found:
+        every = max(len(found) // 60, 1)
+        write_image(args.sheet, contact_sheet([picture for _, picture in found[::every]][:60]))
+    if args.json:
+        write_json(args.json, table, indent=2)
+
+
+if __name__ == "__main__":
+    run_command(main)
