@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tqdm import tqdm
+
+from handmesh.cli.progress import Progress
 from handmesh.errors import CommandParser, HandMeshError
 
 if TYPE_CHECKING:
@@ -48,11 +52,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise HandMeshError("expected --calibration and --bound above 0; leave them out for the usual ones")
     from handmesh.inference.export.exporter import export_checkpoint  # torch, after the words are known to be right
 
-    result = export_checkpoint(
-        options.checkpoint, options.format, options.output or "model", mano=options.mano,
-        with_hand=True if options.with_hand else None, int8=options.int8, pictures=options.pictures,
-        calibration=options.calibration, bound_mm=options.bound, report=lambda line: print(line, flush=True),
-    )  # fmt: skip
+    # Reading the checkpoint, and what exporter.py reports.
+    with Progress("reading the checkpoint", total=5 if options.int8 else 4, unit="step") as bar:
+
+        def report(line: str) -> None:
+            tqdm.write(line, file=sys.stdout)
+            sys.stdout.flush()
+            bar.describe(line)
+            bar.advance()
+
+        result = export_checkpoint(
+            options.checkpoint, options.format, options.output or "model", mano=options.mano,
+            with_hand=True if options.with_hand else None, int8=options.int8, pictures=options.pictures,
+            calibration=options.calibration, bound_mm=options.bound, report=report,
+        )  # fmt: skip
+        bar.advance()
     print(summary(result, options.format, options.int8))
 
 

@@ -113,6 +113,7 @@ def export_checkpoint(
         report(f"converting for {kind.runtime}")
         if int8:
             crops = own if own is not None else rendered_crops(arrays, config, calibration, varied=True)
+            report(f"quantizing with {min(len(crops), calibration)} crops")
             constants = [value.numpy() for value in graph.constants.values()]
             quantized = quantize(openvino_graph(graph), crops[:calibration], constants)
             with _writing(target):
@@ -120,6 +121,7 @@ def export_checkpoint(
         else:
             with _writing(target):
                 kind.write(graph, part)
+        report("reading it back and comparing")
         bound = bound_mm if bound_mm is not None else INT8_BOUND_MM if int8 else FLOAT_BOUND_MM
         with _writing(target):  # OpenVINO writes on where the disk is full; such a file does not come back
             result = _verified(kind, graph, part, net, shown, expected)
