@@ -10,6 +10,7 @@ mesh is the predictor's, placed from the label's crop. Beyond the wrist neither 
   area            of the mesh over that of the hand
   finger          width of the mesh over that of the hand, across the middle of straight fingers' two inner segments,
                   where the hand's width is a single finger's
+  mask            with --masks: IoU of the pixels that our segmentation network says are the hand's
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from handmesh.skeleton import FINGERS
 
 if TYPE_CHECKING:
     from handmesh.inference.estimator import HandEstimator
+    from handmesh.inference.fastvit_detector import FastVitDetector
     from handmesh.labeling.photo_sets import LabelledPhoto
 
 Array = NDArray[np.float64]
@@ -50,12 +52,15 @@ STRAIGHT, ALONE = 0.95, 1.6
 
 @dataclass(frozen=True)
 class Outline:
-    """What one photo tells: its set, overlap, areas' ratio, widths of mesh and hand (pixels) at its fingers."""
+    """What one photo tells: its set, overlap, areas' ratio, widths of mesh and hand (pixels) at its fingers, and the
+    overlap of the network's mask, NaN where it was not asked.
+    """
 
     group: str
     iou: float
     area: float
     widths: list[tuple[float, float]]
+    mask_iou: float = float("nan")
 
 
 def hand_before_plain_ground(image: NDArray[np.uint8], points: Array, seen: Mask) -> Mask | None:
@@ -172,8 +177,11 @@ def finger_widths(mesh: Mask, hand: Mask, points: Array, joints: Array) -> list[
     return found
 
 
-def outline_of(photo: LabelledPhoto, estimator: HandEstimator) -> tuple[Outline, NDArray[np.uint8]] | None:
-    """One photo's figures and a picture of both outlines; None where its outline cannot be had."""
+def outline_of(
+    photo: LabelledPhoto, estimator: HandEstimator, segmenter: FastVitDetector | None = None
+) -> tuple[Outline, NDArray[np.uint8]] | None:
+    """One photo's figures and a picture of the outlines; None where its outline cannot be had."""
+    from handmesh.inference.fastvit_detector import with_masks
     from handmesh.io.images import read_image
     from handmesh.labeling.photo_sets import crop_for
     from handmesh.rendering.rasterizer import rasterize
@@ -195,14 +203,27 @@ def outline_of(photo: LabelledPhoto, estimator: HandEstimator) -> tuple[Outline,
     out = points[0] - points[9]
     rows, columns = np.mgrid[:SIZE_PX, :SIZE_PX]
     counts = seen & ((columns - points[0, 0]) * out[0] + (rows - points[0, 1]) * out[1] <= 0)
-    both, either = (mesh & hand & counts).sum(), ((mesh | hand) & counts).sum()
     areas = (mesh & counts).sum() / max((hand & counts).sum(), 1)
+    drawn = [(hand & counts, (60, 220, 60)), (mesh & counts, (255, 60, 200))]
+    mask_iou = float("nan")
+    if segmenter is not None:
+        of_photo = with_masks([found], segmenter.segment(image))[0].mask
+        assert of_photo is not None
+        told = view.apply_image(np.repeat(255 * of_photo.astype(np.uint8)[..., None], 3, 2))[..., 0] > 127
+        mask_iou = iou(told & counts, hand & counts)
+        drawn.append((told & counts, (80, 160, 255)))
     picture = shown.copy()
-    for mask, colour in ((hand & counts, (60, 220, 60)), (mesh & counts, (255, 60, 200))):
+    for mask, colour in drawn:
         contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, contours, -1, colour, 1, cv2.LINE_AA)
     widths = finger_widths(mesh, hand, points, joints)
-    return Outline(photo.group, float(both / max(either, 1)), float(areas), widths), picture
+    return Outline(photo.group, iou(mesh & counts, hand & counts), float(areas), widths, mask_iou), picture
+
+
+def iou(one: Mask, two: Mask) -> float:
+    """Intersection over union; 1 of two empty masks."""
+    either = (one | two).sum()
+    return float((one & two).sum() / either) if either else 1.0
 
 
 def summarize(rows: list[Outline]) -> dict[str, dict[str, float]]:
@@ -215,6 +236,7 @@ def summarize(rows: list[Outline]) -> dict[str, dict[str, float]]:
             "photos": len(part), "iou": float(np.mean([row.iou for row in part])),
             "area": float(np.median([row.area for row in part])),
             "finger": float(np.median(widths)) if widths else float("nan"), "fingers": len(widths),
+            "mask": float(np.mean([row.mask_iou for row in part])),
         }  # fmt: skip
     return table
 
@@ -225,9 +247,11 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="default")
     parser.add_argument("--photos", metavar="DIR", help="folders with labels.jsonl")
     parser.add_argument("--teacher", metavar="DIR", help="folder with sign-digits/ and webcam-crops/ in it")
-    parser.add_argument("--sheet", type=Path, help="a contact sheet of outlines (green the hand, pink the mesh)")
+    parser.add_argument("--sheet", type=Path, help="a contact sheet (green the hand, pink the mesh)")
+    parser.add_argument("--masks", action="store_true", help="also our segmentation network's masks (blue)")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    from handmesh.inference.fastvit_detector import FastVitDetector
     from handmesh.inference.predictor import HandMeshPredictor
     from handmesh.io.images import write_image
     from handmesh.labeling.landmark_files import read_landmark_photos
@@ -242,13 +266,15 @@ def main() -> None:
     if args.photos:
         photos += [photo for photo in read_landmark_photos(args.photos) if photo.is_held_out]
     estimator = HandMeshPredictor.from_pretrained(args.checkpoint)
-    found = [each for each in (outline_of(photo, estimator) for photo in correct(photos, load_mano("open"))) if each]
+    segmenter = FastVitDetector() if args.masks else None
+    outlines = (outline_of(photo, estimator, segmenter) for photo in correct(photos, load_mano("open")))
+    found = [each for each in outlines if each]
     rows = [each[0] for each in found]
     table: dict[str, Any] = summarize(rows)
     print(f"{len(rows)} of {len(photos)} photos have plain ground")
     for group, values in table.items():
-        print("{0:24s} {photos:5.0f} IoU {iou:.3f} area {area:.3f} finger {finger:.3f} ({fingers:.0f})".format(
-            group, **values))  # fmt: skip
+        line = "{0:48s} {photos:5.0f} IoU {iou:.3f} area {area:.3f} finger {finger:.3f} ({fingers:.0f})"
+        print(line.format(group, **values) + (f" mask {values['mask']:.3f}" if args.masks else ""))
     if args.sheet and found:
         every = max(len(found) // 60, 1)
         write_image(args.sheet, contact_sheet([picture for _, picture in found[::every]][:60]))

@@ -13,6 +13,7 @@ from scripts.experiments.silhouettes import (
     Outline,
     finger_widths,
     hand_before_plain_ground,
+    iou,
     summarize,
     width_across,
 )
@@ -40,20 +41,16 @@ def photo(mesh: np.ndarray) -> np.ndarray:
     return np.clip(picture + np.random.default_rng(0).normal(0, 3, picture.shape), 0, 255).astype(np.uint8)
 
 
-def overlap(a: np.ndarray, b: np.ndarray) -> float:
-    return float((a & b).sum() / (a | b).sum())
-
-
 def test_the_outline_is_that_of_the_hand(drawn: Drawn) -> None:
     mesh, points, _ = drawn
     everywhere = np.ones((SIZE, SIZE), bool)
     found = hand_before_plain_ground(photo(mesh), points, everywhere)
-    assert found is not None and overlap(found, mesh) > 0.94
+    assert found is not None and iou(found, mesh) > 0.94
     # What lies beyond the photo is no ground.
     cut = photo(mesh)
     cut[:, :40] = 0
     part = hand_before_plain_ground(cut, points, everywhere & (np.arange(SIZE) >= 40))
-    assert part is not None and overlap(part, mesh & (np.arange(SIZE) >= 40)) > 0.94
+    assert part is not None and iou(part, mesh & (np.arange(SIZE) >= 40)) > 0.94
 
 
 def test_what_is_not_plain_or_not_apart_is_refused(drawn: Drawn) -> None:
@@ -79,7 +76,9 @@ def test_widths_are_those_of_the_fingers(drawn: Drawn) -> None:
 
 
 def test_groups_and_all() -> None:
-    rows = [Outline("a", 0.8, 1.0, [(11.0, 10.0)]), Outline("b", 0.9, 1.2, [])]
+    rows = [Outline("a", 0.8, 1.0, [(11.0, 10.0)], 0.5), Outline("b", 0.9, 1.2, [], 0.7)]
     table = summarize(rows)
     assert table["a"]["finger"] == pytest.approx(1.1) and np.isnan(table["b"]["finger"])
     assert table["all"]["iou"] == pytest.approx(0.85) and table["all"]["photos"] == 2
+    assert table["all"]["mask"] == pytest.approx(0.6)
+    assert iou(np.eye(2) > 0, np.ones((2, 2), bool)) == 0.5 and iou(*np.zeros((2, 2, 2), bool)) == 1
