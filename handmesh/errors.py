@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
+
+#: Of a command's error line.
+_MOST_LETTERS = 1000
 
 
 class HandMeshError(Exception):
@@ -27,6 +31,11 @@ def reason_of(error: BaseException, limit: int = 200) -> str:
     return printable(str(error))[:limit]
 
 
+def _shortened(line: str) -> str:
+    """The line, or its beginning and its end where the user's own words make it endless."""
+    return line if len(line) <= _MOST_LETTERS else f"{line[: _MOST_LETTERS - 300]} ... {line[-290:]}"
+
+
 class CommandParser(argparse.ArgumentParser):
     """argparse whose complaints about a command line are one line too, without the usage before it."""
 
@@ -44,13 +53,23 @@ def run_command(main: Callable[..., int | None], *arguments: object) -> NoReturn
     try:
         code = main(*arguments)
     except HandMeshError as error:
-        sys.stderr.write("error: " + printable(str(error)) + "\n")
+        sys.stderr.write("error: " + _shortened(printable(str(error))) + "\n")
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(130)
     except BrokenPipeError:
         # The reader of our output (head, less) has gone; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        # Wherever a name from outside meets the system: looking whether such a file exists raises already.
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        name = printable(str(error.filename))
+        sys.stderr.write(
+            f"error: expected the name of a file or folder, got {name[:60]!r}... of {len(name)} letters, which is "
+            "longer than the system allows; give a shorter one\n"
+        )
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
     sys.exit(code or 0)

@@ -177,6 +177,14 @@ def test_a_file_says_only_what_differs_from_its_base(tmp_path: Path) -> None:
     assert load_config(tmp_path / "deep" / "middle.yaml").data.mixture == {"a": 1.0, "b": 2.0}
 
 
+@pytest.mark.parametrize("base", ["none.yaml", "x" * 5000, "a/" * 3000])
+def test_a_base_that_is_not_there_is_named_in_a_short_line(base: str, tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text(f"base: {base}\n")
+    with pytest.raises(HandMeshError, match="no such file") as caught:
+        load_config(tmp_path / "run.yaml")
+    assert len(str(caught.value)) < 300
+
+
 def test_bases_that_go_round_in_a_circle_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("base: b.yaml\n")
     (tmp_path / "b.yaml").write_text("base: a.yaml\n")

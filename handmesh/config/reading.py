@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,8 +69,9 @@ def _read_file(path: Path) -> dict[str, Any]:
 
     from handmesh.yaml_text import read_yaml
 
-    if not path.is_file():
-        raise HandMeshError(f"expected a config file, got {path}: no such file; see the configs/ folder")
+    # Not Path.is_file, which raises for a name that is longer than the system allows.
+    if not os.path.isfile(path):
+        raise HandMeshError(f"expected a config file, got {str(path)[:200]}: no such file; see the configs/ folder")
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise ValueError("a file of more than 1 MB")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
+import threading
 import time
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,35 @@ from handmesh.mano.numpy_layer import pose_vertices
 from handmesh.results import Hand
 
 _FILE_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the protocol's name of an element's id
+
+
+@contextlib.contextmanager
+def serve(make: Callable[[int], Any]) -> Iterator[int]:
+    """A server in a thread, at a free port, which is given; it has ended when the block has.
+
+    Args:
+        make: gives the server (uvicorn's) of a port.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    server = make(port)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    end = time.monotonic() + 120
+    while not server.started and time.monotonic() < end:
+        time.sleep(0.05)
+    assert server.started
+    yield port
+    server.should_exit = True
+    thread.join(30)
+    assert not thread.is_alive(), "the server ends though pages were open"
+
+
+@pytest.fixture(scope="session")
+def server_of() -> Callable[..., Any]:
+    """:func:`serve`, for modules that cannot import this one."""
+    return serve
 
 
 class FakePredictor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -33,7 +32,9 @@ def go_on() -> Iterator[threading.Event]:
 
 
 @pytest.fixture
-def port(browser_class: Any, go_on: threading.Event, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def port(
+    browser_class: Any, server_of: Any, go_on: threading.Event, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[int]:
     """A page on which one photo may wait."""
     pytest.importorskip("gradio")
     from handmesh.web.server import build_app, make_server
@@ -46,20 +47,9 @@ def port(browser_class: Any, go_on: threading.Event, tmp_path: Path, monkeypatch
     quota, decoder = FileQuota(tmp_path / "app", 10_000_000, 60, 3600.0), PhotoDecoder()
     page = build_page(recover, decoder, quota, partial(load_tracker, {}))
     sessions = LiveSessions(lambda fov_deg: None)  # type: ignore[arg-type,return-value]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-    server = make_server(build_app(page, sessions, quota), "127.0.0.1", number)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    end = time.monotonic() + 120
-    while not server.started and time.monotonic() < end:
-        time.sleep(0.05)
-    assert server.started
-    yield number
-    go_on.set()
-    server.should_exit = True
-    thread.join(30)
+    with server_of(lambda port: make_server(build_app(page, sessions, quota), "127.0.0.1", port)) as number:
+        yield number
+        go_on.set()
     decoder.close()
 
 

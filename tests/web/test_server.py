@@ -10,7 +10,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -49,7 +48,7 @@ class FakeTracker:
 
 
 @pytest.fixture(scope="module")
-def served(predictor: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(predictor: Any, server_of: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The page with a fake predictor on a port of its own, small limits, connections that may idle for a second."""
     pytest.importorskip("gradio")
     from handmesh.web import server as module
@@ -61,24 +60,12 @@ def served(predictor: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     page = build_page(predictor, decoder, quota, partial(load_tracker, {}))
     sessions = LiveSessions(lambda fov_deg: FakeTracker(predictor, fov_deg), max_sessions=1)
     app = module.build_app(page, sessions, quota, LOOPBACK_NAMES, Limits(upload_bytes=UPLOAD_BYTES, transfer_s=20.0))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     patch = pytest.MonkeyPatch()
     patch.setattr(module, "IDLE_CONNECTION_S", 1.0)
-    server = module.make_server(app, "127.0.0.1", port)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    end = time.monotonic() + 120
-    while not server.started and time.monotonic() < end:
-        time.sleep(0.05)
-    assert server.started
-    yield Served(f"http://127.0.0.1:{port}", folder)
-    server.should_exit = True
-    thread.join(30)
+    with server_of(lambda port: module.make_server(app, "127.0.0.1", port)) as port:
+        yield Served(f"http://127.0.0.1:{port}", folder)
     patch.undo()
     decoder.close()
-    assert not thread.is_alive(), "the server ends though pages were open"
 
 
 @pytest.fixture
