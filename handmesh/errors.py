@@ -47,14 +47,17 @@ class CommandParser(argparse.ArgumentParser):
 def run_command(main: Callable[..., int | None], *arguments: object) -> NoReturn:
     """Run a command's ``main(*arguments)`` and leave the process with its exit code.
 
-    0 or main's own code on success, 2 with one line on stderr for a :class:`HandMeshError`, 130 after Ctrl-C.
-    Anything else is a fault of ours and keeps its traceback.
+    0 or main's own code on success, 2 with one line on stderr for a :class:`HandMeshError` or for a name that is
+    longer than the system allows, 130 after Ctrl-C. Anything else is a fault of ours and keeps its traceback.
     """
     try:
         code = main(*arguments)
     except HandMeshError as error:
         sys.stderr.write("error: " + _shortened(printable(str(error))) + "\n")
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
     except BrokenPipeError:
         # The reader of our output (head, less) has gone; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -69,7 +72,4 @@ def run_command(main: Callable[..., int | None], *arguments: object) -> NoReturn
             "longer than the system allows; give a shorter one\n"
         )
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(130)
     sys.exit(code or 0)

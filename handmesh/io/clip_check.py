@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from handmesh.errors import HandMeshError
+from handmesh.io.clip_source import open_container
 
 
 def expect_whole(written: Path, name: Path, frames: int, sound_packets: int = 0) -> None:
@@ -23,9 +24,9 @@ def expect_whole(written: Path, name: Path, frames: int, sound_packets: int = 0)
 
     found = {"video": 0, "audio": 0}
     try:
-        with av.open(f"file:{written.absolute()}", metadata_errors="replace") as container:
+        with open_container(written) as container:
             next(container.decode(video=0))
-        with av.open(f"file:{written.absolute()}", metadata_errors="replace") as container:
+        with open_container(written) as container:
             for packet in container.demux():
                 if packet.size and packet.stream.type in found:
                     found[packet.stream.type] += 1

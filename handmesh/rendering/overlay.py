@@ -295,27 +295,29 @@ def _draw_meshes(
         light.append(_vertex_light(vertices, normals, _KEY, _FILL))
         K = np.array(hand.K, np.float64)
         K[:2, 2] -= [left - 1, top - 1]
-        part = slice(first_face, first_face + len(faces))
-        setup_edges(vertices, faces, K, wide, high, NEAR_M, True, edges[part], boxes[part])
-        fill_faces(edges[part], boxes[part], NEAR_M, first_face, inverse_depth, face_index)
+        rows = slice(first_face, first_face + len(faces))
+        setup_edges(vertices, faces, K, wide, high, NEAR_M, True, edges[rows], boxes[rows])
+        fill_faces(edges[rows], boxes[rows], NEAR_M, first_face, inverse_depth, face_index)
         all_faces.append(faces + first_vertex)
         first_vertex += len(vertices)
         first_face += len(faces)
     face_hand = np.repeat(np.arange(len(hands)), count)
-    covered = image[top:bottom, left:right]
-    # Face -1 is no face; it reads the entry after the last hand's.
-    needs_owner = outline or (hide_covered and any(hand.mask is not None for hand in hands))
-    owner = np.append(face_hand, len(hands))[face_index[1:-1, 1:-1]] if needs_owner else face_hand
-    before = covered.copy() if hide_covered and needs_owner else covered
+    part = image[top:bottom, left:right]
+    masks = [hand.mask if hide_covered else None for hand in hands]
+    before = part.copy() if any(mask is not None for mask in masks) else None
     if opacities.any():
         planes = _light_planes(edges, boxes, np.concatenate(all_faces), np.concatenate(light))
         _blend(image, left, top, face_index, inverse_depth, edges, boxes, planes, tints, face_hand, opacities)
+    if not outline and before is None:
+        return
+    # Face -1 is no face; it reads the entry after the last hand's.
+    owner = np.append(face_hand, len(hands))[face_index[1:-1, 1:-1]]
     if outline:
         for number, tint in enumerate(tints):
-            _draw_outline(covered, owner == number, tint)
-    if before is not covered:
-        hidden = _covered_share(owner, [hand.mask for hand in hands], region)
-        covered[:] = np.rint(covered + hidden[..., None] * (before.astype(np.float32) - covered)).astype(np.uint8)
+            _draw_outline(part, owner == number, tint)
+    if before is not None:
+        hidden = _covered_share(owner, masks, region)
+        part[:] = np.rint(part + hidden[..., None] * (before.astype(np.float32) - part)).astype(np.uint8)
 
 
 def _covered_share(owner: np.ndarray, masks: Sequence[np.ndarray | None], region: Region) -> np.ndarray:

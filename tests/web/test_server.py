@@ -210,6 +210,7 @@ def test_a_connection_on_which_nothing_happens_is_closed(half: bytes, served: Se
         connection.sendall(half)
         while connection.recv(1 << 16):
             pass  # an answer; then the end
+        assert connection.recv(1) == b""
 
 
 def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
