@@ -13,18 +13,11 @@ import numpy as np
 from handmesh.io.kernels import njit
 from handmesh.rendering.colors import LEFT_COLORS, RIGHT_COLORS, Color, hand_colors
 from handmesh.rendering.rasterizer import NEAR_M, fill_faces, setup_edges, vertex_normals
+from handmesh.rendering.skeleton_lines import draw_skeleton
 from handmesh.results import Hand
-from handmesh.skeleton import BONES, FINGERS
 
 #: RGB 0..255 of a single hand's mesh by side.
 RIGHT_TINT, LEFT_TINT = RIGHT_COLORS[0], LEFT_COLORS[0]
-#: RGB of the skeleton's fingers, thumb to little finger, and of the wrist.
-FINGER_COLORS = {
-    "thumb": (235, 75, 75), "index": (250, 180, 40), "middle": (75, 200, 85), "ring": (60, 150, 250),
-    "little": (190, 100, 240),
-}  # fmt: skip
-WRIST_COLOR = (235, 235, 235)
-
 Region = tuple[int, int, int, int]
 
 #: A surface whose hand has a fit score below the first is drawn fainter, down to the second share of its opacity: nine
@@ -235,7 +228,7 @@ def draw_hands(
             _draw_meshes(image, region, group, opacities, group_tints, outline, hide_covered)
     if joints:
         for hand in sorted(hands, key=lambda h: -float(h.translation[2])):
-            _draw_skeleton(image, hand)
+            draw_skeleton(image, hand)
     return image
 
 
@@ -308,16 +301,18 @@ def _draw_meshes(
     if opacities.any():
         planes = _light_planes(edges, boxes, np.concatenate(all_faces), np.concatenate(light))
         _blend(image, left, top, face_index, inverse_depth, edges, boxes, planes, tints, face_hand, opacities)
-    if not outline and before is None:
-        return
     # Face -1 is no face; it reads the entry after the last hand's.
-    owner = np.append(face_hand, len(hands))[face_index[1:-1, 1:-1]]
-    if outline:
+    owner = np.append(face_hand, len(hands))[face_index[1:-1, 1:-1]] if outline or before is not None else None
+    if owner is not None and outline:
         for number, tint in enumerate(tints):
             _draw_outline(part, owner == number, tint)
-    if before is not None:
-        hidden = _covered_share(owner, masks, region)
-        part[:] = np.rint(part + hidden[..., None] * (before.astype(np.float32) - part)).astype(np.uint8)
+    if owner is not None and before is not None:
+        _uncover(part, before, _covered_share(owner, masks, region))
+
+
+def _uncover(part: np.ndarray, before: np.ndarray, share: np.ndarray) -> None:
+    """Mix what was there before (h, w, 3) back into a part of a picture, by a share (h, w) of each pixel; in place."""
+    part[:] = np.rint(part + share[..., None] * (before.astype(np.float32) - part)).astype(np.uint8)
 
 
 def _covered_share(owner: np.ndarray, masks: Sequence[np.ndarray | None], region: Region) -> np.ndarray:
@@ -351,30 +346,3 @@ def _draw_outline(image: np.ndarray, is_hand: np.ndarray, tint: np.ndarray) -> N
     for width, color in ((thickness + 2, tuple(0.25 * float(c) for c in tint)), (thickness, tuple(map(float, tint)))):
         cv2.drawContours(part, contours, -1, color, width, cv2.LINE_AA)
     image[:] = part
-
-
-def _draw_skeleton(image: np.ndarray, hand: Hand) -> None:
-    points = np.asarray(hand.keypoints_2d, np.float64)
-    if not np.isfinite(points).all():
-        return
-    extent = float(np.linalg.norm(points.max(0) - points.min(0)))
-    thickness = int(np.clip(extent / 110, 1, 6))
-    colors = {0: WRIST_COLOR}
-    for finger, members in FINGERS.items():
-        colors.update(dict.fromkeys(members, FINGER_COLORS[finger]))
-    # Sixteenths of a pixel: the skeleton does not jump from pixel to pixel.
-    fixed = np.rint(np.clip(points, -30000, 30000) * 16).astype(int)
-    confidence = np.asarray(hand.confidence)
-
-    def shade(color: tuple[int, int, int], trust: float) -> tuple[float, ...]:
-        return tuple(c * (0.35 + 0.65 * float(np.clip(trust, 0, 1))) for c in color)
-
-    for parent, child in BONES:
-        trust = min(confidence[parent], confidence[child])
-        ends = (tuple(int(x) for x in fixed[parent]), tuple(int(x) for x in fixed[child]))
-        cv2.line(image, *ends, shade(colors[child], trust), thickness, cv2.LINE_AA, 4)
-    for joint in range(len(points)):
-        centre = tuple(int(x) for x in fixed[joint])
-        radius = int(16 * (thickness * 1.1 + 0.8))
-        cv2.circle(image, centre, radius + 16, (20.0, 20.0, 20.0), -1, cv2.LINE_AA, 4)
-        cv2.circle(image, centre, radius, shade(colors[joint], confidence[joint]), -1, cv2.LINE_AA, 4)
