@@ -21,6 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
     parser.add_argument("--held-out", metavar="YAML", help="with labels.jsonl: makers never trained on")
     parser.add_argument("--agree", metavar="C", help="with labels.jsonl: leave out what this network sees otherwise")
+    parser.add_argument(
+        "--networks", nargs="+", default=[], metavar="TFLITE",
+        help="further landmark networks, of MediaPipe's form: photos get the label that all have in common",
+    )  # fmt: skip
     args = parser.parse_args(argv)
     from handmesh.labeling.agreement import photos_of
     from handmesh.labeling.pseudo_labels import write_pseudo_labelled
@@ -28,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     if args.copies < 0:
         raise HandMeshError(f"expected --copies of 0 or more, got {args.copies}")
-    photos, is_flat = photos_of(args.photos, args.held_out, args.agree)
+    photos, is_flat = photos_of(args.photos, args.held_out, args.agree, args.networks)
     kept = write_pseudo_labelled(photos, args.out, load_mano(args.mano), True, args.backgrounds, args.copies, is_flat)
     none = "" if kept.evaluation else " (no folder held any out: to train, give data.val_root=FOLDER)"
     print(

@@ -20,6 +20,8 @@ from handmesh.geometry.crop import CropTransform
 from handmesh.io.openvino_loader import CompiledModel
 
 INPUT_SIZE = 224
+#: Place of the points in space among the outputs.
+_SPACE = 3
 #: The picture's points have depths in this share of a pixel (normalize_z in MediaPipe's hand_landmark_cpu.pbtxt).
 _DEPTH_UNIT = 0.4
 #: Depth is made of both heads' depths, that of the points in space and that of the points in the picture: their errors
@@ -35,7 +37,8 @@ class Landmarks:
     Attributes:
         points: (21, 2) pixels of the full image.
         joints: (21, 3) metres, about the hand's own middle, camera axes (x right, y down, z forward): across the
-            picture as the points are, in depth by both of the model's heads.
+            picture as the points are, in depth by both of the model's heads. NaN of the oldest networks (before
+            October 2021), which have no head in space.
         presence: 0..1, that the crop shows a hand.
         right: 0..1, that it is a right hand in the picture as it is.
     """
@@ -72,11 +75,14 @@ class LandmarkModel:
         picture = crop.apply_image(image).astype(np.float32) / 255
         results = self._model(picture[None])
         # The model counts pixels from the picture's border; here a pixel's centre is its coordinate.
-        points, space = (results[k].reshape(21, 3).astype(np.float64) for k in (0, 3))
+        points = results[0].reshape(21, 3).astype(np.float64)
+        joints = np.full((21, 3), np.nan)
+        if len(results) > _SPACE:
+            space = results[_SPACE].reshape(21, 3).astype(np.float64)
+            joints = crop.invert_points_3d(combine_heads(points[:, :2], points[:, 2] / _DEPTH_UNIT, space))
         right = float(results[2].ravel()[0])
         return Landmarks(
-            crop.invert_points_2d(points[:, :2] - 0.5),
-            crop.invert_points_3d(combine_heads(points[:, :2], points[:, 2] / _DEPTH_UNIT, space)),
+            crop.invert_points_2d(points[:, :2] - 0.5), joints,
             float(results[1].ravel()[0]), 1.0 - right if mirror else right,
         )  # fmt: skip
 

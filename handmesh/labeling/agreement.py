@@ -24,7 +24,8 @@ MARGIN = 0.02
 
 
 def photos_of(
-    root: str | Path, held_out: str | Path | None = None, checkpoint: str | Path | None = None
+    root: str | Path, held_out: str | Path | None = None, checkpoint: str | Path | None = None,
+    networks: Sequence[str | Path] = (),
 ) -> tuple[list[LabelledPhoto], bool]:
     """The labelled photos of a folder, and whether their labels came with them.
 
@@ -35,13 +36,16 @@ def photos_of(
         root: a folder of photos, or of folders of photos.
         held_out: with landmarks, a YAML file of makers that are never trained on; the project's own when None.
         checkpoint: with landmarks, a network whose side each photo must have (:func:`agreed`).
+        networks: files of further landmark networks, which label the photos together with the project's own
+            (ensemble.py).
 
     Raises:
         HandMeshError: no photo, a damaged label file, or a model that cannot be had.
     """
     if not landmark_folders(root):
-        return photos_with_landmarks(root), False
+        return _together(photos_with_landmarks(root), networks), False
     photos = read_landmark_photos(root, read_held_out(held_out) if held_out else None)
+    photos = _together(photos, networks)
     if checkpoint is not None:
         from handmesh.inference.engines.factory import make_engine
         from handmesh.models.checkpoint import config_of, load_checkpoint
@@ -49,6 +53,16 @@ def photos_of(
         net, header = load_checkpoint(checkpoint)
         photos = agreed(make_engine(net), photos, config_of(header).crop)
     return photos, True
+
+
+def _together(photos: list[LabelledPhoto], networks: Sequence[str | Path]) -> list[LabelledPhoto]:
+    """The photos labelled by the project's landmark network and others together; as they are without others."""
+    if not networks:
+        return photos
+    from handmesh.detection.landmark_model import LandmarkModel
+    from handmesh.labeling.ensemble import relabel
+
+    return relabel(photos, [LandmarkModel(), *(LandmarkModel(path) for path in networks)])
 
 
 def agreed(

@@ -10,10 +10,11 @@ Of photos of held-out makers (folders with labels.jsonl: handmesh/labeling/landm
   mesh px, tips px        mesh joints to the network's own keypoints, in pixels of a crop of 256; fingertips alone
   fingers                 per cent of hands with a finger (thumb left out) that is straight by the label and not by the
                           mesh, or the other way round; fingers that are neither in the label do not count
-The same of the held-out photos of REAL by the landmark model's labels (sign-digits and webcam-crops), of its annotated
-ones, and of the rendered evaluation split of SYNTH against its truth; crops as in training (upright, padded). The
-placement is the predictor's own (handmesh/inference/estimator.py): the mesh is aligned to the keypoints, unless
---no-align.
+With --networks the labels are those of several landmark networks together (handmesh/labeling/ensemble.py), for all
+hands and for those on which the networks agree. The same of the held-out photos of REAL by the landmark model's labels
+(sign-digits and webcam-crops), of its annotated ones, and of the rendered evaluation split of SYNTH against its truth;
+crops as in training (upright, padded). The placement is the predictor's own (handmesh/inference/estimator.py): the mesh
+is aligned to the keypoints, unless --no-align.
 """
 
 from __future__ import annotations
@@ -209,6 +210,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", default="default")
     parser.add_argument("--photos", metavar="DIR", help="folders with labels.jsonl")
+    networks = "label --photos anew by these landmark networks and the project's own together"
+    parser.add_argument("--networks", nargs="+", metavar="TFLITE", default=[], help=networks)
     parser.add_argument("--teacher", metavar="DIR", help="folder with sign-digits/ and webcam-crops/ in it")
     parser.add_argument("--annotated", metavar="DIR", help="folder with annotated/ in it")
     parser.add_argument("--data", metavar="ROOT", help="rendered set in FreiHAND's layout")
@@ -219,8 +222,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     from handmesh.data.packed import open_split
+    from handmesh.detection.landmark_model import LandmarkModel
     from handmesh.inference.engines.factory import make_engine
     from handmesh.inference.estimator import HandEstimator
+    from handmesh.labeling.ensemble import relabel
     from handmesh.labeling.landmark_files import read_landmark_photos
     from handmesh.labeling.photo_sets import annotated_photos, photos_with_landmarks, readable
     from handmesh.labeling.pseudo_labels import correct
@@ -235,8 +240,13 @@ def main() -> None:
     tables: dict[str, Any] = {"checkpoint": str(args.checkpoint)}
     if args.photos:
         photos = [photo for photo in read_landmark_photos(args.photos) if photo.is_held_out or args.all_makers]
+        if args.networks:
+            photos = relabel(photos, [LandmarkModel(), *map(LandmarkModel, args.networks)])
         rows = photo_rows(estimator, correct(photos, mano))
         tables["held-out makers"] = summarize(rows)
+        if args.networks:
+            trusted = [row for row, photo in zip(rows, photos, strict=True) if photo.is_trusted]
+            tables["held-out makers, where the networks agree"] = summarize(trusted)
         tables["reliability"] = reliability(rows)
         tables["hands"] = [[row.group, round(row.mesh, 3), round(row.fit_score, 5)] for row in rows]
         for entry in tables["reliability"]:
