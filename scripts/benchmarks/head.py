@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from handmesh.config import ModelConfig
 from handmesh.errors import HandMeshError, run_command
 from handmesh.io.cpu_count import available_cores
-from handmesh.io.openvino_loader import load_openvino
+from handmesh.io.openvino_loader import load_openvino, signal_stack_kept
 from handmesh.mano.arrays import load_mano
 from handmesh.models.hand_mesh_net import HandMeshNet
 
@@ -104,7 +104,8 @@ def _openvino_call(net: nn.Module, images: np.ndarray, threads: int) -> Callable
     settings = {
         "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads,
     }  # fmt: skip
-    request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
+    with signal_stack_kept():
+        request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
     return lambda: request.infer({0: images}, share_inputs=True)
 
 

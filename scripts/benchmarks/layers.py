@@ -28,7 +28,7 @@ import numpy as np
 from handmesh.errors import CommandParser, HandMeshError, run_command
 from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import atomic_path, write_json
-from handmesh.io.openvino_loader import load_openvino
+from handmesh.io.openvino_loader import load_openvino, signal_stack_kept
 
 GEMM_SIDE = 512
 #: Layers that multiply: their floating-point operations are counted, those of others are not worth it.
@@ -88,8 +88,9 @@ def measure(options: Any) -> dict[str, Any]:
         "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": options.precision,
         "INFERENCE_NUM_THREADS": options.threads,
     }  # fmt: skip
-    counted = ov.Core().compile_model(model, "CPU", {**hints, "PERF_COUNT": True})
-    plain = ov.Core().compile_model(model, "CPU", hints)
+    with signal_stack_kept():
+        counted = ov.Core().compile_model(model, "CPU", {**hints, "PERF_COUNT": True})
+        plain = ov.Core().compile_model(model, "CPU", hints)
     pixels = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
     layers = {layer.name: layer for layer in map(layer_of, counted.get_runtime_model().get_ordered_ops()) if layer}
     spent: dict[str, list[float]] = {name: [] for name in layers}
