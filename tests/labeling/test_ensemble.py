@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from handmesh.detection.landmark_model import Landmarks
+from handmesh.labeling import agreement
 from handmesh.labeling.ensemble import common_points, extent, hand_frame, mean_differences, relabel
 from handmesh.labeling.photo_sets import LabelledPhoto
 
@@ -117,3 +118,23 @@ def test_a_collapsed_palm_has_no_depth(tmp_path: Path) -> None:
     network.joints = network.joints * [0.2, 1, 1]
     (found,) = relabel([replace(photo(tmp_path), has_depth=True)], [network], progress=False)
     assert not found.has_depth
+
+
+@pytest.mark.parametrize("has_labels", [False, True])
+def test_further_networks_are_asked_besides_the_projects_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_labels: bool
+) -> None:
+    given, asked = photo(tmp_path), []
+
+    def network(path: str | None = None) -> FakeNetwork:
+        asked.append(path)
+        return FakeNetwork(hand(3))
+
+    monkeypatch.setattr("handmesh.detection.landmark_model.LandmarkModel", network)
+    monkeypatch.setattr(agreement, "photos_with_landmarks", lambda root: [given])
+    monkeypatch.setattr(agreement, "read_landmark_photos", lambda root, held_out: [given])
+    if has_labels:
+        (tmp_path / "labels.jsonl").touch()
+    (found,), is_flat = agreement.photos_of(tmp_path, networks=["a.tflite", "b.tflite"])
+    assert is_flat == has_labels and asked == [None, "a.tflite", "b.tflite"]
+    np.testing.assert_allclose(found.keypoints_2d, hand(3))
