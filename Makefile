@@ -28,10 +28,9 @@ demo: setup
 	$(PY) demo/webcam.py $(ARGS)
 
 test: lint
-	# A process for each folder, and for each file that trains, two at a time, the longest first: one process for all of
-	# them ends in a crash of native code, and a run that is to be equal to the bit has its process for itself
-	# (docs/LOG.md, 2026-11-29). A process that does not end is stopped with a signal at which Python prints the stack of
-	# each thread. Status 5: PYTEST_ARGS chose no test of that part.
+	# A process for each folder, and for each file that trains, two at a time, the longest first: that fills two cores
+	# ("python -m pytest" alone runs them all in one process). A process that does not end is stopped with a signal at
+	# which Python prints the stack of each thread. Status 5: PYTEST_ARGS chose no test of that part.
 	@printf '%s\n' $(LONGEST) $(TRAINING) $(filter-out $(LONGEST) tests/training,$(patsubst %/,%,$(wildcard tests/*/))) 'tests/test_*.py' | xargs -P 2 -I PART sh -c '\
 		d=$$(mktemp -d) && { echo "begun: PART"; PYTHONFAULTHANDLER=1 timeout --signal=ABRT --kill-after=20 $(PART_TIMEOUT) \
 		$(PY) -m pytest -q -p no:dash --basetemp=$$d/t $(PYTEST_ARGS) PART > $$d/log 2>&1; s=$$?; \

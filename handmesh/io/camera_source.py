@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import re
@@ -46,6 +47,17 @@ def open_capture(address: int | str) -> Any:
 
 #: A camera without a picture for so long is reported, seconds; slow ones in the dark give five pictures a second.
 QUIET_S = 2.0
+
+
+#: Cameras whose threads run. What nobody closes is closed when the program ends: Python stops threads that come out of
+#: OpenCV then, and C++ takes that for an error and aborts.
+_running: set[CameraSource] = set()
+
+
+@atexit.register
+def _close_all() -> None:
+    for camera in list(_running):
+        camera.close()
 
 
 class CameraSource:
@@ -93,6 +105,7 @@ class CameraSource:
             raise HandMeshError(self._absence())
         self.fps = plausible_fps(capture.get(cv2.CAP_PROP_FPS))
         self._thread = threading.Thread(target=self._grab, args=(capture,), name=self.description, daemon=True)
+        _running.add(self)
         self._thread.start()
 
     def __iter__(self) -> Iterator[SourceFrame]:
@@ -144,6 +157,7 @@ class CameraSource:
 
     def close(self) -> None:
         """End the thread and let go of the device."""
+        _running.discard(self)
         self._stop.set()
         with self._ready:
             self._ready.notify_all()
@@ -154,6 +168,8 @@ class CameraSource:
         while not self._stop.is_set():
             picture = _read(capture)
             grabbed_s = time.perf_counter()
+            if self._stop.is_set():
+                break
             if picture is None:
                 self._lose("stopped giving pictures; trying to open it again")
                 capture.release()

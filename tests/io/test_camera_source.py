@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -76,6 +78,25 @@ def test_no_camera_and_a_silent_camera() -> None:
     camera = CameraSource(0, opener=lambda _: FakeDevice({1: "block"}), patience_s=0.1)
     with pytest.raises(HandMeshError, match="camera 0"):
         next(iter(camera))
+    camera.close()
+
+
+def test_a_camera_that_nobody_closes_does_not_abort_the_program() -> None:
+    program = """if True:
+        import numpy as np
+        from handmesh.io.camera_source import CameraSource
+
+        class Device:
+            picture = np.zeros((4000, 6000, 3), np.uint8)  # OpenCV is busy with it most of the time
+            def isOpened(self): return True
+            def get(self, _): return 30.0
+            def release(self): pass
+            def read(self): return True, self.picture
+
+        next(iter(CameraSource(0, opener=lambda _: Device())))
+    """
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_the_real_opener_says_nothing_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:

@@ -38,19 +38,23 @@ def _state(config: Config) -> dict[str, torch.Tensor]:
     return load_file(Path(config.output) / "last" / STATE_FILE)
 
 
+def _start(config: Config, settings: Path) -> subprocess.Popen[bytes]:
+    """The run in a process of its own: what ran before in this one may choose other kernels, which round otherwise."""
+    settings.write_text(json.dumps(config_to_dict(config)))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    return subprocess.Popen(
+        [sys.executable, "-m", "handmesh", "train", str(settings)],
+        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
 @pytest.mark.slow
 def test_a_run_killed_outright_goes_on_as_if_nothing_had_been(config: Config, tmp_path: Path) -> None:
     # Another process does not know the tiny backbone.
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, backbone="fastvit_t8"))
-    Trainer(config).run()
+    assert _start(config, tmp_path / "whole.yaml").wait(200) == 0
     killed = dataclasses.replace(config, output=config.output + "_killed")
-    settings = tmp_path / "killed.yaml"
-    settings.write_text(json.dumps(config_to_dict(killed)))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    run = subprocess.Popen(
-        [sys.executable, "-m", "handmesh", "train", str(settings)],
-        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    run = _start(killed, tmp_path / "killed.yaml")
     state = Path(killed.output) / "last" / STATE_FILE
     end = time.monotonic() + 200
     while not state.is_file() and run.poll() is None and time.monotonic() < end:
@@ -58,7 +62,7 @@ def test_a_run_killed_outright_goes_on_as_if_nothing_had_been(config: Config, tm
     run.send_signal(signal.SIGKILL)
     run.wait(60)
     assert state.is_file()
-    Trainer(dataclasses.replace(killed, resume=True)).run()
+    assert _start(dataclasses.replace(killed, resume=True), tmp_path / "resumed.yaml").wait(200) == 0
     whole, pieces = _state(config), _state(killed)
     assert whole.keys() == pieces.keys()
     assert not [name for name in whole if not torch.equal(whole[name], pieces[name])]
