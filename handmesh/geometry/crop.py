@@ -8,6 +8,7 @@ zoomed to the box, and mirrored for a left hand. Left hands are mirrored and un-
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -122,10 +123,15 @@ class CropTransform:
         """(3, 3) from the camera's frame to the crop's; a reflection when mirrored."""
         return _FLIP_X @ self.rotation if self.is_mirrored else np.asarray(self.rotation, np.float64)
 
-    @property
+    @cached_property
     def homography(self) -> NDArray[np.float64]:
         """(3, 3) from picture pixels to crop pixels."""
         return np.asarray(self.K_crop @ self.camera_to_crop @ np.linalg.inv(self.K))
+
+    @cached_property
+    def inverse_homography(self) -> NDArray[np.float64]:
+        """(3, 3) from crop pixels to picture pixels."""
+        return np.asarray(np.linalg.inv(self.homography))
 
     def apply_image(
         self, image: NDArray[np.uint8], interpolation: int | None = None, border: int = cv2.BORDER_CONSTANT
@@ -141,9 +147,12 @@ class CropTransform:
             (size, size, 3) uint8.
         """
         homography = self.homography
-        height, width = image.shape[:2]
         # Source pixels a crop pixel spans, at the crop's middle.
         shrink = self.K[0, 0] / self.K_crop[0, 0] if interpolation is None else 1.0
+        if shrink >= 2.0 and border in (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE):
+            # The other rules may fill in what lies anywhere in the picture.
+            image, homography = self._part(image, shrink)
+        height, width = image.shape[:2]
         while shrink >= 2.0 and min(height, width) >= 4:
             image = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
             scale_x, scale_y = width / (width // 2), height / (height // 2)
@@ -154,13 +163,37 @@ class CropTransform:
         side = (self.size, self.size)
         return cv2.warpPerspective(image, homography, side, flags=flags, borderMode=border)  # type: ignore[return-value]
 
+    def _part(self, image: NDArray[np.uint8], shrink: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """The part of an image that the crop samples, and the map from its pixels to the crop's.
+
+        It begins and ends at multiples of what is averaged into a pixel, or at the image's own edge, so that the
+        averages are those of the whole image. A crop that looks past the horizon of the picture's plane gets all of it.
+        """
+        height, width = image.shape[:2]
+        last = self.size - 0.5
+        corners = np.array([[-0.5, -0.5, 1.0], [last, -0.5, 1.0], [-0.5, last, 1.0], [last, last, 1.0]])
+        seen = corners @ self.inverse_homography.T
+        block = 1 << int(np.log2(shrink))
+        if seen[:, 2].min() * seen[:, 2].max() <= 0 or height % block or width % block:
+            return image, self.homography
+        places = seen[:, :2] / seen[:, 2:]
+        # Two averaged pixels more on each side: sampling is bilinear.
+        low = np.floor(places.min(0) / block).astype(np.int64) - 2
+        high = np.ceil(places.max(0) / block).astype(np.int64) + 3
+        left, top = (int(x) * block for x in np.clip(low, 0, [width // block - 1, height // block - 1]))
+        right, bottom = (int(x) * block for x in np.clip(high, 1, [width // block, height // block]))
+        if right - left < 4 or bottom - top < 4:
+            return image, self.homography
+        moved = np.array([[1.0, 0.0, left], [0.0, 1.0, top], [0.0, 0.0, 1.0]])
+        return image[top:bottom, left:right], self.homography @ moved
+
     def apply_points_2d(self, points: FloatArray) -> NDArray[np.float64]:
         """Crop pixels of picture pixels (..., 2)."""
         return _map_2d(self.homography, points)
 
     def invert_points_2d(self, points: FloatArray) -> NDArray[np.float64]:
         """Picture pixels of crop pixels (..., 2)."""
-        return _map_2d(np.linalg.inv(self.homography), points)
+        return _map_2d(self.inverse_homography, points)
 
     def apply_points_3d(self, points: FloatArray) -> NDArray[np.float64]:
         """Points (..., 3) of the camera's frame in the crop's frame, metres."""
@@ -231,6 +264,6 @@ def _rotation_about_z(angle: float) -> NDArray[np.float64]:
 def _look_at(ray: FloatArray) -> NDArray[np.float64]:
     """The smallest rotation that takes the direction ``ray`` (3,) onto the z axis."""
     z = ray / np.linalg.norm(ray)
-    axis = np.cross(z, [0.0, 0.0, 1.0])
-    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    # The axis of that turn is z x (0, 0, 1) = (z1, -z0, 0).
+    cross = np.array([[0, 0, -z[0]], [0, 0, -z[1]], [z[0], z[1], 0]])
     return np.asarray(np.eye(3) + cross + cross @ cross / (1 + z[2]))

@@ -127,9 +127,11 @@ def align_row(
     keypoints, confidence = row.keypoints_2d[0], row.confidence[0].astype(np.float64)
     start = fit_translation(row.joints[0], keypoints, K, np.maximum(confidence, 0.01))
     if np.isfinite(start).all() and row.joints[0, :, 2].min() + start[2] >= DEPTH_RANGE_M[0]:
-        rotations, betas, _ = aligner(row.rotations[0], row.betas[0], keypoints, confidence, K, start, crop.size)
+        rotations, betas, _, moved = aligner(
+            row.rotations[0], row.betas[0], keypoints, confidence, K, start, crop.size
+        )
         row = row._replace(
-            vertices=row.vertices[:, :0], joints=aligner.joints(rotations, betas)[None].astype(np.float32),
+            vertices=row.vertices[:, :0], joints=moved[None].astype(np.float32),
             rotations=rotations[None].astype(np.float32), betas=betas[None].astype(np.float32),
         )  # fmt: skip
     if mesh and not row.vertices.size:

@@ -21,6 +21,8 @@ VOTE_OF_LOOK = 2.0
 #: Two hands in view are a left and a right one far more often than not: of two tracks on one side, the one with the
 #: weaker vote gets so many votes a second for the other side. Two people's right hands still are two right hands.
 VOTE_FOR_A_PAIR = 1.5
+#: A hand whose last estimate has at least this fit_score is sure: meshes on faces and elbows have a quarter of it.
+SURE_FIT = 0.8
 #: What a track's next step depends on, besides its velocity and these of its last hand.
 _TRACK_NUMBERS = ("number", "timestamp_s", "vote", "is_right", "misses", "doubts", "confirmed_s")
 _HAND_NUMBERS = ("keypoints_2d", "box_xyxy", "is_right", "score")
@@ -45,6 +47,7 @@ class Track:
         self.is_right = hand.is_right
         self.misses = self.doubts = 0
         self.confirmed_s = timestamp_s
+        self.is_sure = False
         self._model = model
         self.filter = HandFilter(model)
 
@@ -52,7 +55,7 @@ class Track:
         """The track as plain numbers: of its hand, what finding it again needs."""
         plain = {name: getattr(self, name) for name in _TRACK_NUMBERS}
         of_hand = {name: np.asarray(getattr(self.hand, name), np.float64).tolist() for name in _HAND_NUMBERS}
-        return {**plain, "velocity": self.velocity.tolist(), "hand": of_hand}
+        return {**plain, "is_sure": self.is_sure, "velocity": self.velocity.tolist(), "hand": of_hand}
 
     @classmethod
     def restored(cls, state: dict[str, Any], model: HandModel) -> Track:
@@ -68,6 +71,8 @@ class Track:
         track = cls(int(state["number"]), hand, float(state["timestamp_s"]), model)
         for name in _TRACK_NUMBERS:
             setattr(track, name, type(getattr(track, name))(state[name]))
+        # Recordings begun by an older version do not have it.
+        track.is_sure = bool(state.get("is_sure", False))
         track.velocity = np.array(state["velocity"], np.float64).reshape(2)
         return track
 
@@ -110,6 +115,7 @@ class Track:
         # A second of frames counts the same at any frame rate.
         self.vote += ((2 * estimate.right - 1) * VOTE_RATE + lean) * min(max(step_s, 0.0), 0.1)
         self.hand, self.timestamp_s, self.misses = hand, timestamp_s, 0
+        self.is_sure = hand.fit_score >= SURE_FIT
         if (self.vote > 0) != self.is_right and abs(self.vote) > VOTE_MARGIN:
             # From the next frame on it is cropped and filtered as the other hand.
             self.is_right = self.vote > 0

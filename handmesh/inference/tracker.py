@@ -38,8 +38,9 @@ MAX_MISSES = 3
 #: waits for more than one pass of the detector.
 SEARCH_PERIOD_S = 0.2
 #: Every hand in view is checked by the detector's landmark model this often, seconds: the network alone cannot know
-#: what it was never shown. So many checks in a row that see no hand end the track; a failed check is repeated at once.
-CONFIRM_PERIOD_S = 0.5
+#: what it was never shown. One that is sure of its fit is checked half as often. So many checks in a row that see no
+#: hand end the track; a failed check is repeated at once.
+CONFIRM_PERIOD_S, SURE_CONFIRM_PERIOD_S = 0.5, 1.0
 MAX_DOUBTS = 3
 #: Smallest side of a box that still is a hand, pixels.
 MIN_SIDE_PX = 12.0
@@ -283,7 +284,7 @@ class HandTracker:
 
     def _confirm_one(self, image: NDArray[np.uint8], timestamp_s: float) -> None:
         """Have the landmark model check one track, the one that has waited longest, when it is due."""
-        due = [t for t in self._tracks if t.doubts or timestamp_s - t.confirmed_s >= CONFIRM_PERIOD_S]
+        due = [track for track in self._tracks if track.doubts or timestamp_s >= _next_check_s(track)]
         if not due:
             return
         track = min(due, key=lambda each: each.confirmed_s)
@@ -318,6 +319,10 @@ class HandTracker:
     def _drop_duplicates(self) -> None:
         """Two tracks on one hand: the older one stays."""
         self._tracks = drop_repeats(self._tracks, lambda track, other: is_same_hand(track.hand, other.hand))
+
+
+def _next_check_s(track: Track) -> float:
+    return track.confirmed_s + (SURE_CONFIRM_PERIOD_S if track.is_sure else CONFIRM_PERIOD_S)
 
 
 def _is_about(place: Detection, hand: Hand) -> bool:

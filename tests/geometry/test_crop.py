@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 
+import cv2
 import numpy as np
 import pytest
 
-from handmesh.geometry.camera import intrinsics_from_fov, project_points
+from handmesh.geometry.camera import intrinsics_from_fov, project_points, resize_matrix
 from handmesh.geometry.crop import CropTransform, box_around, mirror_pose, roll_of
 from handmesh.geometry.rotation import axis_angle_to_matrix_np, matrix_to_axis_angle_np
 
@@ -124,3 +125,27 @@ def test_a_turned_box_fits_its_points_in_the_turned_crop(rotation_deg: float) ->
 def test_bad_boxes_are_refused(box) -> None:
     with pytest.raises(ValueError, match="expected box_xyxy"):
         CropTransform.from_box(np.array(box, float), K, SIZE)
+
+
+@pytest.mark.parametrize("border", [cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101])
+def test_a_crop_of_a_large_hand_is_that_of_the_whole_picture_averaged_down(border: int) -> None:
+    """Only what the crop samples is averaged down; it must make no difference, whatever lies outside the picture."""
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        height, width = [(480, 640), (481, 639), (720, 1280)][number % 3]
+        image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        K = np.array([[700.0, 0, width / 2], [0, 700.0, height / 2], [0, 0, 1]])
+        middle, half = rng.uniform([0, 0], [width, height]), rng.uniform(70, 500)
+        box = np.concatenate([middle - half, middle + half])
+        roll, is_plain = rng.uniform(-180, 180), number < 10
+        crop = CropTransform.from_box(box, K, 48, roll, mirror=number % 2 == 0, perspective=not is_plain)
+        shrink, homography, small = crop.K[0, 0] / crop.K_crop[0, 0], crop.homography, image
+        while shrink >= 2:
+            rows, columns = small.shape[:2]
+            homography = homography @ resize_matrix(columns / (columns // 2), rows / (rows // 2))
+            small = cv2.resize(small, (columns // 2, rows // 2), interpolation=cv2.INTER_AREA)
+            shrink /= 2
+        whole = cv2.warpPerspective(small, homography, (48, 48), flags=cv2.INTER_LINEAR, borderMode=border)
+        apart = np.abs(crop.apply_image(image, border=border).astype(int) - whole)
+        # OpenCV samples at multiples of 1/32 of a pixel: another origin may round to the next one.
+        assert apart.max() <= 8 and (apart > 1).mean() < 2e-3, number

@@ -49,6 +49,7 @@ class World(HandMeshPredictor):
         self.searches = self.calls = self.looks = self.offered = 0
         self.windows: list[int] = []
         self.sees = self.names_sides = True
+        self.confidence = 1.0
         super().__init__(self._answer, mano, CropSettings(128, 1.5), self)  # type: ignore[arg-type]
 
     def detect_quick(
@@ -106,8 +107,8 @@ class World(HandMeshPredictor):
         vertices, joints = self.model.pose(True, rotations[0], rotations[1:], betas)
         points = crop.apply_points_2d(self._points(hand)) + self.rng.normal(0, 20 * self.noise, (21, 2))
         right = (0.9 if hand.is_right else 0.1) if hand.says_right is None else hand.says_right
-        parts = (vertices, joints, rotations, betas, [5, 0, 0], points, np.ones(21), 0.95 if share > 0.7 else 0.05,
-                 1 - right if crop.is_mirrored else right)  # fmt: skip
+        parts = (vertices, joints, rotations, betas, [5, 0, 0], points, np.full(21, self.confidence),
+                 0.95 if share > 0.7 else 0.05, 1 - right if crop.is_mirrored else right)  # fmt: skip
         return [np.asarray(part, np.float32) for part in parts]
 
 
@@ -199,13 +200,18 @@ def test_two_hands_in_doubt_become_a_left_and_a_right_one(open_mano: ManoArrays)
     assert sum(one != other for one, other in zip(sides, sides[1:], strict=False)) == 1
 
 
-def test_what_the_landmark_model_does_not_see_is_no_hand(open_mano: ManoArrays) -> None:
+@pytest.mark.parametrize(("confidence", "looks"), [(0.5, (3, 5)), (1.0, (1, 3))])
+def test_what_the_landmark_model_does_not_see_is_no_hand(
+    open_mano: ManoArrays, confidence: float, looks: tuple[int, int]
+) -> None:
+    """It is asked twice a second, and once a second about a hand that is sure of its fit."""
     world = World(open_mano, [WorldHand(True, [0, 0, 0.5])])
+    world.confidence = confidence
     tracker = HandTracker(world, max_hands=1, K=K)
     move(tracker, world, 61)
-    assert 3 <= world.looks <= 5 and tracker.ids == [0]
+    assert looks[0] <= world.looks <= looks[1] and tracker.ids == [0]
     world.sees = False
-    frames = move(tracker, world, 30, 61)
+    frames = move(tracker, world, 40, 61)
     assert [] in frames and 0 not in tracker.ids
 
 
