@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from handmesh.inference.frame_kernels import exponential
 from handmesh.io.kernels import njit
+from handmesh.mano.posing import add_shapes, place_bones
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -46,27 +47,24 @@ class JointArrays(NamedTuple):
     bone: IntArray
     mass: Array
     axes: Array
-    parents: IntArray
+    parents: NDArray[np.int32]
 
 
 class Posed(NamedTuple):
-    """Room for a posed hand: joints (21, 3), what each pair's bone carries (P, 3), the bones' world rotations
-    (16, 3, 3) and places (16, 3), all in metres, and their places at rest (16, 3).
+    """Room for a posed hand: joints (21, 3), what each pair's bone carries (P, 3), the bones' rotations (16, 3, 3)
+    and places (16, 3), in metres and the crop's frame less its translation.
     """
 
     joints: Array
     carried: Array
     world: Array
     place: Array
-    rest: Array
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def room(pairs: int) -> Any:
+def empty_pose(pairs: int) -> Any:
     """Empty arrays for a hand of so many pairs."""
-    return Posed(
-        np.empty((21, 3)), np.empty((pairs, 3)), np.empty((16, 3, 3)), np.empty((16, 3)), np.empty((16, 3))
-    )
+    return Posed(np.empty((21, 3)), np.empty((pairs, 3)), np.empty((16, 3, 3)), np.empty((16, 3)))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -110,33 +108,9 @@ def pose_joints(rotations: Array, betas: Array, hand: JointArrays, posed: Posed)
         posed: filled.
     """
     points, rest = hand.points.copy(), hand.rest.copy()
-    for f in range(hand.basis.shape[0]):
-        if f < NUM_BETAS:
-            factor = betas[f]
-            for n in range(len(rest)):
-                rest[n] += factor * hand.rest_basis[f, n]
-        else:
-            k, a, c = (f - NUM_BETAS) // 9 + 1, (f - NUM_BETAS) % 9 // 3, (f - NUM_BETAS) % 3
-            factor = rotations[k, a, c] - (1.0 if a == c else 0.0)
-        row = hand.basis[f]
-        for n in range(len(points)):
-            points[n] += factor * row[n]
-    joints, carried, world, place, at_rest = posed.joints, posed.carried, posed.world, posed.place, posed.rest
-    for k in range(16):
-        p = hand.parents[k]
-        for a in range(3):
-            at_rest[k, a] = rest[3 * k + a]
-            if p < 0:
-                place[k, a] = rest[a]
-                for c in range(3):
-                    world[k, a, c] = rotations[k, a, c]
-                continue
-            place[k, a] = place[p, a]
-            for c in range(3):
-                place[k, a] += world[p, a, c] * (rest[3 * k + c] - rest[3 * p + c])
-                world[k, a, c] = 0.0
-                for d in range(3):
-                    world[k, a, c] += world[p, a, d] * rotations[k, d, c]
+    joints, carried, world, place = posed.joints, posed.carried, posed.world, posed.place
+    add_shapes(rotations, betas, 1.0, hand.basis, hand.rest_basis, points, rest)
+    place_bones(rotations, rest, hand.parents, world, place)
     joints[:] = 0.0
     for n in range(len(hand.joint)):
         k = hand.bone[n]
@@ -309,7 +283,7 @@ def align(
         steps: at most so many.
         hand: the hand model's joints.
     """
-    posed, trial = room(len(hand.joint)), room(len(hand.joint))
+    posed, trial = empty_pose(len(hand.joint)), empty_pose(len(hand.joint))
     residuals, by_pose = np.empty((21, 2)), np.empty((21, 3, NUM_POSE))
     total, moved, change = np.zeros(NUM_POSE), np.empty(NUM_POSE), np.empty(NUM_POSE + 3)
     pose_joints(rotations, betas, hand, posed)

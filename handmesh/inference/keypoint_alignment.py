@@ -25,9 +25,9 @@ from handmesh.inference.alignment_kernels import (
     NUM_POSE,
     JointArrays,
     align,
+    empty_pose,
     joint_derivatives,
     pose_joints,
-    room,
 )
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.joint_limits import joint_axes
@@ -89,7 +89,7 @@ class KeypointAligner:
             bone=bone.astype(np.int64),
             mass=_f64(rows.sum(1)),
             axes=_f64(joint_axes(rest, tips)),
-            parents=np.asarray(MANO_PARENTS, np.int64),
+            parents=np.asarray(MANO_PARENTS, np.int32),
         )
         self._precision = 1 / self.settings.deviations() ** 2
 
@@ -125,7 +125,7 @@ class KeypointAligner:
 
     def joints(self, rotations: FloatArray, betas: FloatArray) -> Array:
         """(21, 3) of rotations (16, 3, 3) and betas (10,), as the hand model has them."""
-        posed = room(len(self._arrays.joint))
+        posed = empty_pose(len(self._arrays.joint))
         pose_joints(_f64(rotations), _f64(betas), self._arrays, posed)
         joints: Array = posed.joints
         return joints
@@ -134,7 +134,7 @@ class KeypointAligner:
         """(21, 3, 58) of the joints by turns of the root about the camera's axes, the joints' angles, and betas
         (without what a turn does to the surface's small corrections).
         """
-        posed, result = room(len(self._arrays.joint)), np.empty((21, 3, NUM_POSE))
+        posed, result = empty_pose(len(self._arrays.joint)), np.empty((21, 3, NUM_POSE))
         pose_joints(_f64(rotations), _f64(betas), self._arrays, posed)
         joint_derivatives(posed, self._arrays, result)
         return result

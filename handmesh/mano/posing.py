@@ -6,6 +6,8 @@ threads for them, they wait for those.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,34 +70,47 @@ def _sparse(matrix: np.ndarray) -> tuple[IntArray, IntArray, Float32]:
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
-def _pose(
-    rotations: Float32, betas: Float32, is_right: bool, template: Float32, basis: Float32, rest: Float32,
-    rest_basis: Float32, parents: IntArray, bone_starts: IntArray, bones: IntArray, weights: Float32,
-    joint_starts: IntArray, joint_vertices: IntArray, joint_weights: Float32, vertices: Float32, joints: Float32,
+def add_shapes(
+    rotations: NDArray[Any], betas: NDArray[Any], one: Any, basis: NDArray[Any], rest_basis: NDArray[Any],
+    points: NDArray[Any], places: NDArray[Any],
 ) -> None:  # fmt: skip
-    """Fill vertices (778, 3) and joints (21, 3); rotations (16, 3, 3) may be changed."""
-    one = np.float32(1.0)
-    count = vertices.shape[0]
-    if not is_right:
-        for k in range(16):
-            for a, b in ((0, 1), (0, 2), (1, 0), (2, 0)):
-                rotations[k, a, b] = -rotations[k, a, b]
-    shaped, places = template.copy(), rest.copy()
-    for f in range(10):
-        weight = betas[f]
-        for i in range(len(places)):
-            places[i] += weight * rest_basis[f, i]
-    for f in range(145):
+    """Move points and bones at rest by the shape, and points by the pose's corrections, in place. Of one type each.
+
+    Args:
+        rotations: (16, 3, 3) of the bones to their parents.
+        betas: (10,) shape.
+        one: 1 as a number of that type.
+        basis: (145, N) by betas, and by the entries of the joints' rotations less the identity.
+        rest_basis: (10, 48) by betas.
+        points: (N,) numbers.
+        places: (48,) the bones' places, x, y, z of each.
+    """
+    for f in range(basis.shape[0]):
         if f < 10:
             weight = betas[f]
+            for i in range(len(places)):
+                places[i] += weight * rest_basis[f, i]
         else:
             k, a, b = (f - 10) // 9, (f - 10) % 9 // 3, (f - 10) % 3
-            weight = rotations[1 + k, a, b] - (one if a == b else np.float32(0.0))
+            weight = rotations[1 + k, a, b] - (one if a == b else one - one)
         row = basis[f]
-        for i in range(len(shaped)):
-            shaped[i] += weight * row[i]
-    # World rotations, and where the rest frame's origin goes.
-    world, moved, at = np.empty((16, 3, 3), np.float32), np.empty((16, 3), np.float32), np.empty((16, 3), np.float32)
+        for i in range(len(points)):
+            points[i] += weight * row[i]
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+def place_bones(
+    rotations: NDArray[Any], places: NDArray[Any], parents: IntArray, world: NDArray[Any], at: NDArray[Any]
+) -> None:
+    """Walk down the kinematic chain.
+
+    Args:
+        rotations: (16, 3, 3) of the bones to their parents.
+        places: (48,) the bones' places at rest.
+        parents: (16,) -1 of the root.
+        world: (16, 3, 3), filled: the bones' rotations in the hand's frame.
+        at: (16, 3), filled: their places.
+    """
     for k in range(16):
         p = parents[k]
         for a in range(3):
@@ -111,6 +126,27 @@ def _pose(
                     world[p, a, 0] * rotations[k, 0, b] + world[p, a, 1] * rotations[k, 1, b]
                     + world[p, a, 2] * rotations[k, 2, b]
                 )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+def _pose(
+    rotations: Float32, betas: Float32, is_right: bool, template: Float32, basis: Float32, rest: Float32,
+    rest_basis: Float32, parents: IntArray, bone_starts: IntArray, bones: IntArray, weights: Float32,
+    joint_starts: IntArray, joint_vertices: IntArray, joint_weights: Float32, vertices: Float32, joints: Float32,
+) -> None:  # fmt: skip
+    """Fill vertices (778, 3) and joints (21, 3); rotations (16, 3, 3) may be changed."""
+    one = np.float32(1.0)
+    count = vertices.shape[0]
+    if not is_right:
+        for k in range(16):
+            for a, b in ((0, 1), (0, 2), (1, 0), (2, 0)):
+                rotations[k, a, b] = -rotations[k, a, b]
+    shaped, places = template.copy(), rest.copy()
+    add_shapes(rotations, betas, one, basis, rest_basis, shaped, places)
+    # World rotations, and where the rest frame's origin goes.
+    world, moved, at = np.empty((16, 3, 3), np.float32), np.empty((16, 3), np.float32), np.empty((16, 3), np.float32)
+    place_bones(rotations, places, parents, world, at)
+    for k in range(16):
         for a in range(3):
             moved[k, a] = at[k, a]
             for b in range(3):
