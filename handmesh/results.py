@@ -53,7 +53,7 @@ class Detection:
 
 
 #: Of :attr:`Hand.fit_score` (scripts/experiments/mesh_fit.py prints how well it holds).
-_FIT_OFFSET, _FIT_SLOPE = 5.8, 8.1
+_FIT_OFFSET, _FIT_SLOPE = 5.7, 8.7
 
 
 @dataclass(frozen=True, eq=False, repr=False)
