@@ -9,7 +9,7 @@ import pytest
 from handmesh.detection import HandDetector
 from handmesh.errors import HandMeshError
 from handmesh.inference import detectors
-from handmesh.inference.keypoint_alignment import _forward, turned
+from handmesh.inference.alignment_kernels import align, pose_joints
 from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.inference.start_up import beside, load_kernels
 from handmesh.mano.arrays import ManoArrays
@@ -43,7 +43,7 @@ def test_a_task_that_fails_leaves_the_block_alone_and_a_block_that_fails_waits()
 
 def test_the_kernels_of_a_first_hand_are_there(open_mano: ManoArrays) -> None:
     load_kernels(open_mano)
-    assert _forward.signatures and turned.signatures
+    assert align.signatures and pose_joints.signatures
 
 
 def test_models_that_are_there_are_loaded_ahead_and_none_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
