@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from handmesh.geometry.crop import CropSettings
 from handmesh.io.images import read_image
+from handmesh.labeling.ensemble import label_together
 from handmesh.labeling.held_out import read_held_out
 from handmesh.labeling.landmark_files import landmark_folders, read_landmark_photos
 from handmesh.labeling.photo_sets import LabelledPhoto, crop_for, photos_with_landmarks
@@ -43,9 +44,9 @@ def photos_of(
         HandMeshError: no photo, a damaged label file, or a model that cannot be had.
     """
     if not landmark_folders(root):
-        return _together(photos_with_landmarks(root), networks), False
+        return label_together(photos_with_landmarks(root), networks), False
     photos = read_landmark_photos(root, read_held_out(held_out) if held_out else None)
-    photos = _together(photos, networks)
+    photos = label_together(photos, networks)
     if checkpoint is not None:
         from handmesh.inference.engines.factory import make_engine
         from handmesh.models.checkpoint import config_of, load_checkpoint
@@ -53,16 +54,6 @@ def photos_of(
         net, header = load_checkpoint(checkpoint)
         photos = agreed(make_engine(net), photos, config_of(header).crop)
     return photos, True
-
-
-def _together(photos: list[LabelledPhoto], networks: Sequence[str | Path]) -> list[LabelledPhoto]:
-    """The photos labelled by the project's landmark network and others together; as they are without others."""
-    if not networks:
-        return photos
-    from handmesh.detection.landmark_model import LandmarkModel
-    from handmesh.labeling.ensemble import relabel
-
-    return relabel(photos, [LandmarkModel(), *(LandmarkModel(path) for path in networks)])
 
 
 def agreed(

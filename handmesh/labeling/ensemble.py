@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,16 @@ class Opinions:
     points: Array
     joints: Array
     right: float
+
+
+def label_together(photos: list[LabelledPhoto], networks: Sequence[str | Path]) -> list[LabelledPhoto]:
+    """The photos with the common label (:func:`relabel`) of the project's landmark network and others.
+
+    Args:
+        photos: with all 21 keypoints.
+        networks: the other networks' files; without any the photos stay as they are.
+    """
+    return relabel(photos, [LandmarkModel(), *map(LandmarkModel, networks)]) if networks else photos
 
 
 def relabel(

@@ -92,7 +92,9 @@ def add_shapes(
                 places[i] += weight * rest_basis[f, i]
         else:
             k, a, b = (f - 10) // 9, (f - 10) % 9 // 3, (f - 10) % 3
-            weight = rotations[1 + k, a, b] - (one if a == b else one - one)
+            weight = rotations[1 + k, a, b]
+            if a == b:
+                weight -= one
         row = basis[f]
         for i in range(len(points)):
             points[i] += weight * row[i]

@@ -222,10 +222,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     from handmesh.data.packed import open_split
-    from handmesh.detection.landmark_model import LandmarkModel
     from handmesh.inference.engines.factory import make_engine
     from handmesh.inference.estimator import HandEstimator
-    from handmesh.labeling.ensemble import relabel
+    from handmesh.labeling.ensemble import label_together
     from handmesh.labeling.landmark_files import read_landmark_photos
     from handmesh.labeling.photo_sets import annotated_photos, photos_with_landmarks, readable
     from handmesh.labeling.pseudo_labels import correct
@@ -240,8 +239,7 @@ def main() -> None:
     tables: dict[str, Any] = {"checkpoint": str(args.checkpoint)}
     if args.photos:
         photos = [photo for photo in read_landmark_photos(args.photos) if photo.is_held_out or args.all_makers]
-        if args.networks:
-            photos = relabel(photos, [LandmarkModel(), *map(LandmarkModel, args.networks)])
+        photos = label_together(photos, args.networks)
         rows = photo_rows(estimator, correct(photos, mano))
         tables["held-out makers"] = summarize(rows)
         if args.networks:

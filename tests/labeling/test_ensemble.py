@@ -130,7 +130,7 @@ def test_further_networks_are_asked_besides_the_projects_own(
         asked.append(path)
         return FakeNetwork(hand(3))
 
-    monkeypatch.setattr("handmesh.detection.landmark_model.LandmarkModel", network)
+    monkeypatch.setattr("handmesh.labeling.ensemble.LandmarkModel", network)
     monkeypatch.setattr(agreement, "photos_with_landmarks", lambda root: [given])
     monkeypatch.setattr(agreement, "read_landmark_photos", lambda root, held_out: [given])
     if has_labels:
