@@ -6,6 +6,7 @@ beside one another. What is random is a function of (seed, epoch, index).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, TypedDict
 
 import cv2
@@ -21,8 +22,9 @@ from handmesh.geometry.camera import is_in_picture
 
 #: Rows of a training picture's table of hands.
 MOST_HANDS = 12
-#: Of a row: middle x, y and side of the square in pixels counted from the corner, sin and cos of the roll, right (1),
-#: left (0) or unknown (-1), cut off, and what the row is: a hand, a place of which nothing is known, or nothing.
+#: Of a row: middle x, y and side of the square in pixels counted from the corner, sin and cos of the roll (both 0: not
+#: known), right (1), left (0) or unknown (-1), cut off (1), whole (0) or unknown (-1), and what the row is: a hand, a
+#: place of which nothing is known, or nothing.
 COLUMNS = 8
 NOTHING, HAND, UNKNOWN = 0.0, 1.0, 2.0
 #: In the map of hand, a pixel of which nothing is known.
@@ -103,7 +105,7 @@ def _warped(
     for hand_ in scene.hands:
         points = hand_.keypoints_2d @ warp[:, :2].T + warp[:, 2]
         side = hand_.is_right if not is_mirrored or hand_.is_right is None else not hand_.is_right
-        seen = SceneHand(points, side, hand_.visible)
+        seen = replace(hand_, keypoints_2d=points, is_right=side)
         inside = is_in_picture(points, *size)
         if not inside.any() and not is_in_picture(_middle(seen.box_xyxy), *size).any():
             continue
@@ -124,7 +126,11 @@ def _row(hand: SceneHand, is_cut_off: bool, kind: float) -> NDArray[np.float32]:
     box, roll = hand.box_xyxy, np.radians(hand.roll_deg)
     side = -1.0 if hand.is_right is None else float(hand.is_right)
     middle = _middle(box)
-    row = [*middle, box[2] - box[0], np.sin(roll), np.cos(roll), side, float(is_cut_off), kind]
+    # Of a box it is not known whether it goes round the part of the hand that is seen, or round all of it.
+    turn, cut_off = (np.sin(roll), np.cos(roll)), float(is_cut_off)
+    if not hand.has_points:
+        turn, cut_off = (0.0, 0.0), -1.0
+    row = [*middle, box[2] - box[0], *turn, side, cut_off, kind]
     return np.array(row, np.float32)
 
 
@@ -222,4 +228,3 @@ class SceneMixture(MixtureSource):
         source, place = self.find(index)
         scene: Scene = source.scene(place)
         return scene
-

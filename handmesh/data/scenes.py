@@ -1,10 +1,12 @@
 """Whole pictures and the hands in them, for the detector: one layout for rendered scenes and for photos.
 
 A folder holds ``labels.jsonl``, one line a picture: ``file`` (its path under the folder), and ``hands``, a list of
-objects with ``kp2d`` 21 x (x, y) in pixels counted from the picture's border. What may be there besides: of a hand
-``is_right``, ``visible`` (share of it that is seen, 0..1) and ``mp_label`` (the side as MediaPipe names it: of the
-mirrored picture); of a picture ``mask`` (a PNG of its size, hand k of the list has the value k + 1), ``complete`` (no
-hand is missing from the list), ``ignore`` (boxes where nothing is known), ``set`` and ``src`` (who made it, of what).
+objects with ``kp2d`` 21 x (x, y), or ``box`` (x0, y0, x1, y1) where the points are not known, in pixels counted from
+the picture's border. What may be there besides: of a hand ``is_right``, ``visible`` (share of it that is seen, 0..1),
+``kinds`` (words such as "glove" or "back": scores are told for each) and ``mp_label`` (the side as MediaPipe names it:
+of the mirrored picture); of a picture ``mask`` (a PNG of its size, hand k of the list has the value k + 1),
+``complete`` (no hand is missing from the list), ``ignore`` (boxes where nothing is known), ``set`` and ``src`` (who
+made it, of what).
 """
 
 from __future__ import annotations
@@ -39,24 +41,37 @@ class SceneHand:
     """One hand of a picture.
 
     Attributes:
-        keypoints_2d: (21, 2) pixels, a pixel's centre at whole numbers; they may lie outside the picture.
+        keypoints_2d: (21, 2) pixels, a pixel's centre at whole numbers; they may lie outside the picture. Where only a
+            box is known, (4, 2): its square's corners, one after the other round it.
         is_right: right hand in the picture as it is; None where it is not known.
         visible: share of the hand that is seen, 0..1.
+        kinds: words that tell such hands from others.
     """
 
     keypoints_2d: NDArray[np.float64]
     is_right: bool | None
     visible: float = 1.0
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def has_points(self) -> bool:
+        """Whether the 21 points are known; else only where the hand is."""
+        return len(self.keypoints_2d) == NUM_JOINTS
 
     @property
     def roll_deg(self) -> float:
-        """How far the hand is turned clockwise from upright, degrees."""
-        return roll_of(self.keypoints_2d)
+        """How far the hand is turned clockwise from upright, degrees; NaN where only a box is known."""
+        return roll_of(self.keypoints_2d) if self.has_points else float("nan")
 
     @property
     def box_xyxy(self) -> NDArray[np.float64]:
         """(4,) the square around the points, measured along the upright crop's axes: what that crop is made of."""
-        return box_around(self.keypoints_2d, rotation_deg=self.roll_deg)
+        if self.has_points:
+            return box_around(self.keypoints_2d, rotation_deg=self.roll_deg)
+        # A square that was turned with its picture is told by its middle and its edge.
+        middle, edge = self.keypoints_2d.mean(0) + 0.5, self.keypoints_2d[1] - self.keypoints_2d[0]
+        half = float(np.hypot(*edge)) / 2
+        return np.concatenate([middle - half, middle + half])
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,12 +173,24 @@ def _hands(line: Mapping[str, Any]) -> list[SceneHand]:
     hands = []
     # A picture of one hand alone may have its points without a list around them (landmark_files.py).
     for entry in line.get("hands", [line]):
-        points = np.asarray(entry["kp2d"], np.float64).reshape(NUM_JOINTS, 2) - 0.5
+        points = _points(entry)
         if not np.isfinite(points).all():
             raise ValueError("numbers that are not finite")
         side = {"Left": True, "Right": False}.get(entry.get("mp_label", ""))
-        hands.append(SceneHand(points, entry.get("is_right", side), float(entry.get("visible", 1.0))))
+        kinds = tuple(str(kind) for kind in entry.get("kinds", ()))
+        hands.append(SceneHand(points, entry.get("is_right", side), float(entry.get("visible", 1.0)), kinds))
     return hands
+
+
+def _points(entry: Mapping[str, Any]) -> NDArray[np.float64]:
+    """The 21 points, or the corners of the square that has a box's middle and longer side."""
+    if "kp2d" in entry:
+        return np.asarray(entry["kp2d"], np.float64).reshape(NUM_JOINTS, 2) - 0.5
+    box = np.asarray(entry["box"], np.float64).reshape(4)
+    half = float((box[2:] - box[:2]).max()) / 2
+    if half <= 0:
+        raise ValueError(f"the box {box.tolist()}")
+    return (box[:2] + box[2:]) / 2 - 0.5 + half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
 
 
 class EmptyScenes:
@@ -210,8 +237,11 @@ def scene_line(index: int, scene: Scene) -> dict[str, Any]:
     height, width = scene.image.shape[:2]
     hands = [
         {
-            "kp2d": np.round(hand.keypoints_2d + 0.5, 2).tolist(), "visible": round(hand.visible, 3),
+            **({"kp2d": np.round(hand.keypoints_2d + 0.5, 2).tolist()} if hand.has_points
+               else {"box": np.round(hand.box_xyxy, 2).tolist()}),
+            "visible": round(hand.visible, 3),
             **({} if hand.is_right is None else {"is_right": hand.is_right}),
+            **({"kinds": list(hand.kinds)} if hand.kinds else {}),
         }
         for hand in scene.hands
     ]  # fmt: skip

@@ -27,13 +27,17 @@ Float = NDArray[np.float64]
 
 
 class Truth(NamedTuple):
-    """The hands of one picture and the places (M, 4) of which nothing is known; a side that is not known is NaN."""
+    """The hands of one picture and the places (M, 4) of which nothing is known.
+
+    A side or a roll that is not known is NaN; ``kinds`` are the words for each hand, or none for all of them.
+    """
 
     boxes: Float  # (N, 4) xyxy
     rolls_deg: Float  # (N,)
     is_right: Float  # (N,) 1, 0 or NaN
     unknown: Float  # (M, 4)
     longer_side: float  # of the picture, in the boxes' unit
+    kinds: tuple[tuple[str, ...], ...] = ()
 
 
 class Found(NamedTuple):
@@ -51,7 +55,8 @@ class DetectionScores:
 
     ap: average precision at an overlap of half. recall: at FALSE_A_PICTURE false hands a picture, at the score
     ``threshold``. side_accuracy: of the hands found then. roll_deg: median error of their rolls. recall_by_size: the
-    same recall of the hands of each of SIZES, NaN where there are none.
+    same recall of the hands of each of SIZES, NaN where there are none. recall_by_kind: the same of the hands of each
+    kind that the labels name.
     """
 
     pictures: int
@@ -63,6 +68,7 @@ class DetectionScores:
     side_accuracy: float
     roll_deg: float
     recall_by_size: dict[str, float]
+    recall_by_kind: dict[str, float]
 
 
 class _Match(NamedTuple):
@@ -110,6 +116,7 @@ def score_detections(
     sides = np.concatenate([truth.is_right for truth in truths]) if truths else np.zeros(0)
     rolls = np.concatenate([truth.rolls_deg for truth in truths]) if truths else np.zeros(0)
     sized = np.concatenate([_sizes(truth) for truth in truths]) if truths else np.zeros(0)
+    kinds = [own for truth in truths for own in truth.kinds or ((),) * len(truth.boxes)]
     numbers = np.array([match.hand for match in right], int)
     said, known = np.array([match.right for match in right]), sides[numbers] if len(numbers) else np.zeros(0)
     both = np.isfinite(said) & np.isfinite(known)
@@ -120,8 +127,9 @@ def score_detections(
         len(truths), first, ap, float(is_hit.mean()) if first else float("nan"), float(threshold),
         (kept - len(right)) / max(1, len(truths)),
         float(((said >= 0.5) == (known > 0.5))[both].mean()) if both.any() else float("nan"),
-        float(np.median(np.abs((turned + 180) % 360 - 180))) if len(right) else float("nan"),
+        float(np.nanmedian(np.abs((turned + 180) % 360 - 180))) if np.isfinite(turned).any() else float("nan"),
         {name: _share(is_hit, (sized >= low) & (sized < high)) for name, low, high in SIZES},
+        {kind: _share(is_hit, np.array([kind in own for own in kinds])) for kind in sorted(set().union(*kinds))},
     )  # fmt: skip
 
 
@@ -171,4 +179,7 @@ def format_scores(rows: dict[str, DetectionScores]) -> str:
             f"{scores.false_a_picture:7.2f}{scores.side_accuracy:7.3f}{scores.roll_deg:7.1f}"
             + "".join(f"{scores.recall_by_size[name]:8.3f}" for name in names)
         )
+    for kind in sorted(set().union(*(scores.recall_by_kind for scores in rows.values()))):
+        values = (f"{label} {scores.recall_by_kind.get(kind, float('nan')):.3f}" for label, scores in rows.items())
+        lines.append(f"recall of {kind}: {', '.join(values)}")
     return "\n".join(lines)

@@ -84,6 +84,7 @@ def truth_of(scene: Scene) -> Truth:
         np.array([hand.box_xyxy for hand in shown], np.float64).reshape(-1, 4),
         np.array([hand.roll_deg for hand in shown], np.float64), np.array(sides, np.float64),
         np.concatenate([scene.ignore, np.array(hidden, np.float64).reshape(-1, 4)]), float(max(height, width)),
+        tuple(hand.kinds for hand in shown),
     )  # fmt: skip
 
 

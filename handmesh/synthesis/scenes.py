@@ -8,6 +8,7 @@ right one drawn in the mirrored canvas.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -39,6 +40,10 @@ _HAND_M = 0.18
 #: Hands of fewer pixels on the canvas than the first are specks, of more canvases than the second fill all of it.
 _SMALLEST_PX, _LARGEST = 15.0, 1.05
 _FLIP = np.array([-1.0, 1.0, 1.0], np.float32)
+#: The number of the person who wears the camera.
+_WEARER = 5
+#: A hand shows its back where its palm looks so far away from the camera (cosine).
+_BACK = 0.35
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +58,15 @@ class _Plan:
     is_right: bool
     person: int
     shows_back: bool = False
+
+
+class _Drawn(NamedTuple):
+    """A hand that was drawn: points (21, 2), what is seen of its surface and all that was drawn (S, S), its kinds."""
+
+    points: np.ndarray
+    mask: np.ndarray
+    cover: np.ndarray
+    kinds: tuple[str, ...]
 
 
 class SceneGenerator(SampleGenerator):
@@ -80,15 +94,15 @@ class SceneGenerator(SampleGenerator):
         f_px = 0.5 * size / np.tan(np.radians(rng.uniform(40, 85)) / 2)
         K = np.array([[f_px, 0, (size - 1) / 2], [0, f_px, (size - 1) / 2], [0, 0, 1.0]])
         plans = self._plans(rng, heads, corner, shape)
-        hands: list[tuple[np.ndarray, bool]] = []
-        hand_map, drawn = np.zeros((size, size), np.uint8), []
+        hands: list[tuple[_Drawn, bool]] = []
+        hand_map, areas = np.zeros((size, size), np.uint8), []
         # The far ones first.
         for number, plan in enumerate(sorted(plans, key=lambda each: each.size_px), start=1):
-            points, mask, cover = self._draw(canvas, rng, index * (MOST_HANDS + 1) + number, plan, K, light)
-            hand_map[cover] = 0
-            hand_map[mask] = number
-            hands.append((points, plan.is_right))
-            drawn.append(int(mask.sum()))
+            drawn = self._draw(canvas, rng, index * (MOST_HANDS + 1) + number, plan, K, light)
+            hand_map[drawn.cover] = 0
+            hand_map[drawn.mask] = number
+            hands.append((drawn, plan.is_right))
+            areas.append(int(drawn.mask.sum()))
         if hands and rng.random() < 0.15:
             hand_map[draw_occluder(canvas, rng, self.backgrounds)] = 0
         if rng.random() < 0.7:
@@ -97,12 +111,12 @@ class SceneGenerator(SampleGenerator):
         part = (slice(y, y + height), slice(x, x + width))
         hand_map = np.ascontiguousarray(hand_map[part])
         found = []
-        for number, ((points, is_right), pixels) in enumerate(zip(hands, drawn, strict=True), start=1):
-            points = points - [x, y]
+        for number, ((drawn, is_right), pixels) in enumerate(zip(hands, areas, strict=True), start=1):
+            points = drawn.points - [x, y]
             # Of what the picture's edge leaves of the hand, and of what other things leave of that.
             inside = float(is_in_picture(points, width, height).mean())
             seen = float((hand_map == number).sum()) / max(1, pixels)
-            found.append(SceneHand(points, is_right, min(inside, seen)))
+            found.append(SceneHand(points, is_right, min(inside, seen), drawn.kinds))
         return Scene(np.ascontiguousarray(canvas[part]), found, hand_map, True, maker="rendered")
 
     def _people(self, canvas: np.ndarray, rng: np.random.Generator) -> list[tuple[float, float, float]]:
@@ -158,7 +172,7 @@ class SceneGenerator(SampleGenerator):
             middle = low + extent * [0.5 + outward * rng.normal(0.17, 0.13), rng.uniform(0.35, 0.9)]
             anchor = low + extent * [0.5 + outward * rng.uniform(0.1, 0.6), 1.6]
             size = float(rng.uniform(0.2, 0.6)) * float(extent.min())
-            plans.append(self._plan(rng, middle, size, anchor, is_right, 5, 0.8))
+            plans.append(self._plan(rng, middle, size, anchor, is_right, _WEARER, 0.8))
         return plans
 
     def _from_edge(
@@ -181,20 +195,16 @@ class SceneGenerator(SampleGenerator):
 
     def _draw(
         self, canvas: np.ndarray, rng: np.random.Generator, number: int, plan: _Plan, K: np.ndarray, light: Lighting
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Draw one hand onto the canvas, in place.
-
-        Returns:
-            Its points (21, 2) and masks (S, S) bool: of what is seen of the hand's own surface, and of all that was
-            drawn.
-        """
+    ) -> _Drawn:
+        """Draw one hand onto the canvas, in place."""
         if not plan.is_right:
             mirrored = np.ascontiguousarray(canvas[:, ::-1])
             other = replace(plan, is_right=True, middle=self._flipped(plan.middle), anchor=self._flipped(plan.anchor))
-            points, mask, cover = self._draw(mirrored, rng, number, other, K, _mirrored(light))
+            drawn = self._draw(mirrored, rng, number, other, K, _mirrored(light))
             canvas[:] = mirrored[:, ::-1]
-            points[:, 0] = self.size - 1.0 - points[:, 0]
-            return points, np.ascontiguousarray(mask[:, ::-1]), np.ascontiguousarray(cover[:, ::-1])
+            drawn.points[:, 0] = self.size - 1.0 - drawn.points[:, 0]
+            mask, cover = (np.ascontiguousarray(part[:, ::-1]) for part in (drawn.mask, drawn.cover))
+            return drawn._replace(mask=mask, cover=cover)
         # Both hands of a person have one skin, one sleeve and one exposure.
         person = np.random.default_rng([self.seed, 19, number // (MOST_HANDS + 1), plan.person])
         appearance = sample_appearance(person)
@@ -205,8 +215,8 @@ class SceneGenerator(SampleGenerator):
         if rng.random() < 0.22:
             palm = labels["global_orient"] @ self.renderer.surface.palm_normal
             prop = sample_prop(labels["joints"], palm, rng)
-        drawn = coarse if prop is None else np.concatenate([coarse, prop.vertices])
-        x, y, side = self._window(drawn, K)
+        surfaces = coarse if prop is None else np.concatenate([coarse, prop.vertices])
+        x, y, side = self._window(surfaces, K)
         shift = K.copy()
         shift[:2, 2] -= [x, y]
         shaded = self.renderer.render(
@@ -231,7 +241,12 @@ class SceneGenerator(SampleGenerator):
         mask[part] = shaded.hand > 0.5
         joints = labels["joints"]
         points = joints[:, :2] / joints[:, 2:] * [K[0, 0], K[1, 1]] + K[:2, 2]
-        return points.astype(np.float64), mask, cover
+        away = float((labels["global_orient"] @ self.renderer.surface.palm_normal) @ _unit_vector(joints.mean(0)))
+        words = {
+            "glove": appearance.gloved, "object": prop is not None, "back": away > _BACK,
+            "egocentric": plan.person == _WEARER,
+        }  # fmt: skip
+        return _Drawn(points.astype(np.float64), mask, cover, tuple(word for word, holds in words.items() if holds))
 
     def _flipped(self, point: np.ndarray) -> np.ndarray:
         return np.array([self.size - 1.0 - point[0], point[1]])
@@ -309,8 +324,11 @@ def _choose_part(rng: np.random.Generator, size: int) -> tuple[tuple[int, int], 
 
 
 def _unit(joints: np.ndarray) -> np.ndarray:
-    along = joints[0] - joints[9]
-    return np.asarray(along / np.linalg.norm(along))
+    return _unit_vector(joints[0] - joints[9])
+
+
+def _unit_vector(vector: np.ndarray) -> np.ndarray:
+    return np.asarray(vector / np.linalg.norm(vector))
 
 
 def _mirrored(light: Lighting) -> Lighting:

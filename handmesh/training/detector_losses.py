@@ -73,15 +73,16 @@ def detector_losses(logits: DetectorLogits, batch: SceneCrop) -> dict[str, Tenso
     overlap, box = _boxes(logits, own)
     sin_cos = functional.normalize(logits.roll, dim=1, eps=1e-3)
     roll = 1 - (sin_cos * own[..., 3:5].permute(0, 3, 1, 2)).sum(1)
+    rolled = weight * (own[..., 3:5].abs().sum(-1) > 0)
     side, cut_off = own[..., 5], own[..., 6]
     entropy = functional.binary_cross_entropy_with_logits
     known = weight * (side >= 0)
     return {
         "score": _score(logits.score, overlap.detach(), found, batch["is_complete"]),
         "box": _mean(box, weight),
-        "roll": _mean(roll, weight) + 0.01 * _mean((logits.roll.norm(dim=1) - 1).square(), weight),
+        "roll": _mean(roll, rolled) + 0.01 * _mean((logits.roll.norm(dim=1) - 1).square(), weight),
         "is_right": _mean(entropy(logits.is_right, side.clamp_min(0), reduction="none"), known),
-        "cut_off": _mean(entropy(logits.cut_off, cut_off, reduction="none"), weight),
+        "cut_off": _mean(entropy(logits.cut_off, cut_off.clamp_min(0), reduction="none"), weight * (cut_off >= 0)),
         "mask": _mask(logits.mask, batch["hand_map"]),
     }
 

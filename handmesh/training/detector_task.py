@@ -256,8 +256,10 @@ def truth_of(table: np.ndarray, side: float) -> Truth:
     boxes = np.concatenate([table[:, :2] - half, table[:, :2] + half], axis=1).astype(np.float64)
     hands, unknown = table[:, 7] == HAND, table[:, 7] == UNKNOWN
     right = np.where(table[:, 5] < 0, np.nan, table[:, 5])
+    rolls = np.degrees(np.arctan2(table[:, 3], table[:, 4]))
+    rolls = np.where((table[:, 3:5] == 0).all(1), np.nan, rolls)
     return Truth(
-        boxes[hands], np.degrees(np.arctan2(table[hands, 3], table[hands, 4])), right[hands].astype(np.float64),
+        boxes[hands], rolls[hands].astype(np.float64), right[hands].astype(np.float64),
         boxes[unknown], float(side),
     )  # fmt: skip
 
@@ -280,4 +282,3 @@ def _drawn(net: HandDetectorNet, crop: SceneCrop, device: torch.device) -> np.nd
             corners = cv2.boxPoints((middle.tolist(), (float(side), float(side)), float(angle)))
             cv2.polylines(picture, [np.rint(corners).astype(np.int32)], True, color, 1, cv2.LINE_AA)
     return picture
-

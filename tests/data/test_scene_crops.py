@@ -125,3 +125,16 @@ def test_all_of_the_picture_is_filled(share: float) -> None:
     dataset = SceneDataset(One(scene), DetectorConfig(train_side=96, mosaic=share), 0)
     crop = dataset[(0, 0)]
     assert (crop["hand_map"] == 0).all() and not crop["hands"].any() and crop["is_complete"] == 1
+
+
+def test_a_box_moves_with_the_picture_and_keeps_its_side() -> None:
+    hand = marked_scene().hands[0]
+    low, high = hand.box_xyxy[:2] - 0.5, hand.box_xyxy[2:] - 0.5
+    corners = np.array([low, [high[0], low[1]], high, [low[0], high[1]]])
+    boxed = dataclasses.replace(marked_scene(), hands=[SceneHand(corners, None)])
+    for seed in range(20):
+        both = [random_view(scene, np.random.default_rng(seed), (160, 128))[1] for scene in (marked_scene(), boxed)]
+        if all(len(table) and table[0, 7] == HAND for table in both):
+            np.testing.assert_allclose(both[1][0, :3], both[0][0, :3], rtol=1e-4)
+        for row in both[1]:
+            np.testing.assert_array_equal(row[3:7], [0, 0, -1, -1])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,8 @@ def make_scene() -> Scene:
 
 def test_a_scene_written_is_the_scene_read(tmp_path: Path) -> None:
     scene = make_scene()
+    boxed = SceneHand(np.array([[30.0, 10], [50, 10], [50, 30], [30, 30]]), None, kinds=("glove",))
+    scene = replace(scene, hands=[*scene.hands, boxed])
     write_scene_pictures(tmp_path, "training", 3, scene)
     write_scene_labels(tmp_path, "training", [scene_line(3, scene)])
     folder = SceneFolder(tmp_path / "training")
@@ -47,7 +51,7 @@ def test_a_scene_written_is_the_scene_read(tmp_path: Path) -> None:
     assert read.hand_map is not None and (read.hand_map == scene.hand_map).all()
     for got, wanted in zip(read.hands, scene.hands, strict=True):
         np.testing.assert_allclose(got.keypoints_2d, wanted.keypoints_2d, atol=0.006)
-        assert got.is_right is wanted.is_right and got.visible == wanted.visible
+        assert got.is_right is wanted.is_right and got.visible == wanted.visible and got.kinds == wanted.kinds
 
 
 def test_the_box_turns_with_the_hand() -> None:
@@ -82,7 +86,9 @@ def test_labels_of_a_landmark_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"file": "a"}', '{"file": "../a", "hands": []}',
-                                  '{"file": "a", "hands": [{"kp2d": [1, 2]}]}'])  # fmt: skip
+                                  '{"file": "a", "hands": [{"kp2d": [1, 2]}]}',
+                                  '{"file": "a", "hands": [{"box": [5, 5, 5, 5]}]}',
+                                  '{"file": "a", "hands": [{"box": [5, 5, 9, NaN]}]}'])  # fmt: skip
 def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "labels.jsonl").write_text('{"file": "a.png", "hands": []}\n' + line)
     with pytest.raises(HandMeshError, match="line 2: expected one picture's hands"):
@@ -97,3 +103,12 @@ def test_pictures_without_hands(tmp_path: Path) -> None:
     assert scene.hands == [] and scene.is_complete and scene.hand_map is not None and not scene.hand_map.any()
     with pytest.raises(HandMeshError, match="without hands"):
         EmptyScenes([])
+
+
+def test_a_hand_may_be_known_by_its_box_alone(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", np.zeros((60, 80, 3), np.uint8))
+    line = {"file": "a.png", "hands": [{"box": [10, 20, 50, 40], "kinds": ["back"]}]}
+    (tmp_path / "labels.jsonl").write_text(json.dumps(line))
+    hand = SceneFolder(tmp_path).scene(0).hands[0]
+    np.testing.assert_allclose(hand.box_xyxy, [10, 10, 50, 50])
+    assert not hand.has_points and math.isnan(hand.roll_deg) and hand.is_right is None and hand.kinds == ("back",)

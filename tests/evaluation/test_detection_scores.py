@@ -65,6 +65,15 @@ def test_sides_that_are_not_told_are_left_out() -> None:
     assert score_detections([found((A, 0.9), right=0.2)], [truth(A)]).side_accuracy == 0.0
 
 
+def test_hands_of_a_kind_are_told_apart_and_a_roll_that_is_not_known_is_left_out() -> None:
+    known = truth(A, B, C)._replace(kinds=(("back",), ("back", "glove"), ()), rolls_deg=np.array([np.nan, 175.0, 0]))
+    scores = score_detections([found((A, 0.5), (B, 0.9))], [known])
+    assert scores.recall_by_kind == {"back": 1.0, "glove": 1.0} and scores.roll_deg == pytest.approx(15.0)
+    missed = score_detections([found((A, 0.5))], [known])
+    assert missed.recall_by_kind == {"back": 0.5, "glove": 0.0} and math.isnan(missed.roll_deg)
+    assert "recall of back: ours 1.000, theirs 0.500" in format_scores({"ours": scores, "theirs": missed})
+
+
 def test_nothing_found_and_nothing_there() -> None:
     nothing = score_detections([found()], [truth(A)])
     assert nothing.ap == nothing.recall == 0.0

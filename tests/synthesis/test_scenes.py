@@ -37,6 +37,17 @@ def test_shapes_and_counts(scenes) -> None:
     assert sides == {True, False}
 
 
+def test_kinds_of_hands_are_told(generator) -> None:
+    hands = [hand for index in range(60) for hand in generator.scene(index).hands]
+    for kind in ("glove", "object", "back", "egocentric"):
+        assert 0 < sum(kind in hand.kinds for hand in hands) < 0.6 * len(hands), kind
+    # Of hands that point upwards, the thumb of one that shows its back is on the other side than of one that does not.
+    right = [hand for hand in hands if hand.is_right and abs(hand.roll_deg) < 50]
+    thumb = {kind: [bool(hand.keypoints_2d[2, 0] < hand.keypoints_2d[17, 0]) for hand in right
+                    if ("back" in hand.kinds) is (kind == "back")] for kind in ("back", "other")}  # fmt: skip
+    assert np.mean(thumb["back"]) > 0.8 and np.mean(thumb["other"]) < np.mean(thumb["back"]) - 0.3
+
+
 def test_a_number_is_one_scene(generator, scenes, open_mano) -> None:
     other = SceneGenerator(open_mano, seed=4, size=128)
     for index in (9, 2):
@@ -68,11 +79,12 @@ def test_a_left_hand_is_a_right_one_mirrored(generator) -> None:
     left = _Plan(np.array([size - 1 - 40.0, 60.0]), 50.0, np.array([size - 1 - 20.0, 180.0]), False, 0)
     canvas = np.random.default_rng(2).integers(0, 255, (size, size, 3)).astype(np.uint8)
     mirrored = np.ascontiguousarray(canvas[:, ::-1])
-    points, mask, cover = generator._draw(canvas, np.random.default_rng(3), 5, right, K, light)
-    others, other_mask, other_cover = generator._draw(mirrored, np.random.default_rng(3), 5, left, K, _mirrored(light))
-    assert (mirrored[:, ::-1] == canvas).all() and mask.any()
-    assert (other_mask[:, ::-1] == mask).all() and (other_cover[:, ::-1] == cover).all()
-    np.testing.assert_allclose(others, points * [-1, 1] + [size - 1, 0])
+    one = generator._draw(canvas, np.random.default_rng(3), 5, right, K, light)
+    other = generator._draw(mirrored, np.random.default_rng(3), 5, left, K, _mirrored(light))
+    assert (mirrored[:, ::-1] == canvas).all() and one.mask.any()
+    assert (other.mask[:, ::-1] == one.mask).all() and (other.cover[:, ::-1] == one.cover).all()
+    np.testing.assert_allclose(other.points, one.points * [-1, 1] + [size - 1, 0])
+    assert one.kinds == other.kinds
 
 
 def test_a_set_is_the_same_from_one_process_and_two(generator, tmp_path: Path) -> None:

@@ -63,6 +63,15 @@ def test_every_wrong_answer_costs(name: str) -> None:
     assert float(after) > float(before) + 0.05
 
 
+def test_turn_and_edge_of_a_box_alone_are_not_taught() -> None:
+    batch = batch_of([[30.0, 41.0, 40.0, 0.0, 0.0, -1.0, -1.0, HAND]])
+    logits = perfect(batch)._replace(roll=torch.full((1, 2, 12, 12), 0.5**0.5, requires_grad=True),
+                                     cut_off=torch.zeros(1, 12, 12, requires_grad=True))  # fmt: skip
+    terms = detector_losses(logits, batch)
+    values = {name: float(value.detach()) for name, value in terms.items()}
+    assert values["roll"] < 1e-6 and values["cut_off"] == 0 and values["box"] < 0.02
+
+
 def test_every_hand_has_cells_and_the_smaller_one_wins() -> None:
     rows = [[*place, 0, 1, 1, 0, HAND] for place in ([48.0, 48.0, 80.0], [50.0, 50.0, 12.0], [3.0, 90.0, 4.0])]
     found = assign(batch_of(rows)["hands"], (12, 12))
