@@ -7,8 +7,8 @@ The page asks three functions for hands: those below. Give it others, and it sho
 from functools import partial
 
 import handmesh
+from handmesh.cli.commands.web_app import parse
 from handmesh.cli.options import model_options
-from handmesh.cli.web_app import parse
 from handmesh.errors import run_command
 from handmesh.web.app import hand_page
 from handmesh.web.clip import load_tracker

@@ -18,7 +18,7 @@ import yaml
 
 import handmesh
 from handmesh.errors import CommandParser, HandMeshError, run_command
-from handmesh.motion.robot import operator_points, retargeting_input
+from handmesh.motion.formats.robot import operator_points, retargeting_input
 
 
 def load_retargeting(path: str | Path) -> Any:

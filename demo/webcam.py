@@ -10,9 +10,9 @@ To build your own: take the three lines that matter out of main() below.
         picture = handmesh.draw_hands(frame.image, frame.hands)             # frame.hands: meshes in metres
 """
 
+from handmesh.cli.commands.webcam import parse, print_cameras
 from handmesh.cli.live_outputs import LiveOutputs
 from handmesh.cli.tracking import load_tracker
-from handmesh.cli.webcam import parse, print_cameras
 from handmesh.errors import run_command
 
 

@@ -16,7 +16,7 @@ _PUBLIC: dict[str, str] = {
     "Hand": "handmesh.results",
     "HandMeshError": "handmesh.errors",
     "HandMeshPredictor": "handmesh.inference.predictor",
-    "HandTracker": "handmesh.inference.tracker",
+    "HandTracker": "handmesh.inference.tracking.tracker",
     "Recording": "handmesh.motion.recording",
     "draw_hands": "handmesh.rendering.overlay",
     "load_mano": "handmesh.mano.arrays",
@@ -28,7 +28,7 @@ __all__ = [*sorted(_PUBLIC), "__version__"]
 if TYPE_CHECKING:
     from handmesh.errors import HandMeshError as HandMeshError
     from handmesh.inference.predictor import HandMeshPredictor as HandMeshPredictor
-    from handmesh.inference.tracker import HandTracker as HandTracker
+    from handmesh.inference.tracking.tracker import HandTracker as HandTracker
     from handmesh.io.calibration import CameraCalibration as CameraCalibration
     from handmesh.io.images import read_image as read_image
     from handmesh.io.images import write_image as write_image

@@ -328,7 +328,7 @@ def read_picture(path: Path) -> object:
 
 
 def read_clip(path: Path) -> object:
-    from handmesh.io.sources import ClipSource
+    from handmesh.io.video.sources import ClipSource
 
     source = ClipSource(path)
     for number, _ in enumerate(source):

@@ -43,11 +43,11 @@ make_environment() {
 
 install_system_libraries() {
     local packages status=0
-    packages=$("$py" handmesh/io/system_libraries.py) || status=$?
+    packages=$("$py" handmesh/io/runtime/system_libraries.py) || status=$?
     case $status in
         0) return ;;
         3|4) ;;
-        *) fail "handmesh/io/system_libraries.py failed" ;;
+        *) fail "handmesh/io/runtime/system_libraries.py failed" ;;
     esac
     # shellcheck disable=SC2086  # a list of package names
     if may_install && apt_install $packages; then return; fi

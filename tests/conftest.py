@@ -28,7 +28,7 @@ from handmesh.data.freihand_writer import FreiHandWriter
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.mano.hand_model import HandModel
-from handmesh.mano.numpy_layer import pose_vertices
+from handmesh.mano.layers.numpy_layer import pose_vertices
 from handmesh.results import Hand
 from handmesh.skeleton import MANO_PARENTS, NUM_FACES, NUM_VERTICES
 

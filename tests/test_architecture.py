@@ -17,6 +17,8 @@ PACKAGE = ROOT / "handmesh"
 MAX_MODULE_LINES = 350
 MAX_FUNCTION_LINES = 120
 MAX_MODULES_IN_THE_PACKAGE = 8
+#: A folder with more is parted; that of the commands holds one file for each.
+MAX_MODULES_IN_A_FOLDER = 14
 
 #: Each package or module imports from itself and from floors above its own, never from its neighbours on a floor.
 FLOORS = (
@@ -172,6 +174,15 @@ def test_heavy_packages_wait_and_rooms_stay_light() -> None:
 def test_few_modules_stand_directly_in_the_package() -> None:
     modules = [path.name for path in PACKAGE.glob("*.py") if path.name not in ("__init__.py", "__main__.py")]
     assert len(modules) <= MAX_MODULES_IN_THE_PACKAGE, modules
+
+
+def test_folders_are_parted_before_they_are_large() -> None:
+    counts: dict[str, int] = {}
+    for path in package_modules():
+        folder = path.parent.relative_to(PACKAGE).as_posix()
+        counts[folder] = counts.get(folder, 0) + (path.name != "__init__.py")
+    large = {folder: count for folder, count in counts.items() if count > MAX_MODULES_IN_A_FOLDER}
+    assert not large.keys() - {"cli/commands"}, large
 
 
 def test_the_package_does_not_import_demos_scripts_or_tests() -> None:

@@ -248,9 +248,9 @@ def test_a_checkpoint_that_is_damaged_or_missing(
 def recorded(hands: list[Hand], tmp_path: Path) -> Path:
     """A recording of two hands in three frames."""
     from handmesh.mano.arrays import load_mano
+    from handmesh.motion.formats.tables import RecordingHeader
     from handmesh.motion.recorder import recording_of
     from handmesh.motion.recording import RecordedFrame
-    from handmesh.motion.tables import RecordingHeader
 
     mano = load_mano("open")
     header = RecordingHeader(
@@ -310,7 +310,7 @@ def test_a_track_that_is_not_there(refuse: Callable[..., None], recorded: Path) 
 
 def test_results_of_motion_that_cannot_be_written(refuse: Callable[..., None], recorded: Path, tmp_path: Path) -> None:
     from handmesh.io.images import read_image
-    from handmesh.io.video_writer import ClipWriter
+    from handmesh.io.video.video_writer import ClipWriter
     from handmesh.web.page import EXAMPLES
 
     (tmp_path / "file").write_text("")

@@ -39,7 +39,7 @@ def test_import_takes_less_than_a_second_and_loads_nothing_heavy() -> None:
 
 
 def test_following_hands_needs_no_torch_before_a_network_is_built() -> None:
-    code = "import sys, handmesh.inference.tracker, handmesh.cli.webcam\n"
+    code = "import sys, handmesh.inference.tracking.tracker, handmesh.cli.commands.webcam\n"
     code += "print({'torch', 'timm', 'openvino'} & set(sys.modules))"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)

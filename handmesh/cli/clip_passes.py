@@ -13,13 +13,13 @@ from handmesh.cli.tracking import run_settings
 from handmesh.inference.predictor import results_model
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.timing import LiveStats
-from handmesh.inference.tracker import Frame, HandTracker
-from handmesh.io.sources import ClipSource
-from handmesh.io.stop_signals import StopSignals
+from handmesh.inference.tracking.tracker import Frame, HandTracker
+from handmesh.io.runtime.stop_signals import StopSignals
+from handmesh.io.video.sources import ClipSource
 from handmesh.motion.clips import draw_clip, header_of, record_clip, smoothed
+from handmesh.motion.formats.rerun_log import RerunWriter
+from handmesh.motion.formats.tables import RecordingHeader
 from handmesh.motion.recording import RecordedFrame, Recording
-from handmesh.motion.rerun_log import RerunWriter
-from handmesh.motion.tables import RecordingHeader
 from handmesh.rendering.live_view import LiveView
 
 

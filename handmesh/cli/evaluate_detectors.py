@@ -27,7 +27,7 @@ def report_detectors(args: argparse.Namespace) -> dict[str, Any]:
     from handmesh.detection.hand_detector import HandDetector
     from handmesh.evaluation.detection_scores import format_scores, score_detections
     from handmesh.evaluation.detectors import run_detector
-    from handmesh.inference.fastvit_detector import FastVitDetector
+    from handmesh.inference.detectors.fastvit import FastVitDetector
     from handmesh.io.images import list_images
     from handmesh.models.checkpoint_path import SHIPPED_DETECTOR
 

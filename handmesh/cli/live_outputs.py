@@ -20,17 +20,17 @@ from handmesh.inference.predictor import results_model
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.timing import LiveStats
 from handmesh.io.files import refuse_to_replace
-from handmesh.io.frames import PacedSource
 from handmesh.io.images import write_image
-from handmesh.io.prefetch import PrefetchIterator
-from handmesh.io.sources import ClipSource, PhotoSource, Source, open_source
-from handmesh.io.stop_signals import StopSignals
-from handmesh.io.video_writer import CLIP_SUFFIXES, MAX_STILL_S, ClipWriter
+from handmesh.io.runtime.stop_signals import StopSignals
+from handmesh.io.video.frames import PacedSource
+from handmesh.io.video.prefetch import PrefetchIterator
+from handmesh.io.video.sources import ClipSource, PhotoSource, Source, open_source
+from handmesh.io.video.video_writer import CLIP_SUFFIXES, MAX_STILL_S, ClipWriter
 from handmesh.motion.clips import header_of
+from handmesh.motion.formats.rerun_log import RerunWriter, expect_rerun
 from handmesh.motion.recorder import RecordingWriter
 from handmesh.motion.recording import RecordedFrame
 from handmesh.motion.recording_files import expect_recording_name
-from handmesh.motion.rerun_log import RerunWriter, expect_rerun
 from handmesh.motion.streams.live import LiveStream
 from handmesh.motion.streams.targets import open_targets
 from handmesh.rendering.live_view import LiveView
@@ -38,7 +38,7 @@ from handmesh.rendering.result_files import result_names, write_record
 from handmesh.rendering.window import Window, why_no_window
 
 if TYPE_CHECKING:
-    from handmesh.inference.tracker import Frame, HandTracker
+    from handmesh.inference.tracking.tracker import Frame, HandTracker
 
 #: A window whose source is silent for so long gets its keys another way, seconds.
 _SILENCE_S = 0.3
@@ -60,7 +60,7 @@ class LiveOutputs:
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
-        """``args``: as parsed by :func:`handmesh.cli.webcam.parse`."""
+        """``args``: as parsed by :func:`handmesh.cli.commands.webcam.parse`."""
         self._args = args
         self.view = LiveView(args.opacity, args.outline, args.mirror, args.hud, smoothing=not args.no_smoothing)
         self._stack, self._stop = ExitStack(), StopSignals()

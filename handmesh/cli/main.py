@@ -1,6 +1,6 @@
 """The ``handmesh`` command: finds the module of the sub-command, whose ``main`` parses the other words and does it.
 
-A command is a file beside this one, imported when it is asked for, so that ``handmesh --help`` is instant.
+A command is a file of commands/, imported when it is asked for, so that ``handmesh --help`` is instant.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple, NoReturn
 
 from handmesh._version import __version__
 from handmesh.errors import CommandParser, run_command
-from handmesh.io.cpu_count import limit_library_threads
+from handmesh.io.runtime.cpu_count import limit_library_threads
 
 _DESCRIPTION = "3D hand meshes from a picture, a clip or a webcam; rendered data, training and scores."
 _EXAMPLES = """\
@@ -37,7 +37,7 @@ examples:
 
 
 class _Command(NamedTuple):
-    """A sub-command: its file beside this one, and what it does in a line."""
+    """A sub-command: its file in commands/, and what it does in a line."""
 
     module: str
     about: str
@@ -89,7 +89,7 @@ def command_names() -> list[str]:
 def _run(argv: list[str]) -> int | None:
     limit_library_threads()
     if argv and argv[0] in _COMMANDS:
-        module = importlib.import_module(f"handmesh.cli.{_COMMANDS[argv[0]].module}")
+        module = importlib.import_module(f"handmesh.cli.commands.{_COMMANDS[argv[0]].module}")
         code: int | None = module.main(argv[1:])
         return code
     # Help, the version, or an error that names the commands.

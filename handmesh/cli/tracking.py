@@ -18,13 +18,13 @@ from handmesh.cli.options import (
 from handmesh.cli.progress import say
 from handmesh.errors import HandMeshError
 from handmesh.io.files import refuse_to_replace
-from handmesh.io.frames import Source
-from handmesh.io.sources import ClipSource
-from handmesh.io.video_writer import CLIP_SUFFIXES
+from handmesh.io.video.frames import Source
+from handmesh.io.video.sources import ClipSource
+from handmesh.io.video.video_writer import CLIP_SUFFIXES
 
 if TYPE_CHECKING:
     from handmesh.inference.predictor import HandMeshPredictor
-    from handmesh.inference.tracker import HandTracker
+    from handmesh.inference.tracking.tracker import HandTracker
 
 DEFAULT_FOLDER = Path("output")
 
@@ -101,7 +101,7 @@ def follow_with(
         max_hands: in a frame.
         min_score: least score of a hand, 0..1.
     """
-    from handmesh.inference.tracker import HandTracker
+    from handmesh.inference.tracking.tracker import HandTracker
 
     predictor.detector.load()
     keep_hands_of(predictor, min_score)

@@ -16,8 +16,8 @@ from handmesh.cli.progress import Progress, say
 from handmesh.cli.tracking import DEFAULT_FOLDER
 from handmesh.errors import HandMeshError
 from handmesh.io.files import work_folder
-from handmesh.io.sources import ClipSource, list_clips
-from handmesh.io.video_writer import CLIP_SUFFIXES
+from handmesh.io.video.sources import ClipSource, list_clips
+from handmesh.io.video.video_writer import CLIP_SUFFIXES
 from handmesh.motion.clip_folder import ClipTask, clip_tasks, is_whole_clip, whole_recording
 from handmesh.motion.recording import Recording
 from handmesh.motion.recording_files import RECORDING_SUFFIXES, part_path

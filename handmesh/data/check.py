@@ -27,10 +27,10 @@ from handmesh.errors import HandMeshError
 from handmesh.geometry.alignment import similarity_align
 from handmesh.geometry.camera import project_points
 from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np
-from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import user_path
+from handmesh.io.runtime.cpu_count import available_cores
 from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.numpy_layer import joint_regressor_21, pose_vertices
+from handmesh.mano.layers.numpy_layer import joint_regressor_21, pose_vertices
 from handmesh.skeleton import ROOT_JOINT
 
 #: Larger disagreements than these are faults. The official labels agree to some hundredths of a millimetre.

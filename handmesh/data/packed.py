@@ -24,8 +24,8 @@ from tqdm import tqdm
 from handmesh.data.freihand import REQUIRED, Annotations, FreiHandDataset
 from handmesh.data.sample import Sample
 from handmesh.errors import HandMeshError, reason_of
-from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import atomic_path, user_path
+from handmesh.io.runtime.cpu_count import available_cores
 
 _MAGIC = b"HMPACK1\n"
 _LABELS = ("K", "scale", "joints", "vertices", "mano", "has_3d")

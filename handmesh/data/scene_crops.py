@@ -106,11 +106,11 @@ def _warped(
         points = hand_.keypoints_2d @ warp[:, :2].T + warp[:, 2]
         side = hand_.is_right if not is_mirrored or hand_.is_right is None else not hand_.is_right
         seen = replace(hand_, keypoints_2d=points, is_right=side)
-        inside = is_in_picture(points, *size)
-        if not inside.any() and not is_in_picture(_middle(seen.box_xyxy), *size).any():
+        inside = seen.share_inside(*size)
+        if not inside and not is_in_picture(_middle(seen.box_xyxy), *size).any():
             continue
-        is_found = hand_.visible >= LEAST_VISIBLE and inside.mean() >= LEAST_VISIBLE
-        rows.append(_row(seen, inside.mean() < 0.9, HAND if is_found else UNKNOWN))
+        is_found = hand_.visible >= LEAST_VISIBLE and inside >= LEAST_VISIBLE
+        rows.append(_row(seen, inside < 0.9, HAND if is_found else UNKNOWN))
     for box in scene.ignore:
         middle = warp[:, :2] @ (_middle(box) - 0.5) + warp[:, 2] + 0.5
         rows.append(np.array([*middle, scale * float((box[2:] - box[:2]).max()), 0, 0, -1, 0, UNKNOWN], np.float32))

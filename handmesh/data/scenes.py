@@ -73,6 +73,14 @@ class SceneHand:
         half = float(np.hypot(*edge)) / 2
         return np.concatenate([middle - half, middle + half])
 
+    def share_inside(self, width: int, height: int) -> float:
+        """Share of the points that a picture of these sides shows; of the area where only a box is known."""
+        if self.has_points:
+            return float(is_in_picture(self.keypoints_2d, width, height).mean())
+        box = self.box_xyxy
+        seen = np.minimum(box[2:], [width, height]) - np.maximum(box[:2], 0)
+        return float(seen.clip(0).prod() / (box[2:] - box[:2]).prod())
+
 
 @dataclass(frozen=True, eq=False)
 class Scene:
@@ -97,7 +105,7 @@ class Scene:
     def cut_off(self, hand: SceneHand) -> bool:
         """Whether the picture's edge cuts the hand off."""
         height, width = self.image.shape[:2]
-        return bool((~is_in_picture(hand.keypoints_2d, width, height)).mean() > CUT_OFF_SHARE)
+        return hand.share_inside(width, height) < 1 - CUT_OFF_SHARE
 
 
 class SceneSource(Protocol):

@@ -12,7 +12,7 @@ from handmesh.detection.palm_detector import PalmDetector
 from handmesh.detection.tiling import Window
 from handmesh.detection.verifier import HandVerifier
 from handmesh.errors import HandMeshError
-from handmesh.io.fork import renew_after_fork
+from handmesh.io.runtime.fork import renew_after_fork
 from handmesh.results import Detection
 
 _ROLLS = (0.0, 90.0, 180.0, 270.0)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from handmesh.detection.model_files import ensure_landmark_model
 from handmesh.geometry.camera import intrinsics_from_fov
 from handmesh.geometry.crop import CropTransform
-from handmesh.io.openvino_loader import CompiledModel
+from handmesh.io.runtime.openvino_loader import CompiledModel
 
 INPUT_SIZE = 224
 #: Place of the points in space among the outputs.

@@ -16,7 +16,7 @@ import numpy as np
 from handmesh.detection.model_files import ensure_palm_detector
 from handmesh.detection.nms import keep_best, weighted_suppression
 from handmesh.detection.tiling import Window, still_windows, whole_window
-from handmesh.io.openvino_loader import CompiledModel
+from handmesh.io.runtime.openvino_loader import CompiledModel
 from handmesh.results import Detection
 
 INPUT_SIZE = 192

@@ -13,8 +13,7 @@ from handmesh.data.scenes import LEAST_VISIBLE, Scene, SceneSource
 from handmesh.detection.interface import Detector
 from handmesh.detection.tiling import whole_window
 from handmesh.evaluation.detection_scores import SIZES, Found, Truth, mask_overlap
-from handmesh.geometry.camera import is_in_picture
-from handmesh.inference.fastvit_detector import MASK_THRESHOLD, FastVitDetector
+from handmesh.inference.detectors.fastvit import MASK_THRESHOLD, FastVitDetector
 from handmesh.results import Detection
 
 
@@ -74,7 +73,7 @@ def truth_of(scene: Scene) -> Truth:
     """A scene's hands as scores take them; those of which little is seen are places of which nothing is known."""
     height, width = scene.image.shape[:2]
     is_shown = [
-        hand.visible >= LEAST_VISIBLE and is_in_picture(hand.keypoints_2d, width, height).mean() >= LEAST_VISIBLE
+        hand.visible >= LEAST_VISIBLE and hand.share_inside(width, height) >= LEAST_VISIBLE
         for hand in scene.hands
     ]
     shown = [hand for hand, is_there in zip(scene.hands, is_shown, strict=True) if is_there]

@@ -20,7 +20,7 @@ from handmesh.geometry.camera import project_points
 from handmesh.geometry.crop import box_around
 from handmesh.inference.estimator import HandEstimator, is_plausible, place_of
 from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.numpy_layer import pose_vertices
+from handmesh.mano.layers.numpy_layer import pose_vertices
 from handmesh.results import Detection, Hand
 from handmesh.skeleton import ROOT_JOINT
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.geometry.crop import CropSettings, CropTransform, box_around, roll_of
-from handmesh.inference.keypoint_alignment import KeypointAligner
-from handmesh.inference.placement import Estimate, lift_hand
+from handmesh.inference.alignment.keypoint_alignment import KeypointAligner
+from handmesh.inference.alignment.placement import Estimate, lift_hand
 from handmesh.inference.stage_clock import StageClock
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel

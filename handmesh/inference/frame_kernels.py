@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.io.kernels import njit
+from handmesh.io.runtime.kernels import njit
 
 Array = NDArray[np.float64]
 FloatArray = NDArray[np.floating[Any]]

@@ -17,17 +17,17 @@ from handmesh.detection import HandDetector
 from handmesh.detection.interface import Detector
 from handmesh.detection.nms import drop_repeats
 from handmesh.geometry.crop import CropSettings
+from handmesh.inference.alignment.placement import Estimate, check_hand_length, resize_hand
 from handmesh.inference.arguments import box_places, camera_matrix, for_each, one_side
-from handmesh.inference.detectors import loaders_of, make_detector, segmenter_of
+from handmesh.inference.detectors.by_name import loaders_of, make_detector, segmenter_of
+from handmesh.inference.detectors.fastvit import FastVitDetector, with_masks
 from handmesh.inference.engines.warm_start import may_start_quickly, remember, start_quickly
 from handmesh.inference.estimator import HandEstimator, is_plausible, place_of
-from handmesh.inference.fastvit_detector import FastVitDetector, with_masks
-from handmesh.inference.placement import Estimate, check_hand_length, resize_hand
 from handmesh.inference.same_hand import is_same_hand
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.start_up import beside, load_kernels
-from handmesh.io.fork import is_forked
 from handmesh.io.images import ImageLike, image_array
+from handmesh.io.runtime.fork import is_forked
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.models.checkpoint_path import hand_fingerprint_of
 from handmesh.results import Detection, Hand

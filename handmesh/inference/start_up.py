@@ -16,9 +16,9 @@ import numpy as np
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import intrinsics_from_fov, project_points
 from handmesh.geometry.crop import CropSettings
+from handmesh.inference.alignment.keypoint_alignment import KeypointAligner
+from handmesh.inference.alignment.placement import lift_hand
 from handmesh.inference.engines.base import EngineOutput
-from handmesh.inference.keypoint_alignment import KeypointAligner
-from handmesh.inference.placement import lift_hand
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
 

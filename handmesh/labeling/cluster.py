@@ -17,7 +17,7 @@ from typing import Any
 
 from handmesh.errors import HandMeshError
 from handmesh.io.files import work_folder
-from handmesh.io.ray_cluster import ray_cluster
+from handmesh.io.runtime.ray_cluster import ray_cluster
 from handmesh.labeling.cluster_items import FootageItem, footage_items
 from handmesh.labeling.cluster_worker import FootageJob, FootageLabeler
 

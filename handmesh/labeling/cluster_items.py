@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from handmesh.errors import HandMeshError
 from handmesh.io.images import IMAGE_SUFFIXES
-from handmesh.io.sources import CLIP_SUFFIXES
+from handmesh.io.video.sources import CLIP_SUFFIXES
 from handmesh.motion.clip_folder import recording_name
 
 #: Photos that make one recording: some minutes of work, so that a worker that dies loses little.

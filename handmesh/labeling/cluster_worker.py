@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from handmesh.errors import HandMeshError
-from handmesh.io.sources import ClipSource, PhotoSource
 from handmesh.io.storage import Storage
+from handmesh.io.video.sources import ClipSource, PhotoSource
 from handmesh.labeling.cluster_items import FootageItem
 from handmesh.motion.clip_folder import is_same_run
 from handmesh.motion.clips import header_of, record_clip, smoothed
+from handmesh.motion.formats.tables import RecordingHeader
 from handmesh.motion.recorder import RecordingWriter
 from handmesh.motion.recording import RecordedFrame, Recording
-from handmesh.motion.tables import RecordingHeader
 
 if TYPE_CHECKING:
-    from handmesh.inference.tracker import HandTracker
+    from handmesh.inference.tracking.tracker import HandTracker
     from handmesh.mano.hand_model import HandModel
 
 #: A piece of work that so many workers died of is given up: it may be a file that crashes its decoder.

@@ -21,7 +21,7 @@ from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import DEFAULT_FOV_DEG
 from handmesh.io.files import user_path
 from handmesh.io.images import is_photo, read_image, write_image
-from handmesh.io.sources import ClipSource
+from handmesh.io.video.sources import ClipSource
 from handmesh.labeling.landmark_label import label_hand
 from handmesh.labeling.photo_sets import CUT_OUT_FOV_DEG, LabelledPhoto, list_unlabelled, with_border
 

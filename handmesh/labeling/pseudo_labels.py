@@ -28,7 +28,7 @@ from handmesh.labeling.landmark_correction import correction_for
 from handmesh.labeling.photo_sets import LabelledPhoto
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.fitting import FittedHands, fit_hands
-from handmesh.mano.numpy_layer import pose_vertices
+from handmesh.mano.layers.numpy_layer import pose_vertices
 from handmesh.synthesis.backgrounds.pool import Backgrounds
 
 Array = NDArray[np.float64]

@@ -16,8 +16,8 @@ from torch import Tensor
 from handmesh.geometry.alignment import similarity_align
 from handmesh.geometry.rotation import axis_angle_to_matrix, matrix_to_rotation_6d, rotation_6d_to_matrix
 from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.joint_layer import JointLayer
-from handmesh.mano.joint_limits import joint_axes, pose_limits
+from handmesh.mano.layers.joint_layer import JointLayer
+from handmesh.mano.prior.joint_limits import joint_axes, pose_limits
 from handmesh.skeleton import FINGERTIP_VERTICES, ROOT_JOINT
 
 #: The palm: joints that hardly move against one another, for a first orientation.

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from handmesh.geometry.crop import mirror_pose
 from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.numpy_layer import NumpyManoLayer
-from handmesh.mano.posing import HandPoser
+from handmesh.mano.layers.numpy_layer import NumpyManoLayer
+from handmesh.mano.layers.posing import HandPoser
 
 FloatArray = NDArray[np.floating[Any]]
 _FLIP_X = np.array([-1.0, 1.0, 1.0], np.float32)

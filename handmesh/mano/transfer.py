@@ -20,9 +20,9 @@ from handmesh.geometry.crop import mirror_pose
 from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
+from handmesh.mano.layers.numpy_layer import NumpyManoLayer
 from handmesh.mano.nearest_points import NearestPoints, RestSurface, finger_groups, vertex_normals
-from handmesh.mano.numpy_layer import NumpyManoLayer
-from handmesh.mano.pose_prior import PosePrior
+from handmesh.mano.prior.pose_prior import PosePrior
 from handmesh.results import Hand
 from handmesh.skeleton import FINGERTIP_VERTICES, MANO_PARENTS, NUM_VERTICES
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from handmesh.config import ModelConfig
 from handmesh.errors import HandMeshError
 from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.layer import ManoLayer
+from handmesh.mano.layers.layer import ManoLayer
 from handmesh.models.aligned_head import AlignedHead
 from handmesh.models.backbone import Backbone, fold_conv_norms
 from handmesh.models.outputs import HandMeshOutput, HeadOutput, fit_camera, project, to_pixels

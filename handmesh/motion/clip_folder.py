@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from handmesh.errors import HandMeshError
-from handmesh.io.clip_check import expect_whole
+from handmesh.io.video.clip_check import expect_whole
+from handmesh.motion.formats.tables import RecordingHeader
 from handmesh.motion.recording import Recording
-from handmesh.motion.tables import RecordingHeader
 
 #: Settings that do not decide whether a recording is made anew: engines differ by rounding, versions by what is written
 #: in the header.

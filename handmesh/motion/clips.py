@@ -19,18 +19,18 @@ from handmesh.errors import HandMeshError
 from handmesh.inference.stage_clock import StageClock
 from handmesh.io.calibration import CameraCalibration
 from handmesh.io.files import sha256_ends
-from handmesh.io.sources import ClipSource, Source
-from handmesh.io.video_writer import ClipWriter
+from handmesh.io.video.sources import ClipSource, Source
+from handmesh.io.video.video_writer import ClipWriter
 from handmesh.mano.hand_model import HandModel
+from handmesh.motion.formats.tables import RecordingHeader
 from handmesh.motion.offline import smooth_live, smooth_offline
 from handmesh.motion.recorder import LineWriter
 from handmesh.motion.recording import RecordedFrame, Recording
 from handmesh.motion.recording_files import Lines, read_lines
-from handmesh.motion.tables import RecordingHeader
 from handmesh.rendering.overlay import draw_hands
 
 if TYPE_CHECKING:
-    from handmesh.inference.tracker import Frame, HandTracker
+    from handmesh.inference.tracking.tracker import Frame, HandTracker
 
 
 def header_of(

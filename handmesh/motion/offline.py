@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from handmesh.geometry.camera import fit_translation
 from handmesh.geometry.crop import box_around
 from handmesh.geometry.quaternion import continuous_signs, to_matrix, to_quaternion
-from handmesh.inference.hand_filter import HandFilter
+from handmesh.inference.tracking.hand_filter import HandFilter
 from handmesh.mano.hand_model import HandModel
+from handmesh.motion.formats.tables import DECIMALS, HandTable, concatenate_hands
 from handmesh.motion.recording import Recording
-from handmesh.motion.tables import DECIMALS, HandTable, concatenate_hands
 from handmesh.motion.zero_lag import ZeroLagSettings, smooth_rotations, smooth_vectors
 from handmesh.results import Hand
 

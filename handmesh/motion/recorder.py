@@ -14,6 +14,14 @@ from numpy.typing import NDArray
 
 from handmesh.errors import HandMeshError
 from handmesh.geometry.quaternion import to_quaternion
+from handmesh.motion.formats.tables import (
+    DECIMALS,
+    FRAME_COLUMNS,
+    HAND_COLUMNS,
+    Column,
+    RecordingHeader,
+    tables_from_columns,
+)
 from handmesh.motion.recording import RecordedFrame, Recording
 from handmesh.motion.recording_files import (
     Lines,
@@ -23,7 +31,6 @@ from handmesh.motion.recording_files import (
     part_path,
     save_tables,
 )
-from handmesh.motion.tables import DECIMALS, FRAME_COLUMNS, HAND_COLUMNS, Column, RecordingHeader, tables_from_columns
 from handmesh.results import Hand
 
 _ROTATIONS = ("global_orient", "hand_pose")

@@ -17,8 +17,8 @@ from handmesh.errors import HandMeshError
 from handmesh.geometry.quaternion import to_matrix
 from handmesh.mano.arrays import load_mano
 from handmesh.mano.hand_model import HandModel
+from handmesh.motion.formats.tables import FloatArray, FrameTable, HandTable, IntArray, RecordingHeader, Tables
 from handmesh.motion.recording_files import load_tables, save_tables
-from handmesh.motion.tables import FloatArray, FrameTable, HandTable, IntArray, RecordingHeader, Tables
 from handmesh.results import Hand
 
 

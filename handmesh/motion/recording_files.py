@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from handmesh.errors import HandMeshError, reason_of
 from handmesh.io.files import atomic_path
-from handmesh.motion.tables import (
+from handmesh.motion.formats.tables import (
     FORMAT,
     FRAME_COLUMNS,
     HAND_COLUMNS,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from handmesh.io.kernels import njit
+from handmesh.io.runtime.kernels import njit
 from handmesh.rendering.colors import LEFT_COLORS, RIGHT_COLORS, Color, hand_colors
 from handmesh.rendering.rasterizer import NEAR_M, fill_faces, setup_edges, vertex_normals
 from handmesh.rendering.skeleton_lines import draw_skeleton

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from handmesh.io.kernels import njit
+from handmesh.io.runtime.kernels import njit
 
 NEAR_M = 0.02  # nothing nearer than this to the camera is drawn
 _EDGE_TOLERANCE = np.float32(1e-5)  # of the largest barycentric; closes cracks between faces that share an edge

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from handmesh.errors import HandMeshError
-from handmesh.io.system_libraries import install_line, missing_libraries
+from handmesh.io.runtime.system_libraries import install_line, missing_libraries
 from handmesh.rendering.overlay import LEFT_TINT, RIGHT_TINT
 from handmesh.rendering.window import why_no_window
 from handmesh.results import Hand

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.io.system_libraries import install_line, missing_libraries
+from handmesh.io.runtime.system_libraries import install_line, missing_libraries
 
 _PROBE = "import cv2; cv2.namedWindow('probe'); cv2.waitKey(1); cv2.destroyAllWindows()"
 _PROBE_TIMEOUT_S = 60

@@ -8,10 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from handmesh.synthesis.dataset_writer import write_dataset as write_dataset
+    from handmesh.synthesis.dataset.dataset_writer import write_dataset as write_dataset
     from handmesh.synthesis.generator import SampleGenerator as SampleGenerator
 
-_HOME = {"SampleGenerator": "handmesh.synthesis.generator", "write_dataset": "handmesh.synthesis.dataset_writer"}
+_HOME = {
+    "SampleGenerator": "handmesh.synthesis.generator",
+    "write_dataset": "handmesh.synthesis.dataset.dataset_writer",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -15,9 +15,9 @@ import numpy as np
 from handmesh.data.sample import Sample
 from handmesh.geometry.camera import is_in_picture
 from handmesh.rendering.rasterizer import rasterize, vertex_normals
+from handmesh.synthesis.appearance.skin import sample_tone
+from handmesh.synthesis.appearance.surface import ForearmShape
 from handmesh.synthesis.generator import SampleGenerator, mirror_sample, project_joints
-from handmesh.synthesis.skin import sample_tone
-from handmesh.synthesis.surface import ForearmShape
 from handmesh.synthesis.viewpoint import View, random_turn
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from handmesh.io.kernels import njit
+from handmesh.io.runtime.kernels import njit
 
 _STEPS = 1023
 _RANGE = np.float32(4.0)  # linear values above this are white

@@ -15,15 +15,15 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from handmesh.geometry.camera import intrinsics_from_fov
 from handmesh.io.files import cache_dir
-from handmesh.io.video_writer import ClipWriter
+from handmesh.io.video.video_writer import ClipWriter
 from handmesh.mano.arrays import ManoArrays, load_mano
-from handmesh.mano.numpy_layer import NumpyManoLayer
-from handmesh.mano.pose_prior import PosePrior
+from handmesh.mano.layers.numpy_layer import NumpyManoLayer
+from handmesh.mano.prior.pose_prior import PosePrior
+from handmesh.synthesis.appearance.lighting import sample_lighting
+from handmesh.synthesis.appearance.skin import sample_appearance
+from handmesh.synthesis.appearance.surface import ForearmShape
 from handmesh.synthesis.camera_effects import compose, mean_color, tone_curve
-from handmesh.synthesis.lighting import sample_lighting
 from handmesh.synthesis.renderer import HandRenderer
-from handmesh.synthesis.skin import sample_appearance
-from handmesh.synthesis.surface import ForearmShape
 
 WIDTH, HEIGHT, FPS, FOV_DEG = 640, 480, 30.0, 60.0
 DURATION_S = 8.0

@@ -13,9 +13,15 @@ import numpy as np
 from handmesh.data.sample import Sample
 from handmesh.geometry.camera import is_in_picture
 from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.numpy_layer import NumpyManoLayer
-from handmesh.mano.pose_prior import SHOWN_SHARES, PosePrior
+from handmesh.mano.layers.numpy_layer import NumpyManoLayer
+from handmesh.mano.prior.pose_prior import SHOWN_SHARES, PosePrior
 from handmesh.skeleton import FINGERTIPS, MANO_PARENTS
+from handmesh.synthesis.appearance.lighting import Lighting, map_lighting, sample_lighting
+from handmesh.synthesis.appearance.occluders import draw_occluder
+from handmesh.synthesis.appearance.props import sample_prop
+from handmesh.synthesis.appearance.shading import Shaded, darken_crevices
+from handmesh.synthesis.appearance.skin import SkinAppearance, sample_appearance
+from handmesh.synthesis.appearance.surface import RING_DISTANCE_M, ForearmShape
 from handmesh.synthesis.backgrounds.pool import Backgrounds
 from handmesh.synthesis.camera_effects import (
     blur,
@@ -26,13 +32,7 @@ from handmesh.synthesis.camera_effects import (
     skin_balance,
     tone_curve,
 )
-from handmesh.synthesis.lighting import Lighting, map_lighting, sample_lighting
-from handmesh.synthesis.occluders import draw_occluder
-from handmesh.synthesis.props import sample_prop
 from handmesh.synthesis.renderer import hand_renderer
-from handmesh.synthesis.shading import Shaded, darken_crevices
-from handmesh.synthesis.skin import SkinAppearance, sample_appearance
-from handmesh.synthesis.surface import RING_DISTANCE_M, ForearmShape
 from handmesh.synthesis.viewpoint import View, crop_intrinsics, random_turn, sample_view
 
 #: Changes when the same (seed, index) gives another picture than before.

@@ -6,15 +6,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from handmesh.io.kernels import njit
+from handmesh.io.runtime.kernels import njit
 from handmesh.mano.arrays import ManoArrays
 from handmesh.rendering.rasterizer import NEAR_M, fill_faces, setup_edges, vertex_normals
-from handmesh.synthesis.lighting import Lighting, ambient_occlusion, irradiance_coefficients, lamp_shadows
-from handmesh.synthesis.props import Prop
-from handmesh.synthesis.shading import SAMPLES, Shaded, light_vertices, shade
-from handmesh.synthesis.skin import SkinAppearance, skin_texels
-from handmesh.synthesis.skin_map import SkinMap, build_skin_map
-from handmesh.synthesis.surface import SUBFACE_BARYCENTRICS, ForearmShape, HandSurface
+from handmesh.synthesis.appearance.lighting import Lighting, ambient_occlusion, irradiance_coefficients, lamp_shadows
+from handmesh.synthesis.appearance.props import Prop
+from handmesh.synthesis.appearance.shading import SAMPLES, Shaded, light_vertices, shade
+from handmesh.synthesis.appearance.skin import SkinAppearance, skin_texels
+from handmesh.synthesis.appearance.skin_map import SkinMap, build_skin_map
+from handmesh.synthesis.appearance.surface import SUBFACE_BARYCENTRICS, ForearmShape, HandSurface
 
 _WRAP = np.array([0.30, 0.15, 0.10], np.float32)  # how far flesh carries light past the terminator
 

@@ -15,6 +15,11 @@ import numpy as np
 
 from handmesh.data.scenes import Scene, SceneHand
 from handmesh.geometry.camera import is_in_picture
+from handmesh.synthesis.appearance.lighting import Lighting
+from handmesh.synthesis.appearance.occluders import draw_occluder
+from handmesh.synthesis.appearance.props import sample_prop
+from handmesh.synthesis.appearance.shading import darken_crevices
+from handmesh.synthesis.appearance.skin import sample_appearance
 from handmesh.synthesis.backgrounds.crowd import draw_distractor, lay_figure, rounded
 from handmesh.synthesis.camera_effects import blur, camera_effects
 from handmesh.synthesis.generator import (
@@ -23,11 +28,6 @@ from handmesh.synthesis.generator import (
     sample_arm,
     shows_cut_arm,
 )
-from handmesh.synthesis.lighting import Lighting
-from handmesh.synthesis.occluders import draw_occluder
-from handmesh.synthesis.props import sample_prop
-from handmesh.synthesis.shading import darken_crevices
-from handmesh.synthesis.skin import sample_appearance
 from handmesh.synthesis.viewpoint import random_turn, sample_orientation, turn_about, turn_to_ray
 
 MOST_HANDS = 4

@@ -19,8 +19,8 @@ from handmesh.config import Config, TrainConfig, config_from_dict, without_folde
 from handmesh.data.loading import HandDataset, StridedSubset, make_loader
 from handmesh.errors import HandMeshError
 from handmesh.evaluation.real_photos import as_landmarks, evaluate_real
-from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import user_path
+from handmesh.io.runtime.cpu_count import available_cores
 from handmesh.labeling.footage import SPACING_S, LabelledFootage, gather_frames, label_frames
 from handmesh.labeling.landmark_correction import correction_for
 from handmesh.labeling.photo_sets import LabelledPhoto

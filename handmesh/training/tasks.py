@@ -52,9 +52,9 @@ def make_task(config: Config, device: torch.device) -> Task:
         HandMeshError: its data cannot be had.
     """
     if config.task == "mesh":
-        from handmesh.training.mesh_task import MeshTask
+        from handmesh.training.mesh.task import MeshTask
 
         return MeshTask(config, device)
-    from handmesh.training.detector_task import DetectorTask
+    from handmesh.training.detector.task import DetectorTask
 
     return DetectorTask(config, device)

@@ -26,8 +26,8 @@ from handmesh.errors import HandMeshError
 from handmesh.models.checkpoint import save_checkpoint
 from handmesh.training.cpu.fastvit import accelerate as accelerate_on_cpu
 from handmesh.training.logger import Log, check_folder
-from handmesh.training.loss_net import gradient_shares
-from handmesh.training.losses import weighted_sum
+from handmesh.training.mesh.loss_net import gradient_shares
+from handmesh.training.mesh.losses import weighted_sum
 from handmesh.training.setup import make_optimizer, make_scheduler, set_training
 from handmesh.training.state import Progress, load_state, save_state
 from handmesh.training.tasks import make_task

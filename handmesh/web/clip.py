@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.errors import HandMeshError
-from handmesh.io.clip_source import ClipSource
-from handmesh.motion.bvh import write_bvh
+from handmesh.io.video.clip_source import ClipSource
 from handmesh.motion.clips import draw_clip, header_of, record_clip, smoothed
-from handmesh.motion.gltf import write_gltf
+from handmesh.motion.formats.bvh import write_bvh
+from handmesh.motion.formats.gltf import write_gltf
 from handmesh.motion.recording import RecordedFrame
 from handmesh.rendering.colors import TrackColors
 from handmesh.rendering.overlay import draw_hands
@@ -28,7 +28,7 @@ from handmesh.web.results import plain_stem
 
 if TYPE_CHECKING:
     from handmesh.inference.stage_clock import StageClock
-    from handmesh.inference.tracker import Frame, HandTracker
+    from handmesh.inference.tracking.tracker import Frame, HandTracker
 
 MAX_SECONDS, MAX_FRAMES, MAX_FRAME_PIXELS = 30.0, 1800, 9_000_000
 #: A clip that is not done by then is given up, seconds.
@@ -72,7 +72,7 @@ Report = Callable[[ClipProgress], None]
 def load_tracker(options: dict[str, Any], fov_deg: float) -> HandTracker:
     """A tracker of from_pretrained's options for a camera of that field of view."""
     from handmesh.inference.predictor import HandMeshPredictor
-    from handmesh.inference.tracker import HandTracker
+    from handmesh.inference.tracking.tracker import HandTracker
 
     return HandTracker(HandMeshPredictor.from_pretrained(**options), smoothing=False, fov_deg=fov_deg)
 

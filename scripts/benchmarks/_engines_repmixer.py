@@ -16,7 +16,7 @@ import torch
 from timm.models import fastvit
 from torch import nn
 
-from handmesh.io.openvino_loader import load_openvino, signal_stack_kept
+from handmesh.io.runtime.openvino_loader import load_openvino, signal_stack_kept
 from handmesh.models.backbone import Backbone
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from handmesh.errors import HandMeshError
-from handmesh.io.cpu_count import available_cores
+from handmesh.io.runtime.cpu_count import available_cores
 
 ROOT = Path(__file__).resolve().parents[2]
 _THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from handmesh.inference.tracker import HandTracker
+    from handmesh.inference.tracking.tracker import HandTracker
 
 #: Names of MediaPipe's landmark models by ``model_complexity``.
 MODELS = {"lite": 0, "full": 1}
@@ -67,7 +67,7 @@ def compare(
 def _own(tracker: HandTracker, pictures: Sequence[np.ndarray], draw: Callable[[Any, Any], Any]) -> tuple[float, float]:
     """Drawn frames a second, the tracker a frame ahead as in the live page; median ms of a frame on its own."""
     from handmesh.inference.timing import LiveStats
-    from handmesh.io.prefetch import PrefetchIterator
+    from handmesh.io.video.prefetch import PrefetchIterator
 
     stats = LiveStats(tracker.predictor.engine.name)
     # A clip that starts again comes to the tracker as time that goes on.

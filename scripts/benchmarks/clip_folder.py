@@ -27,9 +27,9 @@ from handmesh.cli.tracking import add_run_options, expect_run_options, load_trac
 from handmesh.cli.video_folder import FolderRun
 from handmesh.errors import CommandParser, HandMeshError, run_command
 from handmesh.inference.timing import LiveStats
-from handmesh.io.sources import ClipSource, list_clips
-from handmesh.io.stop_signals import StopSignals
-from handmesh.io.video_writer import ClipWriter
+from handmesh.io.runtime.stop_signals import StopSignals
+from handmesh.io.video.sources import ClipSource, list_clips
+from handmesh.io.video.video_writer import ClipWriter
 from handmesh.motion.clip_folder import clip_tasks
 from handmesh.synthesis.demo_clip import FPS, demo_clip
 
@@ -115,7 +115,7 @@ def main() -> None:
             for way, (is_in_turn, overlap, drawn) in ways.items():
                 with ExitStack() as stack:
                     if is_in_turn:
-                        stack.enter_context(patch("handmesh.io.clip_source.PrefetchIterator", _InTurn))
+                        stack.enter_context(patch("handmesh.io.video.clip_source.PrefetchIterator", _InTurn))
                         stack.enter_context(patch("handmesh.motion.clips.ClipWriter", _WaitingWriter))
                     results[way].append(measure(passes, folder, overlap, drawn))
     finally:

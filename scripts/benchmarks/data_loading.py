@@ -24,7 +24,7 @@ from handmesh.data.freihand_writer import FreiHandWriter
 from handmesh.data.loading import HandDataset, SampleSource, StepBatches, iterate, make_loader
 from handmesh.data.packed import PackedDataset, pack_path, pack_split
 from handmesh.errors import run_command
-from handmesh.io.cpu_count import available_cores
+from handmesh.io.runtime.cpu_count import available_cores
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.training.trainer import Trainer
 

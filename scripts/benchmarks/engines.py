@@ -34,8 +34,8 @@ from handmesh.config import ModelConfig
 from handmesh.errors import CommandParser, HandMeshError, run_command
 from handmesh.inference.engines.base import Engine, choose_device
 from handmesh.inference.engines.cache import onnx_bytes, openvino_model
-from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import write_json
+from handmesh.io.runtime.cpu_count import available_cores
 from handmesh.mano.arrays import load_mano
 from handmesh.models.backbone import BACKBONES
 from handmesh.models.checkpoint import load_checkpoint

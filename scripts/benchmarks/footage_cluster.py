@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from handmesh.cli.label_footage import load_worker_tracker
+from handmesh.cli.commands.label_footage import load_worker_tracker
 from handmesh.cli.options import CameraOptions
 from handmesh.errors import CommandParser, HandMeshError, run_command
-from handmesh.io.ray_cluster import ray_cluster
-from handmesh.io.sources import ClipSource
+from handmesh.io.runtime.ray_cluster import ray_cluster
 from handmesh.io.storage import Storage
-from handmesh.io.video_writer import ClipWriter
+from handmesh.io.video.sources import ClipSource
+from handmesh.io.video.video_writer import ClipWriter
 from handmesh.labeling.cluster import Workers, label_footage
 from handmesh.labeling.cluster_worker import FootageJob
 from handmesh.synthesis.demo_clip import FPS, demo_clip

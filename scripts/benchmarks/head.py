@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from handmesh.config import ModelConfig
 from handmesh.errors import HandMeshError, run_command
-from handmesh.io.cpu_count import available_cores
-from handmesh.io.openvino_loader import load_openvino, signal_stack_kept
+from handmesh.io.runtime.cpu_count import available_cores
+from handmesh.io.runtime.openvino_loader import load_openvino, signal_stack_kept
 from handmesh.mano.arrays import load_mano
 from handmesh.models.hand_mesh_net import HandMeshNet
 

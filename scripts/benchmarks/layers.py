@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 
 from handmesh.errors import CommandParser, HandMeshError, run_command
-from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import atomic_path, write_json
-from handmesh.io.openvino_loader import load_openvino, signal_stack_kept
+from handmesh.io.runtime.cpu_count import available_cores
+from handmesh.io.runtime.openvino_loader import load_openvino, signal_stack_kept
 
 GEMM_SIDE = 512
 #: Layers that multiply: their floating-point operations are counted, those of others are not worth it.

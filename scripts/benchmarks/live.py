@@ -35,11 +35,11 @@ from handmesh.inference.engines.base import Engine, EngineOutput
 from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.timing import LiveStats
-from handmesh.inference.tracker import Frame, HandTracker
-from handmesh.io.camera_source import CameraSource
+from handmesh.inference.tracking.tracker import Frame, HandTracker
 from handmesh.io.files import write_json
-from handmesh.io.prefetch import PrefetchIterator
-from handmesh.io.sources import ClipSource, SourceFrame, open_source
+from handmesh.io.video.camera_source import CameraSource
+from handmesh.io.video.prefetch import PrefetchIterator
+from handmesh.io.video.sources import ClipSource, SourceFrame, open_source
 from handmesh.rendering.hud import draw_hud
 from handmesh.rendering.overlay import draw_hands
 from scripts.benchmarks._mediapipe import compare, table

@@ -27,11 +27,12 @@ from typing import Any
 
 import numpy as np
 
-from handmesh.cli import live_outputs, webcam
+from handmesh.cli import live_outputs
+from handmesh.cli.commands import webcam
 from handmesh.geometry.camera import intrinsics_from_fov, project_points
-from handmesh.inference.tracker import Frame
-from handmesh.io.camera_source import CameraSource
-from handmesh.io.sources import open_source
+from handmesh.inference.tracking.tracker import Frame
+from handmesh.io.video.camera_source import CameraSource
+from handmesh.io.video.sources import open_source
 from handmesh.mano.arrays import load_mano
 from handmesh.rendering.live_view import LiveView
 from handmesh.rendering.overlay import draw_hands

@@ -20,16 +20,16 @@ import numpy as np
 
 from handmesh.errors import run_command
 from handmesh.geometry.camera import centred_intrinsics, project_points
-from handmesh.io.cpu_count import available_cores
+from handmesh.io.runtime.cpu_count import available_cores
 from handmesh.mano.arrays import ManoArrays, load_mano
-from handmesh.mano.numpy_layer import pose_vertices
+from handmesh.mano.layers.numpy_layer import pose_vertices
 from handmesh.rendering.overlay import draw_hands
 from handmesh.rendering.rasterizer import fill_faces, rasterize, setup_edges, vertex_normals
 from handmesh.results import Hand
 from handmesh.synthesis import generator, renderer
+from handmesh.synthesis.appearance.surface import HandSurface
 from handmesh.synthesis.backgrounds.pool import Backgrounds
 from handmesh.synthesis.generator import SampleGenerator
-from handmesh.synthesis.surface import HandSurface
 
 #: Stage, owner of the function, its name. Times are exclusive: a stage within a stage counts once.
 STAGES: tuple[tuple[str, Any, str], ...] = (

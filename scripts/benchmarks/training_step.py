@@ -24,12 +24,12 @@ from torch import Tensor, nn
 
 from handmesh.config import Config, load_config
 from handmesh.errors import HandMeshError, run_command
-from handmesh.io.cpu_count import available_cores
+from handmesh.io.runtime.cpu_count import available_cores
 from handmesh.mano.arrays import load_mano
 from handmesh.models.hand_mesh_net import HandMeshNet
 from handmesh.training.cpu.fastvit import accelerate
-from handmesh.training.loss_net import LossNet
-from handmesh.training.losses import weighted_sum
+from handmesh.training.mesh.loss_net import LossNet
+from handmesh.training.mesh.losses import weighted_sum
 from handmesh.training.setup import make_optimizer
 from handmesh.training.trainer import keep_memory
 

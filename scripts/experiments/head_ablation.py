@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from handmesh.errors import CommandParser, HandMeshError, run_command
-from handmesh.io.cpu_count import available_cores
 from handmesh.io.files import atomic_path, write_json
+from handmesh.io.runtime.cpu_count import available_cores
 from scripts.benchmarks._interleave import side_by_side, synth, train
 
 #: Row, its file's name, and what it changes beside the row above.

@@ -23,8 +23,8 @@ from handmesh.errors import HandMeshError, run_command
 from handmesh.inference.engines.factory import make_engine
 from handmesh.labeling.landmark_calibration import Ask, ask_with, right_hand
 from handmesh.mano.arrays import load_mano
-from handmesh.mano.joint_limits import angles_to_rotations, clamp
-from handmesh.mano.pose_prior import SLACK
+from handmesh.mano.prior.joint_limits import angles_to_rotations, clamp
+from handmesh.mano.prior.pose_prior import SLACK
 from handmesh.models.checkpoint import load_checkpoint
 from handmesh.synthesis.generator import SampleGenerator
 from handmesh.synthesis.viewpoint import View, turn_about, turn_to_ray

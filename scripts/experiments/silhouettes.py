@@ -31,8 +31,8 @@ from handmesh.io.files import write_json
 from handmesh.skeleton import FINGERS
 
 if TYPE_CHECKING:
+    from handmesh.inference.detectors.fastvit import FastVitDetector
     from handmesh.inference.estimator import HandEstimator
-    from handmesh.inference.fastvit_detector import FastVitDetector
     from handmesh.labeling.photo_sets import LabelledPhoto
 
 Array = NDArray[np.float64]
@@ -181,7 +181,7 @@ def outline_of(
     photo: LabelledPhoto, estimator: HandEstimator, segmenter: FastVitDetector | None = None
 ) -> tuple[Outline, NDArray[np.uint8]] | None:
     """One photo's figures and a picture of the outlines; None where its outline cannot be had."""
-    from handmesh.inference.fastvit_detector import with_masks
+    from handmesh.inference.detectors.fastvit import with_masks
     from handmesh.io.images import read_image
     from handmesh.labeling.photo_sets import crop_for
     from handmesh.rendering.rasterizer import rasterize
@@ -251,7 +251,7 @@ def main() -> None:
     parser.add_argument("--masks", action="store_true", help="also our segmentation network's masks (blue)")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    from handmesh.inference.fastvit_detector import FastVitDetector
+    from handmesh.inference.detectors.fastvit import FastVitDetector
     from handmesh.inference.predictor import HandMeshPredictor
     from handmesh.io.images import write_image
     from handmesh.labeling.landmark_files import read_landmark_photos

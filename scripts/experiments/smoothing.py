@@ -22,14 +22,14 @@ from scipy.signal import butter, sosfiltfilt
 from handmesh.errors import HandMeshError, run_command
 from handmesh.geometry.camera import project_points
 from handmesh.inference.predictor import HandMeshPredictor
-from handmesh.inference.tracker import HandTracker
+from handmesh.inference.tracking.tracker import HandTracker
 from handmesh.io.files import write_json
 from handmesh.mano.arrays import load_mano
 from handmesh.mano.hand_model import HandModel
 from handmesh.motion.clips import smoothed
+from handmesh.motion.formats.tables import SMOOTHINGS, RecordingHeader
 from handmesh.motion.recorder import recording_of
 from handmesh.motion.recording import RecordedFrame, Recording
-from handmesh.motion.tables import SMOOTHINGS, RecordingHeader
 from handmesh.skeleton import ROOT_JOINT
 from handmesh.synthesis.demo_clip import DURATION_S, HEIGHT, WIDTH, DemoScene
 

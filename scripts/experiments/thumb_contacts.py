@@ -22,8 +22,8 @@ from handmesh.inference.engines.factory import make_engine
 from handmesh.inference.estimator import HandEstimator
 from handmesh.labeling.photo_sets import LabelledPhoto, photos_with_landmarks
 from handmesh.mano.arrays import load_mano
-from handmesh.mano.numpy_layer import pose_vertices
-from handmesh.mano.pose_prior import PosePrior
+from handmesh.mano.layers.numpy_layer import pose_vertices
+from handmesh.mano.prior.pose_prior import PosePrior
 from handmesh.models.checkpoint import config_of, load_checkpoint
 
 Array = NDArray[np.float64]

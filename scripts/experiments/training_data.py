@@ -31,7 +31,7 @@ from handmesh.evaluation.real_photos import (
 )
 from handmesh.inference.engines.factory import make_engine
 from handmesh.inference.estimator import HandEstimator
-from handmesh.io.cpu_count import available_cores
+from handmesh.io.runtime.cpu_count import available_cores
 from handmesh.labeling.landmark_correction import shipped_correction
 from handmesh.labeling.photo_sets import LabelledPhoto, photos_with_landmarks
 from handmesh.mano.arrays import load_mano

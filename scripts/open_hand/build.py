@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 
 from handmesh.errors import run_command
 from handmesh.mano.arrays import OPEN_HAND_PATH, ManoArrays
-from handmesh.mano.joint_limits import joint_axes, pose_limits
+from handmesh.mano.prior.joint_limits import joint_axes, pose_limits
 from handmesh.skeleton import MANO_PARENTS, NUM_VERTICES
 from scripts.open_hand.fit_widths import LEVELS, fit_hand
 from scripts.open_hand.pose_correctives import pose_directions
@@ -91,7 +91,7 @@ def assemble(vertices: np.ndarray, faces: np.ndarray, weights: np.ndarray, joint
 
 def _with_pose_space(hand: ManoArrays) -> ManoArrays:
     """hands_mean: a relaxed hand; hands_components: principal directions of the pose prior about it."""
-    from handmesh.mano.pose_prior import PosePrior
+    from handmesh.mano.prior.pose_prior import PosePrior
 
     mean, components = PosePrior(hand).pose_space()
     return replace(hand, hands_mean=mean, hands_components=components)

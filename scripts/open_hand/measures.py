@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.mano.joint_limits import joint_axes
+from handmesh.mano.prior.joint_limits import joint_axes
 
 Array = NDArray[np.float64]
 Faces = NDArray[np.int64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.mano.joint_limits import joint_axes
+from handmesh.mano.prior.joint_limits import joint_axes
 from scripts.open_hand.measures import FINGER_ORDER, ROOT_OF
 
 Array = NDArray[np.float64]

@@ -13,8 +13,8 @@ import numpy as np
 from handmesh.errors import run_command
 from handmesh.io.images import write_image
 from handmesh.mano.arrays import ManoArrays, load_mano
-from handmesh.mano.numpy_layer import pose_vertices
-from handmesh.mano.pose_prior import SHOWN_SHARES, PosePrior
+from handmesh.mano.layers.numpy_layer import pose_vertices
+from handmesh.mano.prior.pose_prior import SHOWN_SHARES, PosePrior
 from handmesh.rendering.contact_sheet import contact_sheet
 from handmesh.rendering.rasterizer import rasterize, vertex_normals
 from handmesh.skeleton import FINGERTIP_VERTICES, MANO_JOINT_NAMES

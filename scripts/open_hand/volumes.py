@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.joint_limits import angles_to_rotations, joint_axes
-from handmesh.mano.numpy_layer import NumpyManoLayer
+from handmesh.mano.layers.numpy_layer import NumpyManoLayer
+from handmesh.mano.prior.joint_limits import angles_to_rotations, joint_axes
 from handmesh.skeleton import FINGERTIP_VERTICES
 from scripts.open_hand.measures import FINGER_ORDER, ROOT_OF, outline
 from scripts.open_hand.remesh import boundary_loop

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from handmesh.errors import HandMeshError
-from handmesh.inference.tracker import Frame
-from handmesh.io.sources import ClipSource
-from handmesh.io.video_writer import ClipWriter
+from handmesh.inference.tracking.tracker import Frame
+from handmesh.io.video.sources import ClipSource
+from handmesh.io.video.video_writer import ClipWriter
 
 
 class FakeTracker:

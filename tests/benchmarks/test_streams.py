@@ -13,10 +13,10 @@ import pytest
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import intrinsics_from_fov
 from handmesh.mano.arrays import ManoArrays
+from handmesh.motion.formats.tables import RecordingHeader
 from handmesh.motion.recorder import recording_of
 from handmesh.motion.recording import RecordedFrame
 from handmesh.motion.streams.live import LiveStream
-from handmesh.motion.tables import RecordingHeader
 from handmesh.results import Hand
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from handmesh.cli import doctor
-from handmesh.cli.doctor import Finding, examine, report
-from handmesh.io import system_libraries
+from handmesh.cli.commands import doctor
+from handmesh.cli.commands.doctor import Finding, examine, report
+from handmesh.io.runtime import system_libraries
 
 
 def test_only_what_the_main_job_needs_makes_it_fail() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from handmesh.cli.evaluate import main
+from handmesh.cli.commands.evaluate import main
 from handmesh.config import Config, ModelConfig
 from handmesh.errors import HandMeshError
 from handmesh.io.images import write_image

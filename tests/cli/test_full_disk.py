@@ -26,12 +26,12 @@ from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
 from handmesh.models.checkpoint import save_checkpoint
 from handmesh.models.hand_mesh_net import HandMeshNet
-from handmesh.motion.bvh import write_bvh
-from handmesh.motion.convert import write_csv
-from handmesh.motion.gltf import write_gltf
+from handmesh.motion.formats.bvh import write_bvh
+from handmesh.motion.formats.convert import write_csv
+from handmesh.motion.formats.gltf import write_gltf
+from handmesh.motion.formats.tables import RecordingHeader
 from handmesh.motion.recorder import RecordingWriter, recording_of
 from handmesh.motion.recording import RecordedFrame, Recording
-from handmesh.motion.tables import RecordingHeader
 from handmesh.rendering.result_files import write_glb, write_obj, write_record
 from handmesh.results import Hand
 from handmesh.training.state import Progress, save_state

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from handmesh.cli import main as cli
-from handmesh.cli import predict as predict_command
-from handmesh.cli.predict import find_jobs
+from handmesh.cli.commands import predict as predict_command
+from handmesh.cli.commands.predict import find_jobs
 from handmesh.errors import HandMeshError
 from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.io.images import read_image, write_image
-from handmesh.io.sources import Source, open_source
-from handmesh.io.video_writer import ClipWriter
+from handmesh.io.video.sources import Source, open_source
+from handmesh.io.video.video_writer import ClipWriter
 from handmesh.rendering import viewer
 from handmesh.results import Hand
 

@@ -9,7 +9,7 @@ from handmesh.cli import sample_sheet
 from handmesh.cli.sample_sheet import main
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import project_points
-from handmesh.inference.placement import Estimate
+from handmesh.inference.alignment.placement import Estimate
 from handmesh.io.images import read_image
 from handmesh.results import Detection, Hand
 from handmesh.synthesis.generator import SampleGenerator

@@ -19,15 +19,16 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
-from handmesh.cli import live_outputs, webcam
+from handmesh.cli import live_outputs
+from handmesh.cli.commands import webcam
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import intrinsics_from_fov
-from handmesh.inference.tracker import Frame
-from handmesh.io import cameras
-from handmesh.io.camera_source import CameraSource
+from handmesh.inference.tracking.tracker import Frame
 from handmesh.io.images import read_image, write_image
-from handmesh.io.sources import SourceFrame, open_source
-from handmesh.io.video_writer import MAX_STILL_S, ClipWriter
+from handmesh.io.video import cameras
+from handmesh.io.video.camera_source import CameraSource
+from handmesh.io.video.sources import SourceFrame, open_source
+from handmesh.io.video.video_writer import MAX_STILL_S, ClipWriter
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
 from handmesh.motion.recording import Recording
@@ -253,7 +254,7 @@ def test_a_troubled_camera_is_survived_and_the_recording_whole(
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("handmesh.io.camera_source.QUIET_S", 0.1)
+    monkeypatch.setattr("handmesh.io.video.camera_source.QUIET_S", 0.1)
     reads: list[int] = []
     camera = CameraSource(0, opener=lambda _: ScriptedCamera(reads), loss_patience_s=0.6)
     monkeypatch.setattr(live_outputs, "open_source", lambda spec: camera)
@@ -330,8 +331,9 @@ _ENDLESS = """
 import sys, time
 import numpy as np
 from types import SimpleNamespace
-from handmesh.cli import live_outputs, webcam
-from handmesh.io.camera_source import CameraSource
+from handmesh.cli import live_outputs
+from handmesh.cli.commands import webcam
+from handmesh.io.video.camera_source import CameraSource
 
 class Device:
     isOpened = lambda self: True

@@ -12,7 +12,7 @@ from handmesh.data import augment
 from handmesh.data.crops import crop_sample, plain_crop, random_crop, sample_box
 from handmesh.geometry.camera import project_points
 from handmesh.geometry.crop import CropTransform
-from handmesh.mano.numpy_layer import pose_vertices
+from handmesh.mano.layers.numpy_layer import pose_vertices
 
 
 def posed(mano, crop):

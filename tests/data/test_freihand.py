@@ -11,7 +11,7 @@ from handmesh.data.freihand import FreiHandDataset, image_path, load_annotations
 from handmesh.data.freihand_writer import FreiHandWriter
 from handmesh.data.json_arrays import read_json_array
 from handmesh.errors import HandMeshError
-from handmesh.mano.numpy_layer import pose_vertices
+from handmesh.mano.layers.numpy_layer import pose_vertices
 
 
 def test_written_samples_are_read_back(freihand_root, make_sample, fake_mano):

@@ -111,4 +111,5 @@ def test_a_hand_may_be_known_by_its_box_alone(tmp_path: Path) -> None:
     (tmp_path / "labels.jsonl").write_text(json.dumps(line))
     hand = SceneFolder(tmp_path).scene(0).hands[0]
     np.testing.assert_allclose(hand.box_xyxy, [10, 10, 50, 50])
+    assert hand.share_inside(80, 60) == 1 and hand.share_inside(30, 30) == pytest.approx(0.25)
     assert not hand.has_points and math.isnan(hand.roll_deg) and hand.is_right is None and hand.kinds == ("back",)

@@ -15,7 +15,7 @@ from handmesh.geometry.rotation import axis_angle_to_matrix_np
 from handmesh.io.images import write_image
 from handmesh.labeling.photo_sets import LabelledPhoto
 from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.numpy_layer import pose_vertices
+from handmesh.mano.layers.numpy_layer import pose_vertices
 from handmesh.synthesis.renderer import hand_renderer
 
 FLAT = np.tile(np.eye(3), (15, 1, 1))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handmesh.cli import evaluate as command
+from handmesh.cli.commands import evaluate as command
 from handmesh.data.scenes import Scene, SceneHand, scene_line, write_scene_labels, write_scene_pictures
 from handmesh.detection.tiling import Window
 from handmesh.errors import HandMeshError

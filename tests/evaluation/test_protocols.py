@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from handmesh.cli import evaluate as evaluate_command
+from handmesh.cli.commands import evaluate as evaluate_command
 from handmesh.data import freihand
 from handmesh.data.freihand import FreiHandDataset
 from handmesh.data.freihand_writer import FreiHandWriter

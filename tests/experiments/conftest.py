@@ -21,6 +21,6 @@ def runs_here(tiny_backbone: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[
     def call(command: list[str], threads: int, log: Path | None = None) -> None:
         assert command[1:3] == ["-m", "handmesh"]
         with turn, contextlib.redirect_stdout(io.StringIO()):
-            assert importlib.import_module(f"handmesh.cli.{command[3]}").main(command[4:]) == 0
+            assert importlib.import_module(f"handmesh.cli.commands.{command[3]}").main(command[4:]) == 0
 
     return lambda: monkeypatch.setattr(sys.modules["scripts.benchmarks._interleave"], "call", call)

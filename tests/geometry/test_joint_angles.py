@@ -16,7 +16,7 @@ from handmesh.geometry.joint_angles import (
 )
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
-from handmesh.mano.joint_limits import joint_axes
+from handmesh.mano.prior.joint_limits import joint_axes
 from handmesh.skeleton import FINGERTIP_VERTICES, JOINT_NAMES
 
 

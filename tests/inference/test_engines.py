@@ -25,7 +25,7 @@ from handmesh.inference.engines.mixed_precision import halves, has_bfloat16_matr
 from handmesh.inference.engines.openvino_engine import OpenVinoEngine
 from handmesh.inference.engines.pytorch_engine import TorchEngine
 from handmesh.inference.export.sample_crops import rendered_crops
-from handmesh.io.openvino_loader import CompiledModel
+from handmesh.io.runtime.openvino_loader import CompiledModel
 from handmesh.mano.arrays import ManoArrays
 from handmesh.models.checkpoint import config_of, load_checkpoint
 from handmesh.models.hand_mesh_net import HandMeshNet

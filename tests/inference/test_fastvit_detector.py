@@ -15,9 +15,9 @@ from handmesh.config import Config, ModelConfig
 from handmesh.detection.grid_decoding import STRIDE
 from handmesh.detection.tiling import Window, whole_window
 from handmesh.errors import HandMeshError
-from handmesh.inference.detectors import make_detector
+from handmesh.inference.detectors.by_name import make_detector
+from handmesh.inference.detectors.fastvit import FastVitDetector, with_masks
 from handmesh.inference.engines.detector_engine import DetectorEngine
-from handmesh.inference.fastvit_detector import FastVitDetector, with_masks
 from handmesh.models.checkpoint import save_checkpoint
 from handmesh.models.detector_net import HandDetectorNet
 from handmesh.results import Detection, Hand
@@ -160,8 +160,8 @@ def test_detectors_by_name(checkpoint: Path, tmp_path: Path, monkeypatch: pytest
         make_detector(str(tmp_path / "none.safetensors"))
     with pytest.raises(HandMeshError, match="openvino, torch or onnx"):
         FastVitDetector(checkpoint, "tpu")
-    monkeypatch.setattr("handmesh.inference.fastvit_detector.is_shipped", lambda: False)
-    monkeypatch.setattr("handmesh.inference.detectors.is_shipped", lambda: False)
+    monkeypatch.setattr("handmesh.inference.detectors.fastvit.is_shipped", lambda: False)
+    monkeypatch.setattr("handmesh.inference.detectors.by_name.is_shipped", lambda: False)
     with pytest.raises(HandMeshError, match="the package comes without"):
         make_detector("fastvit")
     assert type(make_detector("auto")).__name__ == "HandDetector"

@@ -7,7 +7,7 @@ import numpy as np
 from handmesh.geometry import camera
 from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np, matrix_to_axis_angle_np
 from handmesh.inference.frame_kernels import filter_rotations, fit_translation
-from handmesh.inference.one_euro import OneEuroSettings, smoothing_factor
+from handmesh.inference.tracking.one_euro import OneEuroSettings, smoothing_factor
 
 K = np.array([[500.0, 0, 320], [0, 510, 240], [0, 0, 1]])
 

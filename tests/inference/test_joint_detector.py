@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from handmesh.inference.joint_detector import JointDetector
+from handmesh.inference.detectors.joint import JointDetector
 from handmesh.results import Detection
 
 IMAGE = np.zeros((100, 100, 3), np.uint8)

@@ -7,10 +7,10 @@ import pytest
 
 from handmesh.geometry.camera import project_points
 from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np
-from handmesh.inference.alignment_kernels import NUM_ANGLES, turned
-from handmesh.inference.keypoint_alignment import AlignmentSettings, KeypointAligner
+from handmesh.inference.alignment.alignment_kernels import NUM_ANGLES, turned
+from handmesh.inference.alignment.keypoint_alignment import AlignmentSettings, KeypointAligner
 from handmesh.mano.arrays import load_mano
-from handmesh.mano.numpy_layer import pose_vertices
+from handmesh.mano.layers.numpy_layer import pose_vertices
 
 SIZE = 128
 K = np.array([[260.0, 0, 63.5], [0, 260.0, 63.5], [0, 0, 1]])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from handmesh.geometry.rotation import axis_angle_to_matrix_np, matrix_to_axis_angle_np
-from handmesh.inference.one_euro import MAX_GAP_S, OneEuroFilter, OneEuroSettings, RotationFilter, ShapeLock
+from handmesh.inference.tracking.one_euro import MAX_GAP_S, OneEuroFilter, OneEuroSettings, RotationFilter, ShapeLock
 
 
 def rotations(count: int, seed: int = 0) -> np.ndarray:

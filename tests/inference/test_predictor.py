@@ -16,15 +16,15 @@ from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import DEFAULT_FOV_DEG, intrinsics_from_fov, project_points
 from handmesh.geometry.crop import CropSettings, CropTransform, box_around, mirror_pose, roll_of
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
+from handmesh.inference.alignment.placement import resize_hand, with_mesh
 from handmesh.inference.engines.base import EngineOutput
-from handmesh.inference.placement import resize_hand, with_mesh
 from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.inference.same_hand import is_same_hand
 from handmesh.inference.stage_clock import StageClock
-from handmesh.inference.tracker import HandTracker
+from handmesh.inference.tracking.tracker import HandTracker
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
-from handmesh.mano.layer import ManoLayer
+from handmesh.mano.layers.layer import ManoLayer
 from handmesh.results import Detection, Hand
 
 WIDTH, HEIGHT = 320, 240

@@ -8,8 +8,8 @@ import pytest
 
 from handmesh.detection import HandDetector
 from handmesh.errors import HandMeshError
-from handmesh.inference import detectors
-from handmesh.inference.alignment_kernels import align, pose_joints
+from handmesh.inference.alignment.alignment_kernels import align, pose_joints
+from handmesh.inference.detectors import by_name as detectors
 from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.inference.start_up import beside, load_kernels
 from handmesh.mano.arrays import ManoArrays

@@ -15,9 +15,9 @@ from handmesh.geometry.crop import CropSettings, CropTransform, box_around, mirr
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
 from handmesh.inference.engines.base import EngineOutput
 from handmesh.inference.predictor import HandMeshPredictor
-from handmesh.inference.tracker import HandTracker
+from handmesh.inference.tracking.tracker import HandTracker
 from handmesh.io.calibration import CameraCalibration
-from handmesh.io.sources import SourceFrame
+from handmesh.io.video.sources import SourceFrame
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
 from handmesh.results import Detection, Hand

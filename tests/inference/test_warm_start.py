@@ -118,7 +118,7 @@ def test_all_that_decides_a_conversion_is_in_both_names(
             shutil.copy(file, copy / file.relative_to(ROOT / "handmesh"))
     monkeypatch.setattr(fingerprint, "_PACKAGE", copy)
     assert names() == known
-    for changed in ("geometry/rotation.py", "models/head.py", "mano/layer.py", "skeleton.py"):
+    for changed in ("geometry/rotation.py", "models/head.py", "mano/layers/layer.py", "skeleton.py"):
         with (copy / changed).open("a") as source:
             source.write("# changed")
         assert not names() & known, changed

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from handmesh.errors import HandMeshError
-from handmesh.io.camera_source import CameraSource, _read
+from handmesh.io.video.camera_source import CameraSource, _read
 
 
 class FakeDevice:
@@ -84,7 +84,7 @@ def test_no_camera_and_a_silent_camera() -> None:
 def test_a_camera_that_nobody_closes_does_not_abort_the_program() -> None:
     program = """if True:
         import numpy as np
-        from handmesh.io.camera_source import CameraSource
+        from handmesh.io.video.camera_source import CameraSource
 
         class Device:
             picture = np.zeros((4000, 6000, 3), np.uint8)  # OpenCV is busy with it most of the time
@@ -106,7 +106,7 @@ def test_the_real_opener_says_nothing_of_its_own(capfd: pytest.CaptureFixture[st
 
 
 def test_a_camera_that_blocks_is_said_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("handmesh.io.camera_source.QUIET_S", 0.05)
+    monkeypatch.setattr("handmesh.io.video.camera_source.QUIET_S", 0.05)
     lines: list[str] = []
     camera = CameraSource(0, opener=lambda _: FakeDevice({3: 0.3}), report=lines.append)
     times = [frame.timestamp_s for frame, _ in zip(camera, range(12), strict=False)]

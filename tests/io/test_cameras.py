@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from handmesh.errors import HandMeshError
-from handmesh.io import cameras
-from handmesh.io.camera_source import CameraSource
-from handmesh.io.cameras import Camera, list_cameras
+from handmesh.io.video import cameras
+from handmesh.io.video.camera_source import CameraSource
+from handmesh.io.video.cameras import Camera, list_cameras
 
 
 @pytest.fixture

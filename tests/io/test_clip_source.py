@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from handmesh.errors import HandMeshError
-from handmesh.io import clip_source
-from handmesh.io.clip_check import expect_whole
-from handmesh.io.clip_source import ClipSource, apply_display_matrix
-from handmesh.io.video_writer import ClipWriter
+from handmesh.io.video import clip_source
+from handmesh.io.video.clip_check import expect_whole
+from handmesh.io.video.clip_source import ClipSource, apply_display_matrix
+from handmesh.io.video.video_writer import ClipWriter
 
 
 def make_clip(path: Path, count: int = 8, fps: float = 25, size: tuple[int, int] = (64, 48)) -> Path:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handmesh.io import compiled_cache
-from handmesh.io.openvino_loader import CompiledModel, load_openvino
+from handmesh.io.runtime import compiled_cache
+from handmesh.io.runtime.openvino_loader import CompiledModel, load_openvino
 
 
 def model(factor: float) -> Any:
@@ -31,7 +31,7 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     made: list[object] = []
     keep = compiled_cache.keep_compiled
     monkeypatch.setattr(
-        "handmesh.io.openvino_loader.keep_compiled", lambda *words: (made.append(words), keep(*words))[1]
+        "handmesh.io.runtime.openvino_loader.keep_compiled", lambda *words: (made.append(words), keep(*words))[1]
     )
     return made
 

@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 
 from handmesh.errors import HandMeshError
-from handmesh.io import cpu_count
-from handmesh.io.cpu_count import available_cores, cpu_quota, engine_threads, limit_library_threads, threads_in_words
+from handmesh.io.runtime import cpu_count
+from handmesh.io.runtime.cpu_count import (
+    available_cores,
+    cpu_quota,
+    engine_threads,
+    limit_library_threads,
+    threads_in_words,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +102,6 @@ def test_the_affinity_counts() -> None:
 
 
 def test_every_pool_asks_this_module() -> None:
-    package = Path(cpu_count.__file__).resolve().parents[1]
+    package = Path(cpu_count.__file__).resolve().parents[2]
     asking = [path for path in package.rglob("*.py") if "os.cpu_count" in path.read_text(encoding="utf-8")]
-    assert asking == [package / "io" / "cpu_count.py"]
+    assert asking == [package / "io" / "runtime" / "cpu_count.py"]

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from handmesh.io.frames import IterableSource, PacedSource
+from handmesh.io.video.frames import IterableSource, PacedSource
 
 
 def test_a_clip_is_paced_and_whole() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from handmesh.errors import HandMeshError
-from handmesh.io import kernels
+from handmesh.io.runtime import kernels
 
 ROOT = Path(__file__).resolve().parents[2]
 

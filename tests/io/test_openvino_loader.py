@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handmesh.io.openvino_loader import CompiledModel
+from handmesh.io.runtime.openvino_loader import CompiledModel
 
 PACKAGE = Path(__file__).resolve().parents[2] / "handmesh"
 _PROBE = """
 import sys
-from handmesh.io.openvino_loader import load_openvino
+from handmesh.io.runtime.openvino_loader import load_openvino
 load_openvino()
 import openvino.tools.ovc.telemetry_utils as used
 print(used.tm.__name__, "openvino_telemetry" in sys.modules)
@@ -44,7 +44,7 @@ def test_only_the_loader_imports_openvino() -> None:
 _SIGNALS = """
 import gc, signal
 import numpy as np
-from handmesh.io.openvino_loader import CompiledModel
+from handmesh.io.runtime.openvino_loader import CompiledModel
 from openvino import Model, opset13 as ops
 
 def make():

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from handmesh.io.prefetch import PrefetchIterator
+from handmesh.io.video.prefetch import PrefetchIterator
 
 
 def threads() -> list[str]:

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from handmesh.errors import HandMeshError
-from handmesh.io import sources
-from handmesh.io.camera_source import CameraSource
-from handmesh.io.clip_source import ClipSource
 from handmesh.io.images import write_image
-from handmesh.io.sources import PhotoSource, open_source
-from handmesh.io.video_writer import ClipWriter
+from handmesh.io.video import sources
+from handmesh.io.video.camera_source import CameraSource
+from handmesh.io.video.clip_source import ClipSource
+from handmesh.io.video.sources import PhotoSource, open_source
+from handmesh.io.video.video_writer import ClipWriter
 
 
 def make_clip(path: Path, count: int = 20, size: tuple[int, int] = (64, 48)) -> Path:

@@ -10,8 +10,8 @@ import threading
 
 import pytest
 
-from handmesh.io import stop_signals
-from handmesh.io.stop_signals import StopSignals
+from handmesh.io.runtime import stop_signals
+from handmesh.io.runtime.stop_signals import StopSignals
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
@@ -70,6 +70,9 @@ def test_what_was_ignored_stays_ignored_and_other_threads_hear_nothing() -> None
 
 
 def test_importing_sets_no_handler() -> None:
-    code = "import signal, handmesh.io.stop_signals as s; print(signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)"
+    code = (
+        "import signal, handmesh.io.runtime.stop_signals\n"
+        "print(signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout == "True\n"

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from handmesh.errors import HandMeshError
-from handmesh.io import clip_check, video_writer
-from handmesh.io.sources import open_source
-from handmesh.io.video_writer import CLIP_SUFFIXES, MAX_STILL_S, ClipWriter
+from handmesh.io.video import clip_check, video_writer
+from handmesh.io.video.sources import open_source
+from handmesh.io.video.video_writer import CLIP_SUFFIXES, MAX_STILL_S, ClipWriter
 
 ROOT = Path(__file__).parents[2]
 
@@ -229,8 +229,8 @@ _ON_A_FULL_DISK = """
 import os, resource, sys
 import numpy as np
 from handmesh.errors import HandMeshError
-from handmesh.io.video_writer import ClipWriter
-from handmesh.io.sources import open_source
+from handmesh.io.video.video_writer import ClipWriter
+from handmesh.io.video.sources import open_source
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 noise = np.random.default_rng(0)
@@ -259,7 +259,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(suffix: str, tmp_path: Path)
 _INTERRUPTED = """
 import random, signal, sys
 import numpy as np
-from handmesh.io.video_writer import ClipWriter
+from handmesh.io.video.video_writer import ClipWriter
 
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 picture, chance = np.zeros((16, 16, 3), np.uint8), random.Random(0)

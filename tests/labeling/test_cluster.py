@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handmesh.cli import label_footage as command
-from handmesh.cli import video
+from handmesh.cli.commands import label_footage as command
+from handmesh.cli.commands import video
 from handmesh.errors import HandMeshError
 from handmesh.io.images import write_image
 from handmesh.io.storage import Storage
-from handmesh.io.video_writer import ClipWriter
+from handmesh.io.video.video_writer import ClipWriter
 from handmesh.labeling import cluster_items
 from handmesh.labeling.cluster import INDEX_NAME, Workers, label_footage
 from handmesh.labeling.cluster_items import FootageItem, footage_items
@@ -139,7 +139,7 @@ def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(fakes: Any, foo
     items = footage_items(Storage(str(footage)).files(), "here")
     wanted = [alone({"item": item.to_json()}) for item in items]
     job = job_of(footage, killed, partial(fakes.make_tracker, str(tmp_path / "kill")))
-    from handmesh.io.ray_cluster import ray_cluster
+    from handmesh.io.runtime.ray_cluster import ray_cluster
 
     with ray_cluster(cpus=2):
         report = label_footage(job, Workers(2))

@@ -11,7 +11,7 @@ import pytest
 from handmesh.detection.landmark_model import Landmarks
 from handmesh.errors import HandMeshError
 from handmesh.io.images import write_image
-from handmesh.io.video_writer import ClipWriter
+from handmesh.io.video.video_writer import ClipWriter
 from handmesh.labeling.footage import (
     BLOCKS,
     GAP_S,

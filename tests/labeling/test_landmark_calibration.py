@@ -23,8 +23,8 @@ from handmesh.labeling.landmark_correction import (
 )
 from handmesh.labeling.landmark_label import LandmarkLabel
 from handmesh.mano.arrays import load_mano
-from handmesh.mano.numpy_layer import pose_vertices
-from handmesh.mano.pose_prior import PosePrior
+from handmesh.mano.layers.numpy_layer import pose_vertices
+from handmesh.mano.prior.pose_prior import PosePrior
 from handmesh.synthesis.generator import project_joints
 from handmesh.synthesis.viewpoint import random_turn
 

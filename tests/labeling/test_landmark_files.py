@@ -12,7 +12,7 @@ from handmesh.errors import HandMeshError
 from handmesh.labeling.held_out import HeldOut, read_held_out
 from handmesh.labeling.landmark_files import landmark_folders, read_landmark_photos
 from handmesh.mano.arrays import load_mano
-from handmesh.mano.numpy_layer import pose_vertices
+from handmesh.mano.layers.numpy_layer import pose_vertices
 
 
 def entry(name: str, side: str = "Left", squeeze: float = 1.0, src: str = "a/x.jpg") -> dict[str, object]:

@@ -17,7 +17,7 @@ from handmesh.io.images import write_image
 from handmesh.labeling.photo_sets import LabelledPhoto
 from handmesh.labeling.pseudo_labels import correct, write_pseudo_labelled
 from handmesh.mano.arrays import ManoArrays, load_mano
-from handmesh.mano.numpy_layer import pose_vertices
+from handmesh.mano.layers.numpy_layer import pose_vertices
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.mano.fitting import FittedHands, fit_hands
-from handmesh.mano.joint_limits import angles_to_rotations, clamp, joint_axes, pose_limits
-from handmesh.mano.numpy_layer import pose_vertices
+from handmesh.mano.layers.numpy_layer import pose_vertices
+from handmesh.mano.prior.joint_limits import angles_to_rotations, clamp, joint_axes, pose_limits
 from handmesh.skeleton import FINGERTIP_VERTICES
 
 

@@ -7,8 +7,8 @@ import torch
 
 from handmesh.geometry.rotation import axis_angle_to_matrix
 from handmesh.mano.arrays import load_mano
-from handmesh.mano.joint_layer import JointLayer
-from handmesh.mano.layer import ManoLayer
+from handmesh.mano.layers.joint_layer import JointLayer
+from handmesh.mano.layers.layer import ManoLayer
 
 
 def test_joints_and_gradients_are_those_of_the_layer_with_a_surface() -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from handmesh.geometry.rotation import axis_angle_to_matrix
-from handmesh.mano.layer import ManoLayer
-from handmesh.mano.numpy_layer import joint_regressor_21, pose_vertices
+from handmesh.mano.layers.layer import ManoLayer
+from handmesh.mano.layers.numpy_layer import joint_regressor_21, pose_vertices
 from handmesh.skeleton import FINGERTIP_VERTICES, MANO21_TO_OPENPOSE
 
 

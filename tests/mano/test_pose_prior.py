@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from handmesh.mano import pose_prior
 from handmesh.mano.arrays import load_mano
-from handmesh.mano.gestures import GESTURES
-from handmesh.mano.joint_limits import angles_to_rotations, clamp, pose_limits
-from handmesh.mano.numpy_layer import pose_vertices
-from handmesh.mano.pose_prior import PosePrior
+from handmesh.mano.layers.numpy_layer import pose_vertices
+from handmesh.mano.prior import pose_prior
+from handmesh.mano.prior.gestures import GESTURES
+from handmesh.mano.prior.joint_limits import angles_to_rotations, clamp, pose_limits
+from handmesh.mano.prior.pose_prior import PosePrior
 
 
 @pytest.fixture(scope="module")

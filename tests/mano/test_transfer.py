@@ -14,12 +14,12 @@ from handmesh.errors import HandMeshError
 from handmesh.geometry.crop import CropSettings, mirror_pose
 from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np
 from handmesh.inference import predictor as predictors
-from handmesh.inference.placement import Estimate
+from handmesh.inference.alignment.placement import Estimate
 from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
-from handmesh.mano.numpy_layer import pose_vertices
-from handmesh.mano.pose_prior import PosePrior
+from handmesh.mano.layers.numpy_layer import pose_vertices
+from handmesh.mano.prior.pose_prior import PosePrior
 from handmesh.mano.transfer import HandModelTransfer
 from handmesh.results import Detection, Hand
 from handmesh.skeleton import FINGERTIP_VERTICES, NUM_VERTICES

@@ -15,9 +15,9 @@ from handmesh.geometry.camera import intrinsics_from_fov, project_points
 from handmesh.geometry.crop import box_around
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
+from handmesh.motion.formats.tables import RecordingHeader
 from handmesh.motion.recorder import recording_of
 from handmesh.motion.recording import RecordedFrame, Recording
-from handmesh.motion.tables import RecordingHeader
 from handmesh.results import Hand
 
 BETAS = np.array([0.8, -0.5, 0.3, 0, 0.2, 0, 0, 0, 0, 0])

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from handmesh.cli import video
+from handmesh.cli.commands import video
 from handmesh.errors import run_command
 from handmesh.geometry.camera import intrinsics_from_fov
-from handmesh.inference.tracker import Frame
+from handmesh.inference.tracking.tracker import Frame
 from handmesh.mano.arrays import load_mano
 from handmesh.mano.hand_model import HandModel
 

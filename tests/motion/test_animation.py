@@ -18,12 +18,12 @@ from scipy.spatial.transform import Rotation
 from handmesh.cli import main as cli
 from handmesh.errors import HandMeshError
 from handmesh.mano.hand_model import HandModel
-from handmesh.mano.numpy_layer import joint_regressor_21
-from handmesh.motion.convert import convert
+from handmesh.mano.layers.numpy_layer import joint_regressor_21
+from handmesh.motion.formats.convert import convert
+from handmesh.motion.formats.skeletal import resampled, skeletal_motions
+from handmesh.motion.formats.tables import RecordingHeader
 from handmesh.motion.recorder import recording_of
 from handmesh.motion.recording import RecordedFrame, Recording
-from handmesh.motion.skeletal import resampled, skeletal_motions
-from handmesh.motion.tables import RecordingHeader
 from handmesh.skeleton import MANO_JOINT_NAMES
 
 Y_UP = np.array([1.0, -1.0, -1.0])

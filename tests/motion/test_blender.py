@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handmesh.motion.convert import convert
+from handmesh.motion.formats.convert import convert
+from handmesh.motion.formats.skeletal import skeletal_motions
 from handmesh.motion.recording import Recording
-from handmesh.motion.skeletal import skeletal_motions
 
 _PROGRAM = """
 import json, sys

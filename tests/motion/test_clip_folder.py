@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handmesh.cli import video, video_folder
+from handmesh.cli import video_folder
+from handmesh.cli.commands import video
 from handmesh.cli.video_folder import FolderRun
 from handmesh.errors import HandMeshError
-from handmesh.io.clip_check import expect_whole
-from handmesh.io.video_writer import ClipWriter
+from handmesh.io.video.clip_check import expect_whole
+from handmesh.io.video.video_writer import ClipWriter
 from handmesh.motion.recording import Recording
 
 FAKE = Path(__file__).with_name("fake_video.py")

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handmesh.cli import video
+from handmesh.cli.commands import video
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import intrinsics_from_fov
-from handmesh.inference.tracker import Frame
-from handmesh.io.sources import open_source
-from handmesh.io.video_writer import ClipWriter
+from handmesh.inference.tracking.tracker import Frame
+from handmesh.io.video.sources import open_source
+from handmesh.io.video.video_writer import ClipWriter
 from handmesh.mano.hand_model import HandModel
 from handmesh.motion.recording import RecordedFrame, Recording
 from handmesh.motion.recording_files import part_path

@@ -7,7 +7,7 @@ import pytest
 
 from handmesh.errors import HandMeshError
 from handmesh.mano.hand_model import HandModel
-from handmesh.motion.joint_orders import JOINT_ORDERS, joint_order
+from handmesh.motion.formats.joint_orders import JOINT_ORDERS, joint_order
 from handmesh.skeleton import FINGERS, JOINT_NAMES, MANO_JOINT_NAMES
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from handmesh.inference.hand_filter import HandFilter
+from handmesh.inference.tracking.hand_filter import HandFilter
 from handmesh.mano.hand_model import HandModel
+from handmesh.motion.formats.tables import RecordingHeader
 from handmesh.motion.offline import smooth_live, smooth_offline
 from handmesh.motion.recorder import recording_of
 from handmesh.motion.recording import RecordedFrame, Recording
-from handmesh.motion.tables import RecordingHeader
 
 Make = Callable[..., list[RecordedFrame]]
 

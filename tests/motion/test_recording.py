@@ -15,10 +15,10 @@ import pytest
 import handmesh
 from handmesh.errors import HandMeshError
 from handmesh.geometry.quaternion import to_matrix
+from handmesh.motion.formats.tables import FrameTable, HandTable, RecordingHeader
 from handmesh.motion.recorder import LineWriter, RecordingWriter
 from handmesh.motion.recording import RecordedFrame, Recording
 from handmesh.motion.recording_files import MAX_LINE_BYTES, part_path, read_lines
-from handmesh.motion.tables import FrameTable, HandTable, RecordingHeader
 from handmesh.results import Hand
 
 

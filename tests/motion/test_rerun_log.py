@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 import pytest
 
-from handmesh.cli import video
+from handmesh.cli.commands import video
 from handmesh.errors import HandMeshError
-from handmesh.io.sources import ClipSource
-from handmesh.io.video_writer import ClipWriter
+from handmesh.io.video.sources import ClipSource
+from handmesh.io.video.video_writer import ClipWriter
+from handmesh.motion.formats.rerun_log import RerunWriter
 from handmesh.motion.recording import RecordedFrame, Recording
-from handmesh.motion.rerun_log import RerunWriter
 
 
 def rows_of(path: Path) -> dict[str, list[dict[str, Any]]]:

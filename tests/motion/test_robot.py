@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from handmesh.errors import HandMeshError
 from handmesh.geometry.joint_angles import pose_of_names
 from handmesh.mano.hand_model import HandModel
-from handmesh.motion.robot import operator_points
+from handmesh.motion.formats.robot import operator_points
 from handmesh.results import Hand
 
 

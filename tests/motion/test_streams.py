@@ -19,6 +19,7 @@ import pytest
 
 from handmesh.errors import HandMeshError
 from handmesh.mano.hand_model import HandModel
+from handmesh.motion.formats.tables import RecordingHeader
 from handmesh.motion.recording import RecordedFrame, Recording
 from handmesh.motion.recording_files import dump_line
 from handmesh.motion.streams import live as live_module
@@ -29,7 +30,6 @@ from handmesh.motion.streams.live import LiveStream, StreamMessage, StreamTarget
 from handmesh.motion.streams.targets import open_targets
 from handmesh.motion.streams.udp import UdpTarget, fitting_line
 from handmesh.motion.streams.websocket import WebSocketTarget
-from handmesh.motion.tables import RecordingHeader
 
 ROOT = Path(__file__).resolve().parents[2]
 STREAM_KEYS = ("sequence", "stale", "grabbed_unix_s")

@@ -11,13 +11,13 @@ from scipy.spatial.transform import Rotation
 
 from handmesh.geometry.quaternion import to_quaternion
 from handmesh.mano.hand_model import HandModel
+from handmesh.motion.formats.skeletal import skeletal_motions
+from handmesh.motion.formats.tables import RecordingHeader
 from handmesh.motion.recorder import FrameRecords
 from handmesh.motion.recording import RecordedFrame, Recording
-from handmesh.motion.skeletal import skeletal_motions
 from handmesh.motion.streams.live import LiveStream
 from handmesh.motion.streams.targets import open_targets
 from handmesh.motion.streams.vmc import avatar_hand, bone_names, vmc_datagrams
-from handmesh.motion.tables import RecordingHeader
 from handmesh.skeleton import MANO_JOINT_NAMES
 
 #: Of a network's packet, what is left for a datagram's content.

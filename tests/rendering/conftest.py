@@ -9,7 +9,7 @@ import pytest
 
 from handmesh.geometry.camera import intrinsics_from_fov, project_points
 from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.numpy_layer import pose_vertices
+from handmesh.mano.layers.numpy_layer import pose_vertices
 from handmesh.results import Hand
 
 K = intrinsics_from_fov(320, 240, 60)

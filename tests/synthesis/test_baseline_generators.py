@@ -7,7 +7,7 @@ import pytest
 
 from handmesh.config import Config, DataConfig
 from handmesh.geometry.camera import project_points
-from handmesh.mano.numpy_layer import pose_vertices
+from handmesh.mano.layers.numpy_layer import pose_vertices
 from handmesh.synthesis.baseline_generators import KINDS, PlainGenerator
 from handmesh.synthesis.generator import SampleGenerator
 from handmesh.training.sources import make_sources

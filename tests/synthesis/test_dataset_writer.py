@@ -18,10 +18,10 @@ import pytest
 from handmesh.data.freihand import FreiHandDataset
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import project_points
-from handmesh.mano.numpy_layer import pose_vertices
-from handmesh.synthesis import dataset_writer
-from handmesh.synthesis.chunk_renderer import FIRST_EVALUATION, ChunkRenderer, Plan, RenderJob
-from handmesh.synthesis.dataset_writer import write_dataset
+from handmesh.mano.layers.numpy_layer import pose_vertices
+from handmesh.synthesis.dataset import dataset_writer
+from handmesh.synthesis.dataset.chunk_renderer import FIRST_EVALUATION, ChunkRenderer, Plan, RenderJob
+from handmesh.synthesis.dataset.dataset_writer import write_dataset
 from handmesh.synthesis.generator import DATASET_VERSION, SampleGenerator
 
 

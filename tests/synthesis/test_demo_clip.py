@@ -9,7 +9,7 @@ import pytest
 
 from handmesh.detection import HandDetector, model_files
 from handmesh.geometry.camera import project_points
-from handmesh.io.sources import open_source
+from handmesh.io.video.sources import open_source
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
 from handmesh.synthesis.demo_clip import HEIGHT, WIDTH, DemoScene, render_demo_clip

@@ -11,9 +11,9 @@ import pytest
 
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import project_points
-from handmesh.mano.numpy_layer import pose_vertices
+from handmesh.mano.layers.numpy_layer import pose_vertices
+from handmesh.synthesis.appearance.shading import Shaded
 from handmesh.synthesis.generator import SampleGenerator, lay_over
-from handmesh.synthesis.shading import Shaded
 
 COUNT = 24
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from handmesh.synthesis.appearance.props import _SOLIDS, sample_prop
 from handmesh.synthesis.generator import SampleGenerator
-from handmesh.synthesis.props import _SOLIDS, sample_prop
 
 
 @pytest.mark.parametrize("name", sorted(_SOLIDS))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from handmesh.data.scenes import Scene, SceneFolder
-from handmesh.synthesis.dataset_writer import write_dataset
-from handmesh.synthesis.lighting import sample_lighting
+from handmesh.synthesis.appearance.lighting import sample_lighting
+from handmesh.synthesis.dataset.dataset_writer import write_dataset
 from handmesh.synthesis.scenes import MOST_HANDS, SceneGenerator, _mirrored, _Plan
 
 

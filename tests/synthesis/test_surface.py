@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from handmesh.rendering.rasterizer import vertex_normals
-from handmesh.synthesis.lighting import (
+from handmesh.synthesis.appearance.lighting import (
     Lighting,
     irradiance_coefficients,
     map_lighting,
@@ -15,11 +15,11 @@ from handmesh.synthesis.lighting import (
     sphere_directions,
     visibility,
 )
+from handmesh.synthesis.appearance.shading import Shaded, darken_crevices
+from handmesh.synthesis.appearance.skin import sample_appearance
+from handmesh.synthesis.appearance.skin_map import GRID, MASKS, TEXELS, texel_barycentrics
+from handmesh.synthesis.appearance.surface import FOREARM_RINGS, SUBFACE_BARYCENTRICS, ForearmShape, rim_loop
 from handmesh.synthesis.renderer import HandRenderer, hand_renderer
-from handmesh.synthesis.shading import Shaded, darken_crevices
-from handmesh.synthesis.skin import sample_appearance
-from handmesh.synthesis.skin_map import GRID, MASKS, TEXELS, texel_barycentrics
-from handmesh.synthesis.surface import FOREARM_RINGS, SUBFACE_BARYCENTRICS, ForearmShape, rim_loop
 
 
 @pytest.fixture(scope="module")

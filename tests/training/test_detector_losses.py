@@ -10,7 +10,7 @@ import torch
 
 from handmesh.data.scene_crops import HAND, MOST_HANDS, NO_LABEL, UNKNOWN, SceneCrop
 from handmesh.models.detector_net import START_SIDE_PX, STRIDE, DetectorLogits
-from handmesh.training.detector_losses import LEAST_TARGET, assign, detector_losses
+from handmesh.training.detector.losses import LEAST_TARGET, assign, detector_losses
 
 
 def batch_of(rows: list[list[float]], is_complete: float = 1.0, size: int = 96) -> SceneCrop:

@@ -20,7 +20,7 @@ from handmesh.mano.arrays import ManoArrays
 from handmesh.models.checkpoint import save_checkpoint
 from handmesh.models.detector_checkpoint import load_detector
 from handmesh.models.hand_mesh_net import HandMeshNet
-from handmesh.training.detector_task import open_scenes, start_from
+from handmesh.training.detector.task import open_scenes, start_from
 from handmesh.training.trainer import STATE_FILE, Trainer
 
 POINTS = np.random.default_rng(5).normal(0, 9, (21, 2))

@@ -16,8 +16,8 @@ from handmesh.mano.arrays import ManoArrays
 from handmesh.models.auxiliary import DirectVertices, FeatureProjection
 from handmesh.models.checkpoint import load_checkpoint, save_checkpoint
 from handmesh.models.hand_mesh_net import HandMeshNet
-from handmesh.training.distillation import Teacher, resize, shrink
-from handmesh.training.loss_net import LossNet
+from handmesh.training.mesh.distillation import Teacher, resize, shrink
+from handmesh.training.mesh.loss_net import LossNet
 from handmesh.training.trainer import STATE_FILE, Trainer
 
 SMALL = ModelConfig(image_size=32, width=16, heatmap_stride=4)

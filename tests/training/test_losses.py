@@ -10,7 +10,7 @@ import torch
 from handmesh.config import LossConfig
 from handmesh.data.sample import Batch, TeacherOutput
 from handmesh.models.outputs import HandMeshOutput, HeadDetails, HeadOutput
-from handmesh.training.losses import hand_losses, weighted_sum
+from handmesh.training.mesh.losses import hand_losses, weighted_sum
 
 SIZE = 64
 

@@ -183,7 +183,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_any_data_is_read(
         with pytest.raises(HandMeshError, match="folder to write the run to.*; give another"):
             Log(output, config, Progress())
         with monkeypatch.context() as patched, pytest.raises(HandMeshError, match="file is a file"):
-            patched.setattr("handmesh.training.mesh_task.make_sources", None)
+            patched.setattr("handmesh.training.mesh.task.make_sources", None)
             Trainer(dataclasses.replace(config, output=str(output)))
     check_folder(tmp_path / "new" / "run")
     assert not (tmp_path / "new").exists()

@@ -23,7 +23,7 @@ import pytest
 
 from handmesh.geometry.camera import intrinsics_from_fov, project_points
 from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.numpy_layer import pose_vertices
+from handmesh.mano.layers.numpy_layer import pose_vertices
 from handmesh.results import Hand
 
 _FILE_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the protocol's name of an element's id

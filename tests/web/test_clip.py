@@ -16,9 +16,9 @@ import pytest
 
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import intrinsics_from_fov
-from handmesh.inference.tracker import Frame
-from handmesh.io.clip_source import ClipSource
-from handmesh.io.video_writer import ClipWriter
+from handmesh.inference.tracking.tracker import Frame
+from handmesh.io.video.clip_source import ClipSource
+from handmesh.io.video.video_writer import ClipWriter
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
 from handmesh.motion.recording import Recording

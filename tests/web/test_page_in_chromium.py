@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from handmesh.io.images import read_image, write_image
-from handmesh.io.video_writer import ClipWriter
+from handmesh.io.video.video_writer import ClipWriter
 from handmesh.motion.recording import Recording
 from handmesh.web.page import EXAMPLES
 

@@ -23,7 +23,7 @@ from handmesh.inference.engines.fingerprint import conversion_fingerprint
 from handmesh.inference.engines.integrity import is_intact, record, record_of
 from handmesh.inference.engines.onnx_engine import INPUT, write_onnx
 from handmesh.io.files import atomic_path, cache_dir
-from handmesh.io.openvino_loader import load_openvino
+from handmesh.io.runtime.openvino_loader import load_openvino
 
 _LOG = logging.getLogger("handmesh")
 

@@ -20,8 +20,8 @@ from handmesh.errors import HandMeshError
 from handmesh.inference.engines.fingerprint import conversion_fingerprint
 from handmesh.inference.engines.integrity import is_intact
 from handmesh.io.files import cache_dir
-from handmesh.io.fork import renew_after_fork
-from handmesh.io.openvino_loader import CompiledModel, load_openvino
+from handmesh.io.runtime.fork import renew_after_fork
+from handmesh.io.runtime.openvino_loader import CompiledModel, load_openvino
 from handmesh.models.checkpoint_path import find_checkpoint
 
 if TYPE_CHECKING:

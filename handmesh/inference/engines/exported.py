@@ -10,7 +10,7 @@ import torch
 
 from handmesh.errors import HandMeshError, reason_of
 from handmesh.inference.engines.base import Engine
-from handmesh.io.openvino_loader import load_openvino
+from handmesh.io.runtime.openvino_loader import load_openvino
 
 #: Under this name a format that has sections keeps our description.
 SECTION = "handmesh"

@@ -11,7 +11,7 @@ _PACKAGE = Path(__file__).resolve().parents[2]
 _CONVERTERS = ("torch", "timm", "openvino")
 #: Code that does: what the graph computes, in which order of joints, and how it is written.
 _CODE = (
-    "models/*.py", "mano/*.py", "geometry/rotation.py", "geometry/rotation_numpy.py", "skeleton.py",
+    "models/*.py", "mano/**/*.py", "geometry/rotation.py", "geometry/rotation_numpy.py", "skeleton.py",
     "inference/engines/cache.py", "inference/engines/onnx_engine.py",
 )  # fmt: skip
 

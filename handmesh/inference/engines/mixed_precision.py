@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from handmesh.io.openvino_loader import load_openvino
+from handmesh.io.runtime.openvino_loader import load_openvino
 
 #: Names of the operations of the first half; converters give them their module's path.
 _CONVOLUTIONS = re.compile(r"\b(backbone|head\.up)\b")

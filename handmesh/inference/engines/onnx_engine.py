@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from handmesh.errors import HandMeshError
 from handmesh.inference.engines.base import EngineOutput, cuda_after_fork
-from handmesh.io.cpu_count import engine_threads
-from handmesh.io.fork import never_release, renew_after_fork
+from handmesh.io.runtime.cpu_count import engine_threads
+from handmesh.io.runtime.fork import never_release, renew_after_fork
 
 #: Understood by ONNX Runtime since 2024, by OpenVINO and by TensorRT.
 OPSET = 20

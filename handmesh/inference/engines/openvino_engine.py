@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from handmesh.inference.engines.base import EngineOutput, in_pairs
 from handmesh.inference.engines.mixed_precision import halves, has_bfloat16_matrices, has_halves
-from handmesh.io.fork import renew_after_fork
-from handmesh.io.openvino_loader import CompiledModel, load_openvino
+from handmesh.io.runtime.fork import renew_after_fork
+from handmesh.io.runtime.openvino_loader import CompiledModel, load_openvino
 
 #: Outputs that are computed from the posed mesh (of the pooled head, the camera is not, and is not missed either).
 _OF_THE_MESH = ("vertices", "joints", "camera")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from handmesh.errors import reason_of
 from handmesh.inference.engines.base import EngineOutput, Report, cuda_after_fork, in_pairs
-from handmesh.io.fork import renew_after_fork
+from handmesh.io.runtime.fork import renew_after_fork
 
 #: Shapes of one row of each output.
 _SHAPES = ((778, 3), (21, 3), (16, 3, 3), (10,), (3,), (21, 2), (21,), (), ())

@@ -24,7 +24,7 @@ from handmesh.inference.engines.fingerprint import conversion_fingerprint
 from handmesh.inference.engines.integrity import is_intact
 from handmesh.inference.engines.openvino_engine import OpenVinoEngine
 from handmesh.io.files import cache_dir, write_json
-from handmesh.io.openvino_loader import load_openvino
+from handmesh.io.runtime.openvino_loader import load_openvino
 from handmesh.mano.arrays import ManoArrays
 from handmesh.models.checkpoint_path import find_checkpoint
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from handmesh.errors import HandMeshError
 from handmesh.inference.engines.exported import SECTION, TORCHSCRIPT_ENTRY, load_torchscript
 from handmesh.inference.engines.onnx_engine import INPUT, open_session, write_onnx
-from handmesh.io.openvino_loader import load_openvino, signal_stack_kept
+from handmesh.io.runtime.openvino_loader import load_openvino, signal_stack_kept
 
 #: One crop (1, S, S, 3) uint8 -> the outputs by name.
 Run = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]

@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from handmesh.mano.hand_model import HandModel
+from handmesh.motion.formats.tables import RecordingHeader
 from handmesh.motion.recorder import FrameRecords
 from handmesh.motion.recording import RecordedFrame
 from handmesh.motion.recording_files import dump_line
-from handmesh.motion.tables import RecordingHeader
 
 #: So long after the last hand, or the last picture, a stream says that it is stale, seconds.
 STALE_S = 0.2

@@ -9,10 +9,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from handmesh.io.kernels import njit
+from handmesh.io.runtime.kernels import njit
+from handmesh.synthesis.appearance.skin import sample_tone
 from handmesh.synthesis.backgrounds.people import HEAD, HEIGHT, UNIT, WIDTH, draw_person
 from handmesh.synthesis.drawing import color_mix, to_srgb
-from handmesh.synthesis.skin import sample_tone
 
 _PEOPLE = 80
 

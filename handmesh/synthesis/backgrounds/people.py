@@ -11,9 +11,9 @@ from functools import partial
 import cv2
 import numpy as np
 
+from handmesh.synthesis.appearance.skin import sample_tone
+from handmesh.synthesis.appearance.skin_map import smoothstep
 from handmesh.synthesis.drawing import any_color, cloth, noise_field, to_srgb
-from handmesh.synthesis.skin import sample_tone
-from handmesh.synthesis.skin_map import smoothstep
 
 UNIT = 88  # pixels to a head's height
 WIDTH, HEIGHT = 256, 384

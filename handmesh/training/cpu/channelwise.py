@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from handmesh.io.kernels import njit, prange
+from handmesh.io.runtime.kernels import njit, prange
 
 Array = np.ndarray
 OPTIONS: dict[str, Any] = {"fastmath": True, "cache": True, "error_model": "numpy", "nogil": True}

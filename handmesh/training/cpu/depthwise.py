@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from handmesh.io.kernels import njit, prange
+from handmesh.io.runtime.kernels import njit, prange
 from handmesh.training.cpu.channelwise import OPTIONS, Array, moments
 
 

@@ -1,0 +1,59 @@
+"""What finds the hands: MediaPipe's pair of models, our own network, or both, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from handmesh.detection import HandDetector
+from handmesh.detection.interface import Detector
+from handmesh.detection.model_files import MEMBERS, is_cached
+from handmesh.errors import HandMeshError
+from handmesh.inference.detectors.fastvit import FastVitDetector, is_shipped
+from handmesh.inference.detectors.joint import JointDetector
+from handmesh.models.checkpoint_path import SHIPPED_DETECTOR
+
+#: What may find the hands; "auto" is MediaPipe's models where they have been fetched, else our own network.
+DETECTORS = ("mediapipe", "fastvit", "both", "auto")
+
+
+def make_detector(name: str, engine: str = "auto", threads: int = 0) -> Detector:
+    """What finds the hands.
+
+    Args:
+        name: as of :meth:`HandMeshPredictor.from_pretrained`.
+        engine: what runs the mesh network; ours runs on the same.
+        threads: 0 = the runtime's own choice.
+
+    Raises:
+        HandMeshError: no such detector.
+    """
+    if name == "auto":
+        name = "fastvit" if is_shipped() and not all(is_cached(file) for file in MEMBERS) else "mediapipe"
+    if name == "mediapipe":
+        return HandDetector(threads=threads)
+    if name == "both":
+        return JointDetector(HandDetector(threads=threads), _own(SHIPPED_DETECTOR, engine, threads))
+    if name != "fastvit" and not (Path(name).suffix or Path(name).is_dir()):
+        raise HandMeshError(
+            f"expected the detector to be {', '.join(DETECTORS)}, or a file or run of a network of ours, got {name!r}"
+        )
+    return _own(SHIPPED_DETECTOR if name == "fastvit" else name, engine, threads)
+
+
+def loaders_of(detector: Detector) -> list[Callable[[], object]]:
+    """What loads MediaPipe's models ahead, where they are there: nothing is fetched before it is needed."""
+    detector = detector.first if isinstance(detector, JointDetector) else detector
+    is_there = isinstance(detector, HandDetector) and all(is_cached(file) for file in MEMBERS)
+    return [detector.load] if is_there else []  # type: ignore[attr-defined]
+
+
+def _own(checkpoint: str, engine: str, threads: int) -> FastVitDetector:
+    runtime = "torch" if engine.startswith("torch") else "onnx" if engine == "onnx" else "openvino"
+    return FastVitDetector(checkpoint, runtime, threads)
+
+
+def segmenter_of(detector: Detector | None) -> FastVitDetector | None:
+    """The network in a detector that tells hand pixels from others, where it has one."""
+    detector = detector.second if isinstance(detector, JointDetector) else detector
+    return detector if isinstance(detector, FastVitDetector) else None

@@ -1,0 +1,1 @@
+"""The machine that the program runs on: processors, processes, signals, compiled kernels, shared libraries."""

@@ -1,0 +1,1 @@
+"""From pose, shape and place to vertices and joints, in PyTorch and in numpy."""

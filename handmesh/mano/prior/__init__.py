@@ -1,0 +1,1 @@
+"""What poses hands take: gestures, joint limits, the prior over poses, fingers that do not pass through each other."""

@@ -1,0 +1,1 @@
+"""Recordings as other programs' files and frames: animation, tables, skeletons, robots, Rerun."""

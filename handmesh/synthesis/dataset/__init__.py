@@ -1,0 +1,1 @@
+"""Rendered samples written in FreiHAND's layout, by several processes or machines."""

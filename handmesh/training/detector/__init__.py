@@ -1,0 +1,1 @@
+"""The detector in training: its task and losses."""

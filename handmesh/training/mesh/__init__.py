@@ -1,0 +1,1 @@
+"""The mesh network in training: its task, losses, distillation and pictures."""
