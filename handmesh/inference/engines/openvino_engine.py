@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.inference.engines.base import EngineOutput, in_pairs
-from handmesh.inference.engines.mixed_precision import halves, has_bfloat16_matrices, has_halves
+from handmesh.inference.engines.mixed_precision import halves, has_bfloat16, has_halves
 from handmesh.io.runtime.fork import renew_after_fork
 from handmesh.io.runtime.openvino_loader import CompiledModel, load_openvino
 
@@ -27,13 +27,13 @@ class OpenVinoEngine:
             model: an ov.Model.
             threads: 0 = OpenVINO's own choice.
             precision: of the arithmetic: "f32", "bf16" or "f16" of all of it; "mixed" for bfloat16 convolutions and
-                float32 behind them (mixed_precision.py); "auto" for mixed where the processor has matrices of
-                bfloat16 and the model the halves, else "f32".
+                float32 behind them (mixed_precision.py); "auto" for mixed where the processor multiplies
+                bfloat16 and the model has the halves, else "f32".
             keep: a name for the model's content, under which its compiled forms stay in the cache folder; empty where
                 they may not.
         """
         if precision == "auto":
-            precision = "mixed" if has_bfloat16_matrices() and has_halves(model) else "f32"
+            precision = "mixed" if has_bfloat16() and has_halves(model) else "f32"
         self._model, self._threads, self._precision, self._keep = model, threads, precision, keep
         self._compiled: dict[tuple[tuple[int, ...], bool], CompiledModel] = {}
         self._lock = threading.Lock()
