@@ -260,10 +260,11 @@ class HandMeshPredictor(HandEstimator):
             places = self.detector.detect(image)
         if side is not None:
             places = [replace(place, is_right=side) for place in places]
+        estimates = self._look_again(image, K, places, self.predict_places(image, K, places, clock), clock)
         # A hand is one for both, the detector and the network.
         hands = [
             replace(estimate.hand, score=min(estimate.presence, place.score))
-            for estimate, place in zip(self.predict_places(image, K, places, clock), places, strict=True)
+            for estimate, place in zip(estimates, places, strict=True)
             if estimate.presence >= self.presence_threshold
         ]
         best = drop_repeats(sorted(hands, key=lambda hand: -hand.score), is_same_hand)
@@ -300,7 +301,7 @@ class HandMeshPredictor(HandEstimator):
         estimates: list[Estimate],
         clock: StageClock,
     ) -> list[Estimate]:
-        """A second estimate for places of unknown roll (no points seen there), cropped around the first's joints."""
+        """A second estimate for places that are known roughly (no points seen there), cropped around the first's."""
         unsure = [
             i
             for i, (place, estimate) in enumerate(zip(places, estimates, strict=True))

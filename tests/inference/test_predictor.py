@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -162,6 +163,20 @@ def test_truth_comes_back(open_mano: ManoArrays, is_right: bool, perspective: bo
         assert np.abs(hand.hand_pose - truth.hand_pose).max() < 1e-5
         assert np.abs(hand.translation - truth.translation).max() < 2e-4
         assert_model_gives_vertices(hand, open_mano)
+
+
+def test_a_place_that_is_known_roughly_is_cropped_anew_around_the_first_estimate(open_mano: ManoArrays) -> None:
+    truth = Truth(HandModel(open_mano), True)
+    rough = Detection(truth.place().box_xyxy + [9, 4, 15, 10], True, 1.0, truth.place().rotation_deg + 40)
+    for place, count in ((rough, 2), (dataclasses.replace(rough, keypoints_2d=truth.keypoints_2d), 1)):
+        predictor, seen = OraclePredictor(open_mano, truth, CropSettings(64, 1.5)), list[CropTransform]()
+        make_crop = predictor.make_crop
+        predictor.make_crop = lambda *words, m=make_crop, s=seen: s.append(m(*words)) or s[-1]  # type: ignore[method-assign,func-returns-value]
+        predictor.detector.places = [place]  # type: ignore[attr-defined]
+        predictor(picture(), K=K)
+        assert len(seen) == count
+        upright = abs(roll_of(seen[-1].apply_points_2d(truth.keypoints_2d)))
+        assert upright < 2 if count == 2 else upright > 20
 
 
 def colour_predictor(mano: ManoArrays, places: list[Detection]) -> HandMeshPredictor:
