@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from handmesh.errors import HandMeshError
 from handmesh.inference.engines.fingerprint import conversion_fingerprint
 from handmesh.inference.engines.integrity import is_intact
+from handmesh.inference.engines.mixed_precision import has_bfloat16
 from handmesh.io.files import cache_dir
 from handmesh.io.runtime.fork import renew_after_fork
 from handmesh.io.runtime.openvino_loader import CompiledModel, load_openvino
@@ -51,6 +52,7 @@ class DetectorEngine:
         self._file, self._name, self._threads = find_checkpoint(checkpoint), name, threads
         self._runs: dict[tuple[bool, tuple[int, ...]], Run] = {}
         self._models: dict[bool, Any] = {}
+        self._digests: dict[bool, str] = {}
         self._net: Any = None
         self._lock = threading.RLock()
         renew_after_fork(self)
@@ -117,13 +119,13 @@ class DetectorEngine:
             self._models[with_mask] = self._converted(with_mask)
         model = self._models[with_mask].clone()
         model.reshape(list(shape))
-        return CompiledModel(model, self._threads, INFERENCE_PRECISION_HINT="f32")
+        precision = "bf16" if has_bfloat16() else "f32"
+        keep = f"{self._digest(with_mask)} {shape}"
+        return CompiledModel(model, self._threads, keep=keep, INFERENCE_PRECISION_HINT=precision)
 
     def _converted(self, with_mask: bool) -> Any:
         """The ov.Model, from the cache where it was converted before: that needs no PyTorch."""
-        digest = hashlib.sha256(f"{conversion_fingerprint()} detector {with_mask}".encode())
-        digest.update(self._file.read_bytes())
-        kept = cache_dir() / "engines" / f"{digest.hexdigest()[:32]}.xml"
+        kept = cache_dir() / "engines" / f"{self._digest(with_mask)}.xml"
         if is_intact(kept):
             with suppress(OSError, RuntimeError):  # damaged all the same: made anew
                 os.utime(kept)
@@ -133,6 +135,14 @@ class DetectorEngine:
         model = self._convert(with_mask)
         keep_openvino(model, kept)
         return model
+
+    def _digest(self, with_mask: bool) -> str:
+        """All that decides what is converted."""
+        if with_mask not in self._digests:
+            digest = hashlib.sha256(f"{conversion_fingerprint()} detector {with_mask}".encode())
+            digest.update(self._file.read_bytes())
+            self._digests[with_mask] = digest.hexdigest()[:32]
+        return self._digests[with_mask]
 
     def _convert(self, with_mask: bool) -> Any:
         import torch
