@@ -69,7 +69,7 @@ _COMMANDS = {
     "convert-mano": _Command(
         "convert_mano", "read the licensed MANO file safely (no chumpy, no code run from it) and write a plain .npz"
     ),
-    "fetch": _Command("fetch", "download the hand detector that set-up needs (once; checked against its checksum)"),
+    "fetch": _Command("fetch", "download MediaPipe's hand models, for labelling and --detector mediapipe (once)"),
     "doctor": _Command(
         "doctor", "what is installed, found and missing on this machine, with the one-line fix for each"
     ),

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.detection import HandDetector
 from handmesh.detection.interface import Detector
 from handmesh.detection.nms import drop_repeats
 from handmesh.geometry.crop import CropSettings
@@ -68,15 +67,15 @@ class HandMeshPredictor(HandEstimator):
             engine: runs the network.
             mano: the hand model inside it.
             crop: what the network was trained to see.
-            detector: None for a :class:`HandDetector`.
+            detector: None for our own, a :class:`FastVitDetector`.
             presence_threshold: the network's probability from which a place shows a hand.
             transfer: to the hand model of the results, where that is another one.
             align: move each mesh onto the network's keypoints (keypoint_alignment.py); it may be changed at any time.
         """
         super().__init__(engine, mano, crop, align)
         self.presence_threshold = presence_threshold
-        self.detector: Detector = detector or HandDetector()
-        self.segmenter = segmenter_of(detector)
+        self.detector: Detector = detector or FastVitDetector()
+        self.segmenter = segmenter_of(self.detector)
         self.transfer = transfer
         self._origin: dict[str, Any] | None = None
 
@@ -94,7 +93,7 @@ class HandMeshPredictor(HandEstimator):
         mano: str | Path = "open",
         threads: int = 0,
         trust_engine_file: bool = False,
-        detector: str = "mediapipe",
+        detector: str = "fastvit",
     ) -> HandMeshPredictor:
         """A predictor from a checkpoint and a hand model.
 
@@ -107,9 +106,9 @@ class HandMeshPredictor(HandEstimator):
                 the checkpoint was trained with the open hand, its results are transferred to the file's model.
             threads: of the network and of the detector; 0 = their own choice, within the CPU quota.
             trust_engine_file: run an exported TorchScript file (.pt), which is a program. ONNX and OpenVINO are not.
-            detector: what finds the hands: "mediapipe" (its palm and landmark models, fetched at set-up), "fastvit"
-                (our own network, in the package), "both" (what either finds), "auto" (the first where it has been
-                fetched, else the second), or the file or the run's folder of a network of ours.
+            detector: what finds the hands: "fastvit" (our own network, in the package), "mediapipe" (its palm and
+                landmark models, which ``handmesh fetch`` downloads), "both" (what either finds), "auto" (both where
+                they have been fetched, else ours), or the file or the run's folder of a network of ours.
 
         Raises:
             HandMeshError: a missing or damaged file, weights of another hand model, an engine that cannot run.

@@ -29,10 +29,14 @@ def test_every_finding_that_is_not_ok_says_how_to_mend_it(tmp_path: Path, monkey
     assert not (tmp_path / "cache").exists(), "doctor writes nothing"
 
 
-def test_a_missing_detector_fails_and_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_detector_is_in_the_package_and_others_name_their_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HANDMESH_HOME", str(tmp_path))
-    found = [f for f in examine() if f.what == "hand detector"]
-    assert found and all(f.status == "missing" and f.fix == "handmesh fetch" for f in found)
+    found = {f.what: f for f in examine()}
+    assert found["hand detector"].status == "ok"
+    fetched = found["MediaPipe's models"]
+    assert fetched.status == "optional" and fetched.fix == "handmesh fetch"
 
 
 def test_named_files_that_are_not_there_fail(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from handmesh.detection.tiling import Window, whole_window
 from handmesh.errors import HandMeshError
 from handmesh.inference.detectors.by_name import make_detector
 from handmesh.inference.detectors.fastvit import FastVitDetector, with_masks
+from handmesh.inference.detectors.joint import JointDetector
 from handmesh.inference.engines.detector_engine import DetectorEngine
 from handmesh.models.checkpoint import save_checkpoint
 from handmesh.models.detector_net import HandDetectorNet
@@ -154,14 +155,15 @@ def test_detectors_by_name(checkpoint: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("HANDMESH_HOME", str(tmp_path))  # nothing has been fetched here
     assert type(make_detector("mediapipe")).__name__ == "HandDetector"
     assert isinstance(make_detector(str(checkpoint)), FastVitDetector)
-    with pytest.raises(HandMeshError, match="mediapipe, fastvit, both, auto"):
+    with pytest.raises(HandMeshError, match="fastvit, mediapipe, both, auto"):
         make_detector("yolo")
     with pytest.raises(HandMeshError, match="expected a checkpoint"):
         make_detector(str(tmp_path / "none.safetensors"))
     with pytest.raises(HandMeshError, match="openvino, torch or onnx"):
         FastVitDetector(checkpoint, "tpu")
+    assert isinstance(make_detector("auto"), FastVitDetector)
+    monkeypatch.setattr("handmesh.inference.detectors.by_name.is_cached", lambda name: True)
+    assert isinstance(make_detector("auto"), JointDetector)
     monkeypatch.setattr("handmesh.inference.detectors.fastvit.is_shipped", lambda: False)
-    monkeypatch.setattr("handmesh.inference.detectors.by_name.is_shipped", lambda: False)
     with pytest.raises(HandMeshError, match="the package comes without"):
         make_detector("fastvit")
-    assert type(make_detector("auto")).__name__ == "HandDetector"

@@ -9,7 +9,9 @@ import pytest
 from handmesh.detection import HandDetector
 from handmesh.errors import HandMeshError
 from handmesh.inference.alignment.alignment_kernels import align, pose_joints
-from handmesh.inference.detectors import by_name as detectors
+from handmesh.inference.detectors import by_name
+from handmesh.inference.detectors.fastvit import FastVitDetector
+from handmesh.inference.detectors.joint import JointDetector
 from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.inference.start_up import beside, load_kernels
 from handmesh.mano.arrays import ManoArrays
@@ -47,12 +49,12 @@ def test_the_kernels_of_a_first_hand_are_there(open_mano: ManoArrays) -> None:
 
 
 def test_models_that_are_there_are_loaded_ahead_and_none_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    detector = HandDetector()
-    monkeypatch.setattr(detectors, "is_cached", lambda name: False)
-    assert detectors.loaders_of(detector) == []
-    monkeypatch.setattr(detectors, "is_cached", lambda name: True)
-    assert detectors.loaders_of(detector) == [detector.load]
+    theirs, ours = HandDetector(), FastVitDetector()
+    monkeypatch.setattr(by_name, "is_cached", lambda name: False)
+    assert by_name.loaders_of(theirs) == [] and by_name.loaders_of(JointDetector(theirs, ours)) == [ours.load]
+    monkeypatch.setattr(by_name, "is_cached", lambda name: True)
+    assert by_name.loaders_of(theirs) == [theirs.load]
     loaded: list[object] = []
-    monkeypatch.setattr(HandDetector, "load", lambda self: loaded.append(self))
+    monkeypatch.setattr(FastVitDetector, "load", lambda self: loaded.append(self))
     predictor = HandMeshPredictor.from_pretrained("default")
     assert loaded == [predictor.detector]

@@ -200,10 +200,15 @@ def _our_files() -> list[Finding]:
     found = []
     for name in MEMBERS:
         if is_cached(name):
-            found.append(Finding("hand detector", "ok", str(cache_dir() / name)))
+            found.append(Finding("MediaPipe's models", "ok", str(cache_dir() / name)))
         else:
-            found.append(Finding("hand detector", "missing", f"{cache_dir() / name} is not there", "handmesh fetch"))
-    for what, name in (("open hand", "open_hand.npz"), ("default weights", "default.safetensors")):
+            about = f"{name} is not there; labelling and --detector mediapipe want it"
+            found.append(Finding("MediaPipe's models", "optional", about, "handmesh fetch"))
+    ours = (
+        ("open hand", "open_hand.npz"), ("default weights", "default.safetensors"),
+        ("hand detector", "default-detector.safetensors"),
+    )  # fmt: skip
+    for what, name in ours:
         path = _ASSETS / name
         if path.is_file():
             found.append(Finding(what, "ok", f"{name}, {path.stat().st_size / 1e6:.1f} MB"))

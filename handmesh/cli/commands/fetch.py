@@ -1,4 +1,4 @@
-"""``handmesh fetch``: the hand detector that set-up needs."""
+"""``handmesh fetch``: MediaPipe's hand models, for labelling and for --detector mediapipe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse the words and do what they ask for. Returns the exit code."""
     parser = CommandParser(
         prog="handmesh fetch",
-        description="download the hand detector that set-up needs (once; checked against its checksum)",
+        description="download MediaPipe's hand models, for labelling and --detector mediapipe (once; checksums pinned)",
     )
     parser.add_argument("--quiet", action="store_true", help="say nothing when it is there already")
     parser.add_argument("--from", dest="wheel", metavar="FILE.whl", help="a copy of its wheel, for a machine offline")
@@ -25,8 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise HandMeshError(f"expected the mediapipe wheel, got {args.wheel}: no such file; check the path")
         extract_members(Path(args.wheel), cache_dir())
     if not all(is_cached(name) for name in MEMBERS):
-        print("fetching the hand detector (36 MB, once)", flush=True)
+        print("fetching MediaPipe's hand models (36 MB, once)", flush=True)
     path = ensure_palm_detector()
     if not args.quiet:
-        print(f"hand detector: {path.parent}")
+        print(f"MediaPipe's hand models: {path.parent}")
     return 0

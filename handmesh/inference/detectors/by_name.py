@@ -9,12 +9,12 @@ from handmesh.detection import HandDetector
 from handmesh.detection.interface import Detector
 from handmesh.detection.model_files import MEMBERS, is_cached
 from handmesh.errors import HandMeshError
-from handmesh.inference.detectors.fastvit import FastVitDetector, is_shipped
+from handmesh.inference.detectors.fastvit import FastVitDetector
 from handmesh.inference.detectors.joint import JointDetector
 from handmesh.models.checkpoint_path import SHIPPED_DETECTOR
 
-#: What may find the hands; "auto" is MediaPipe's models where they have been fetched, else our own network.
-DETECTORS = ("mediapipe", "fastvit", "both", "auto")
+#: What may find the hands; "auto" is both where MediaPipe's models have been fetched, else our own network.
+DETECTORS = ("fastvit", "mediapipe", "both", "auto")
 
 
 def make_detector(name: str, engine: str = "auto", threads: int = 0) -> Detector:
@@ -29,7 +29,7 @@ def make_detector(name: str, engine: str = "auto", threads: int = 0) -> Detector
         HandMeshError: no such detector.
     """
     if name == "auto":
-        name = "fastvit" if is_shipped() and not all(is_cached(file) for file in MEMBERS) else "mediapipe"
+        name = "both" if all(is_cached(file) for file in MEMBERS) else "fastvit"
     if name == "mediapipe":
         return HandDetector(threads=threads)
     if name == "both":
@@ -42,10 +42,10 @@ def make_detector(name: str, engine: str = "auto", threads: int = 0) -> Detector
 
 
 def loaders_of(detector: Detector) -> list[Callable[[], object]]:
-    """What loads MediaPipe's models ahead, where they are there: nothing is fetched before it is needed."""
-    detector = detector.first if isinstance(detector, JointDetector) else detector
-    is_there = isinstance(detector, HandDetector) and all(is_cached(file) for file in MEMBERS)
-    return [detector.load] if is_there else []  # type: ignore[attr-defined]
+    """What loads the networks ahead, where they are there: nothing is fetched before it is needed."""
+    parts = (detector.first, detector.second) if isinstance(detector, JointDetector) else (detector,)
+    is_fetched = all(is_cached(file) for file in MEMBERS)
+    return [part.load for part in parts if is_fetched or isinstance(part, FastVitDetector)]
 
 
 def _own(checkpoint: str, engine: str, threads: int) -> FastVitDetector:

@@ -25,7 +25,7 @@ from handmesh.results import Detection, Hand
 #: Longer side of what the network sees of a picture, pixels; pictures larger than the third are seen at the second too.
 SIDE, FINE_SIDE, LARGE = 256, 512, 400
 #: Score from which a place shows a hand, and from which one that was followed still does.
-THRESHOLD, KEEP_THRESHOLD = 0.35, 0.25
+THRESHOLD, KEEP_THRESHOLD = 0.45, 0.3
 #: A place is looked at with so much around it, in sides of its square.
 _SURROUNDINGS = 2.2
 #: Overlap from which the hand seen there is the one that the place is about.
