@@ -42,6 +42,7 @@ lint: setup-dev
 
 setup:
 	@scripts/setup.sh "$(VENV)" demo,stream,view,smplx
+	@$(PY) -m handmesh fetch --quiet
 
 setup-dev:
 	@scripts/setup.sh "$(VENV)" demo,stream,view,smplx,dev,rerun,cluster

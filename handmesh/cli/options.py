@@ -64,8 +64,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
     parser.add_argument("--engine", default="auto", help="auto, openvino, onnx, torch[-half|-compile] or a file")
     parser.add_argument(
-        "--detector", default="fastvit", metavar="NAME",
-        help="finds the hands: fastvit (our own network, the default), mediapipe, both, auto, or a network's file",
+        "--detector", default="auto", metavar="NAME",
+        help="finds the hands: fastvit (our own network), mediapipe, both, a network's file, or auto (default): both "
+        "where MediaPipe's have been fetched",
     )  # fmt: skip
     parser.add_argument(
         "--trust-engine-file", action="store_true",

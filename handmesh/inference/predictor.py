@@ -93,7 +93,7 @@ class HandMeshPredictor(HandEstimator):
         mano: str | Path = "open",
         threads: int = 0,
         trust_engine_file: bool = False,
-        detector: str = "fastvit",
+        detector: str = "auto",
     ) -> HandMeshPredictor:
         """A predictor from a checkpoint and a hand model.
 
@@ -107,8 +107,8 @@ class HandMeshPredictor(HandEstimator):
             threads: of the network and of the detector; 0 = their own choice, within the CPU quota.
             trust_engine_file: run an exported TorchScript file (.pt), which is a program. ONNX and OpenVINO are not.
             detector: what finds the hands: "fastvit" (our own network, in the package), "mediapipe" (its palm and
-                landmark models, which ``handmesh fetch`` downloads), "both" (what either finds), "auto" (both where
-                they have been fetched, else ours), or the file or the run's folder of a network of ours.
+                landmark models), "both" (what either finds), "auto" (both where MediaPipe's have been fetched, which
+                set-up does, else ours), or the file or the run's folder of a network of ours.
 
         Raises:
             HandMeshError: a missing or damaged file, weights of another hand model, an engine that cannot run.

@@ -155,7 +155,7 @@ def test_detectors_by_name(checkpoint: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("HANDMESH_HOME", str(tmp_path))  # nothing has been fetched here
     assert type(make_detector("mediapipe")).__name__ == "HandDetector"
     assert isinstance(make_detector(str(checkpoint)), FastVitDetector)
-    with pytest.raises(HandMeshError, match="fastvit, mediapipe, both, auto"):
+    with pytest.raises(HandMeshError, match="auto, fastvit, mediapipe, both"):
         make_detector("yolo")
     with pytest.raises(HandMeshError, match="expected a checkpoint"):
         make_detector(str(tmp_path / "none.safetensors"))

@@ -55,6 +55,10 @@ def test_models_that_are_there_are_loaded_ahead_and_none_is_fetched(monkeypatch:
     monkeypatch.setattr(by_name, "is_cached", lambda name: True)
     assert by_name.loaders_of(theirs) == [theirs.load]
     loaded: list[object] = []
-    monkeypatch.setattr(FastVitDetector, "load", lambda self: loaded.append(self))
-    predictor = HandMeshPredictor.from_pretrained("default")
-    assert loaded == [predictor.detector]
+    for kind in (HandDetector, FastVitDetector):
+        monkeypatch.setattr(kind, "load", lambda self: loaded.append(self))
+    both = HandMeshPredictor.from_pretrained("default").detector
+    assert isinstance(both, JointDetector) and len(loaded) == 2 and both.first in loaded and both.second in loaded
+    monkeypatch.setattr(by_name, "is_cached", lambda name: False)
+    alone = HandMeshPredictor.from_pretrained("default").detector
+    assert isinstance(alone, FastVitDetector) and loaded[2:] == [alone]

@@ -202,7 +202,7 @@ def _our_files() -> list[Finding]:
         if is_cached(name):
             found.append(Finding("MediaPipe's models", "ok", str(cache_dir() / name)))
         else:
-            about = f"{name} is not there; labelling and --detector mediapipe want it"
+            about = f"{name} is not there; labelling wants it, and more hands are found with it"
             found.append(Finding("MediaPipe's models", "optional", about, "handmesh fetch"))
     ours = (
         ("open hand", "open_hand.npz"), ("default weights", "default.safetensors"),

@@ -14,7 +14,7 @@ from handmesh.inference.detectors.joint import JointDetector
 from handmesh.models.checkpoint_path import SHIPPED_DETECTOR
 
 #: What may find the hands; "auto" is both where MediaPipe's models have been fetched, else our own network.
-DETECTORS = ("fastvit", "mediapipe", "both", "auto")
+DETECTORS = ("auto", "fastvit", "mediapipe", "both")
 
 
 def make_detector(name: str, engine: str = "auto", threads: int = 0) -> Detector:
