@@ -44,8 +44,8 @@ def make_detector(name: str, engine: str = "auto", threads: int = 0) -> Detector
 def loaders_of(detector: Detector) -> list[Callable[[], object]]:
     """What loads the networks ahead, where they are there: nothing is fetched before it is needed."""
     parts = (detector.first, detector.second) if isinstance(detector, JointDetector) else (detector,)
-    is_fetched = all(is_cached(file) for file in MEMBERS)
-    return [part.load for part in parts if is_fetched or isinstance(part, FastVitDetector)]
+    ready = (FastVitDetector, HandDetector) if all(is_cached(file) for file in MEMBERS) else FastVitDetector
+    return [part.load for part in parts if isinstance(part, ready)]
 
 
 def _own(checkpoint: str, engine: str, threads: int) -> FastVitDetector:
