@@ -306,6 +306,8 @@ class HandMeshPredictor(HandEstimator):
             for i, (place, estimate) in enumerate(zip(places, estimates, strict=True))
             if place.keypoints_2d is None and is_plausible(estimate.hand, place)
         ]
+        if not unsure:
+            return estimates
         again = self.predict_places(image, K, [place_of(estimates[i].hand) for i in unsure], clock)
         return [dict(zip(unsure, again, strict=True)).get(i, estimate) for i, estimate in enumerate(estimates)]
 
