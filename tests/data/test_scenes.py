@@ -63,8 +63,8 @@ def test_the_box_turns_with_the_hand() -> None:
 
 
 def test_a_hand_over_the_edge_is_cut_off() -> None:
-    scene = make_scene()
-    assert not scene.cut_off(scene.hands[0]) and scene.cut_off(hand_at(2, 30, -90)) and scene.cut_off(hand_at(40, 5))
+    hands = (make_scene().hands[0], hand_at(2, 30, -90), hand_at(40, 5))
+    assert [hand.is_cut_off(80, 60) for hand in hands] == [False, True, True]
 
 
 def test_labels_of_a_landmark_model(tmp_path: Path) -> None:

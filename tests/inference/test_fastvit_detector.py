@@ -162,7 +162,7 @@ def test_detectors_by_name(checkpoint: Path, tmp_path: Path, monkeypatch: pytest
     with pytest.raises(HandMeshError, match="openvino, torch or onnx"):
         FastVitDetector(checkpoint, "tpu")
     assert isinstance(make_detector("auto"), FastVitDetector)
-    monkeypatch.setattr("handmesh.inference.detectors.by_name.is_cached", lambda name: True)
+    monkeypatch.setattr("handmesh.inference.detectors.by_name.are_cached", lambda: True)
     assert isinstance(make_detector("auto"), JointDetector)
     monkeypatch.setattr("handmesh.inference.detectors.fastvit.is_shipped", lambda: False)
     with pytest.raises(HandMeshError, match="the package comes without"):

@@ -50,15 +50,15 @@ def test_the_kernels_of_a_first_hand_are_there(open_mano: ManoArrays) -> None:
 
 def test_models_that_are_there_are_loaded_ahead_and_none_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs, ours = HandDetector(), FastVitDetector()
-    monkeypatch.setattr(by_name, "is_cached", lambda name: False)
+    monkeypatch.setattr(by_name, "are_cached", lambda: False)
     assert by_name.loaders_of(theirs) == [] and by_name.loaders_of(JointDetector(theirs, ours)) == [ours.load]
-    monkeypatch.setattr(by_name, "is_cached", lambda name: True)
+    monkeypatch.setattr(by_name, "are_cached", lambda: True)
     assert by_name.loaders_of(theirs) == [theirs.load]
     loaded: list[object] = []
     for kind in (HandDetector, FastVitDetector):
         monkeypatch.setattr(kind, "load", lambda self: loaded.append(self))
     both = HandMeshPredictor.from_pretrained("default").detector
     assert isinstance(both, JointDetector) and len(loaded) == 2 and both.first in loaded and both.second in loaded
-    monkeypatch.setattr(by_name, "is_cached", lambda name: False)
+    monkeypatch.setattr(by_name, "are_cached", lambda: False)
     alone = HandMeshPredictor.from_pretrained("default").detector
     assert isinstance(alone, FastVitDetector) and loaded[2:] == [alone]

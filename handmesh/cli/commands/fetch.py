@@ -18,13 +18,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quiet", action="store_true", help="say nothing when it is there already")
     parser.add_argument("--from", dest="wheel", metavar="FILE.whl", help="a copy of its wheel, for a machine offline")
     args = parser.parse_args(argv)
-    from handmesh.detection.model_files import MEMBERS, ensure_palm_detector, extract_members, is_cached
+    from handmesh.detection.model_files import are_cached, ensure_palm_detector, extract_members
 
     if args.wheel:
         if not Path(args.wheel).is_file():
             raise HandMeshError(f"expected the mediapipe wheel, got {args.wheel}: no such file; check the path")
         extract_members(Path(args.wheel), cache_dir())
-    if not all(is_cached(name) for name in MEMBERS):
+    if not are_cached():
         print("fetching MediaPipe's hand models (36 MB, once)", flush=True)
     path = ensure_palm_detector()
     if not args.quiet:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from handmesh.detection import HandDetector
 from handmesh.detection.interface import Detector
-from handmesh.detection.model_files import MEMBERS, is_cached
+from handmesh.detection.model_files import are_cached
 from handmesh.errors import HandMeshError
 from handmesh.inference.detectors.fastvit import FastVitDetector
 from handmesh.inference.detectors.joint import JointDetector
@@ -29,7 +29,7 @@ def make_detector(name: str, engine: str = "auto", threads: int = 0) -> Detector
         HandMeshError: no such detector.
     """
     if name == "auto":
-        name = "both" if all(is_cached(file) for file in MEMBERS) else "fastvit"
+        name = "both" if are_cached() else "fastvit"
     if name == "mediapipe":
         return HandDetector(threads=threads)
     if name == "both":
@@ -44,8 +44,11 @@ def make_detector(name: str, engine: str = "auto", threads: int = 0) -> Detector
 def loaders_of(detector: Detector) -> list[Callable[[], object]]:
     """What loads the networks ahead, where they are there: nothing is fetched before it is needed."""
     parts = (detector.first, detector.second) if isinstance(detector, JointDetector) else (detector,)
-    ready = (FastVitDetector, HandDetector) if all(is_cached(file) for file in MEMBERS) else FastVitDetector
-    return [part.load for part in parts if isinstance(part, ready)]
+    return [
+        part.load
+        for part in parts
+        if isinstance(part, FastVitDetector) or (isinstance(part, HandDetector) and are_cached())
+    ]
 
 
 def _own(checkpoint: str, engine: str, threads: int) -> FastVitDetector:
