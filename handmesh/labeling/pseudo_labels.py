@@ -1,16 +1,17 @@
 """Photos without annotation, made into a data set in FreiHAND's layout by a landmark model and a fit.
 
-The landmark model's points (photo_sets.py) become parameters of the hand model (mano/fitting.py); what its views or
-the fit disagree on is left out. Left hands are stored mirrored, as right ones. Held-out photos go to the evaluation
-split.
+The landmark model's points (photo_sets.py) become parameters of the hand model (mano/fitting.py), which are drawn to
+the hand's outline where a network segments the photo (outline_fit.py); what the views or the fit disagree on is left
+out. Left hands are stored mirrored, as right ones. Held-out photos go to the evaluation split.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -25,6 +26,7 @@ from handmesh.geometry.crop import CropTransform, box_around
 from handmesh.io.images import read_image
 from handmesh.labeling.compositing import on_backgrounds
 from handmesh.labeling.landmark_correction import correction_for
+from handmesh.labeling.outline_fit import PlacedHands, SeenHands, beyond_the_wrist, fit_to_outlines
 from handmesh.labeling.photo_sets import LabelledPhoto
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.fitting import FittedHands, fit_hands
@@ -32,6 +34,8 @@ from handmesh.mano.layers.numpy_layer import pose_vertices
 from handmesh.synthesis.backgrounds.pool import Backgrounds
 
 Array = NDArray[np.float64]
+#: The probability (H, W) that each pixel of a picture (H, W, 3) is hand, as FastVitDetector.segment gives it.
+Segment = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 PICTURE_SIZE = 224
 #: Side of the stored picture over the box of the 21 joints: room for the crops of training.
@@ -61,6 +65,7 @@ class Kept:
 def write_pseudo_labelled(
     photos: Sequence[LabelledPhoto], out: str | os.PathLike[str], arrays: ManoArrays, progress: bool = True,
     backgrounds: str | os.PathLike[str] | None = None, copies: int = 0, keep_flat: bool = False,
+    segment: Segment | None = None,
 ) -> Kept:
     """Fit every trusted photo and write the good fits as a data set in FreiHAND's layout.
 
@@ -73,6 +78,7 @@ def write_pseudo_labelled(
         copies: of each training photo whose hand can be segmented, on other backgrounds.
         keep_flat: keep training photos that some hand fits in the picture though not in space, or whose depth is
             known to be wrong (``has_depth``), with labels in the picture alone.
+        segment: says which pixels are hand; the fits' outlines are drawn to theirs. Without it landmarks decide alone.
 
     Returns:
         How many samples of each kind were written and left out.
@@ -93,15 +99,17 @@ def write_pseudo_labelled(
         for start in tqdm(range(0, len(trusted), _CHUNK), desc="fitting", disable=not progress):
             chunk = trusted[start : start + _CHUNK]
             fits = _fit(arrays, chunk)
-            for i, photo in enumerate(chunk):
-                if fits.error_2d[i] > MAX_ERROR_2D:
-                    continue
-                if fits.error_mm[i] > MAX_ERROR_MM or not photo.has_depth:
+            in_picture = [i for i in range(len(chunk)) if fits.error_2d[i] <= MAX_ERROR_2D]
+            in_space = [i for i in in_picture if fits.error_mm[i] <= MAX_ERROR_MM and chunk[i].has_depth]
+            samples = dict(zip(in_space, make_samples(arrays, chunk, fits, in_space, segment), strict=True))
+            for i in in_picture:
+                photo = chunk[i]
+                if i not in samples:
                     if keep_flat and not photo.is_held_out:
                         training.add(flat_sample(arrays, photo))
                         flat += 1
                     continue
-                sample = make_sample(arrays, photo, fits, i)
+                sample = samples[i]
                 writers[photo.is_held_out].add(sample)
                 counts[photo.is_held_out] += 1
                 for copy in on_backgrounds(sample, arrays, scenes, 0 if photo.is_held_out else copies, rng):
@@ -115,6 +123,13 @@ def write_pseudo_labelled(
         )
     counts[False] += flat
     return Kept(counts[False], counts[True], len(photos) - len(trusted), len(trusted) - written, copied, flat)
+
+
+def shipped_segmentation() -> Segment | None:
+    """Our own detector's; None in a package that was built without its weights."""
+    from handmesh.inference.detectors.fastvit import FastVitDetector, is_shipped
+
+    return FastVitDetector().segment if is_shipped() else None
 
 
 def correct(photos: Sequence[LabelledPhoto], arrays: ManoArrays) -> list[LabelledPhoto]:
@@ -133,37 +148,49 @@ def correct(photos: Sequence[LabelledPhoto], arrays: ManoArrays) -> list[Labelle
     ]
 
 
-def make_sample(arrays: ManoArrays, photo: LabelledPhoto, fits: FittedHands, index: int) -> Sample:
-    """A sample as :class:`handmesh.data.freihand.FreiHandDataset` gives it, from a photo and its fit.
+def make_samples(
+    arrays: ManoArrays, photos: Sequence[LabelledPhoto], fits: FittedHands, chosen: Sequence[int],
+    segment: Segment | None = None,
+) -> list[Sample]:
+    """Samples as :class:`handmesh.data.freihand.FreiHandDataset` gives them, from photos and their fits.
 
     The picture is a plain square crop round the hand, mirrored for a left hand; the camera's field of view is assumed
     (the photo's fov_deg), and the hand stands where its joints project onto the landmarks.
 
     Args:
-        arrays: the hand model of the fit.
-        photo: the labelled photo.
-        fits: of several photos.
-        index: of this one among them.
+        arrays: the hand model of the fits.
+        photos: the labelled photos.
+        fits: of all of them.
+        chosen: which of them become samples.
+        segment: as :func:`write_pseudo_labelled` takes it.
     """
-    image, crop = _cut_out(photo)
-    vertices, joints = pose_vertices(arrays, fits.global_orient[index], fits.hand_pose[index], fits.betas[index])
-    translation = fit_translation(joints, crop.apply_points_2d(photo.keypoints_2d), crop.K_crop)
-    return {
-        "image": image,
-        "K": crop.K_crop,
-        "joints": joints + translation,
-        "vertices": vertices + translation,
-        "global_orient": fits.global_orient[index],
-        "hand_pose": fits.hand_pose[index],
-        "betas": fits.betas[index],
-        "is_right": True,
-        "presence": True,
-    }
+    cuts = [_cut_out(photos[i]) for i in chosen]
+    if not cuts:
+        return []
+    hands = _placed(arrays, [photos[i] for i in chosen], cuts, fits, chosen)
+    if segment is not None:
+        hands = fit_to_outlines(arrays, hands, _seen([photos[i] for i in chosen], cuts, segment))
+    samples: list[Sample] = []
+    each = zip(cuts, hands.global_orient, hands.hand_pose, hands.betas, hands.translation, strict=True)
+    for cut, orient, pose, betas, place in each:
+        vertices, joints = pose_vertices(arrays, orient, pose, betas)
+        samples.append({
+            "image": cut.picture,
+            "K": cut.crop.K_crop,
+            "joints": joints + place,
+            "vertices": vertices + place,
+            "global_orient": orient,
+            "hand_pose": pose,
+            "betas": betas,
+            "is_right": True,
+            "presence": True,
+        })  # fmt: skip
+    return samples
 
 
 def flat_sample(arrays: ManoArrays, photo: LabelledPhoto) -> Sample:
     """A sample labelled in the picture alone: ``has_3d`` False, joints on their keypoints' rays at one depth."""
-    image, crop = _cut_out(photo)
+    _, image, crop = _cut_out(photo)
     pixels = crop.apply_points_2d(photo.keypoints_2d)
     rays = np.concatenate([pixels, np.ones((len(pixels), 1))], axis=1) @ np.linalg.inv(crop.K_crop).T
     joints = FLAT_DEPTH_M * rays
@@ -181,14 +208,52 @@ def flat_sample(arrays: ManoArrays, photo: LabelledPhoto) -> Sample:
     }
 
 
-def _cut_out(photo: LabelledPhoto) -> tuple[NDArray[np.uint8], CropTransform]:
-    """The stored picture (PICTURE_SIZE, PICTURE_SIZE, 3) of a photo, shown as a right hand, and how it was cropped."""
+class _CutOut(NamedTuple):
+    """A photo (H, W, 3), the stored picture of it (PICTURE_SIZE, PICTURE_SIZE, 3), which shows the hand as a right one,
+    and how that was cropped.
+    """
+
+    photo: NDArray[np.uint8]
+    picture: NDArray[np.uint8]
+    crop: CropTransform
+
+
+def _cut_out(photo: LabelledPhoto) -> _CutOut:
     image = read_image(photo.path)
     height, width = image.shape[:2]
     K = intrinsics_from_fov(width, height, photo.fov_deg)
     box = box_around(photo.keypoints_2d, PICTURE_PADDING)
     crop = CropTransform.from_box(box, K, PICTURE_SIZE, mirror=not photo.is_right, perspective=False)
-    return crop.apply_image(image, border=cv2.BORDER_REPLICATE), crop
+    return _CutOut(image, crop.apply_image(image, border=cv2.BORDER_REPLICATE), crop)
+
+
+def _placed(
+    arrays: ManoArrays, photos: Sequence[LabelledPhoto], cuts: Sequence[_CutOut], fits: FittedHands,
+    chosen: Sequence[int],
+) -> PlacedHands:
+    """The chosen fits, each where its joints project onto its photo's landmarks."""
+    rows = list(chosen)
+    orient, pose, betas = fits.global_orient[rows], fits.hand_pose[rows], fits.betas[rows]
+    _, joints = pose_vertices(arrays, orient, pose, betas)
+    places = [
+        fit_translation(each, cut.crop.apply_points_2d(photo.keypoints_2d), cut.crop.K_crop)
+        for each, cut, photo in zip(joints, cuts, photos, strict=True)
+    ]
+    return PlacedHands(orient, pose, betas, np.stack(places))
+
+
+def _seen(photos: Sequence[LabelledPhoto], cuts: Sequence[_CutOut], segment: Segment) -> SeenHands:
+    """The hands of the stored pictures: landmarks, pixels, and where these count: in the photo, short of the arm."""
+    points, joints, masks, counts = [], [], [], []
+    for photo, cut in zip(photos, cuts, strict=True):
+        told = np.rint(255 * segment(cut.photo)).astype(np.uint8)
+        both = cut.crop.apply_image(np.stack([told, np.full_like(told, 255), told], axis=2))
+        points.append(cut.crop.apply_points_2d(photo.keypoints_2d))
+        joints.append(cut.crop.apply_points_3d(np.asarray(photo.joints, np.float64)))
+        masks.append(both[..., 0] > 127)
+        counts.append((both[..., 1] > 254) & ~beyond_the_wrist(points[-1], PICTURE_SIZE))
+    K = np.stack([np.asarray(cut.crop.K_crop, np.float64) for cut in cuts])
+    return SeenHands(K, np.stack(points), np.stack(joints), np.stack(masks), np.stack(counts))
 
 
 def _fit(arrays: ManoArrays, photos: Sequence[LabelledPhoto]) -> FittedHands:

@@ -24,7 +24,7 @@ from handmesh.io.runtime.cpu_count import available_cores
 from handmesh.labeling.footage import SPACING_S, LabelledFootage, gather_frames, label_frames
 from handmesh.labeling.landmark_correction import correction_for
 from handmesh.labeling.photo_sets import LabelledPhoto
-from handmesh.labeling.pseudo_labels import write_pseudo_labelled
+from handmesh.labeling.pseudo_labels import shipped_segmentation, write_pseudo_labelled
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.models.checkpoint import FILE_NAME, load_checkpoint, save_checkpoint
 from handmesh.models.hand_mesh_net import HandMeshNet
@@ -123,7 +123,7 @@ def adapt(
         footage = _label(source, work / "frames", frames, progress)
         trusted = _enough(footage, source)
         held_out = [hand for hand in trusted if hand.is_held_out]
-        kept = write_pseudo_labelled(trusted, work / "footage", arrays, progress)
+        kept = write_pseudo_labelled(trusted, work / "footage", arrays, progress, segment=shipped_segmentation())
         if kept.training < MIN_TRAINING or kept.evaluation < 1:
             raise HandMeshError(
                 f"expected the hand model to fit at least {MIN_TRAINING} hands of {source}, it fits {kept.training}; "

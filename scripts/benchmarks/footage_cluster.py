@@ -21,8 +21,8 @@ from handmesh.io.runtime.ray_cluster import ray_cluster
 from handmesh.io.storage import Storage
 from handmesh.io.video.sources import ClipSource
 from handmesh.io.video.video_writer import ClipWriter
-from handmesh.labeling.cluster import Workers, label_footage
-from handmesh.labeling.cluster_worker import FootageJob
+from handmesh.labeling.cluster.pool import Workers, label_footage
+from handmesh.labeling.cluster.worker import FootageJob
 from handmesh.synthesis.demo_clip import FPS, demo_clip
 
 

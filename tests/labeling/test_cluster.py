@@ -20,10 +20,10 @@ from handmesh.errors import HandMeshError
 from handmesh.io.images import write_image
 from handmesh.io.storage import Storage
 from handmesh.io.video.video_writer import ClipWriter
-from handmesh.labeling import cluster_items
-from handmesh.labeling.cluster import INDEX_NAME, Workers, label_footage
-from handmesh.labeling.cluster_items import FootageItem, footage_items
-from handmesh.labeling.cluster_worker import MAX_ATTEMPTS, FootageJob, FootageLabeler
+from handmesh.labeling.cluster import items
+from handmesh.labeling.cluster.items import FootageItem, footage_items
+from handmesh.labeling.cluster.pool import INDEX_NAME, Workers, label_footage
+from handmesh.labeling.cluster.worker import MAX_ATTEMPTS, FootageJob, FootageLabeler
 from handmesh.motion.recording import Recording
 
 FRAMES = 6
@@ -71,20 +71,20 @@ def index_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_a_piece_of_work_has_one_name_whatever_else_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_items, "PHOTOS_PER_ITEM", 2)
+    monkeypatch.setattr(items, "PHOTOS_PER_ITEM", 2)
     files = {"a.mp4": 9, "a.mov": 9, "photos-00000.mp4": 9, "1.jpg": 3, "x/1.JPG": 3, "x/2.png": 3, "x/3.png": 4,
              "x/notes.txt": 1}  # fmt: skip
-    items = footage_items(files, "here")
-    assert [item.name for item in items] == [
+    pieces = footage_items(files, "here")
+    assert [item.name for item in pieces] == [
         "a.mov", "a.mp4", "photos-00000.mp4", "photos-00000", "x/photos-00000", "x/photos-00001",
     ]  # fmt: skip
-    assert items[4].photos == ("x/1.JPG", "x/2.png") and items[5].photos == ("x/3.png",)
-    assert len({item.recording for item in items}) == len(items)
-    assert all(FootageItem.from_json(item.to_json()) == item for item in items)
-    for item in items:
+    assert pieces[4].photos == ("x/1.JPG", "x/2.png") and pieces[5].photos == ("x/3.png",)
+    assert len({item.recording for item in pieces}) == len(pieces)
+    assert all(FootageItem.from_json(item.to_json()) == item for item in pieces)
+    for item in pieces:
         assert item in footage_items({**files, "z.mp4": 1, "y/9.jpg": 2}, "here")
     changed = footage_items({**files, "x/3.png": 5}, "here")
-    assert changed[4] == items[4] and changed[5].name == items[5].name and changed[5] != items[5]
+    assert changed[4] == pieces[4] and changed[5].name == pieces[5].name and changed[5] != pieces[5]
     with pytest.raises(HandMeshError, match="none; name the folder"):
         footage_items({"notes.txt": 1}, "here")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,9 +14,10 @@ from handmesh.data.freihand import FreiHandDataset
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import intrinsics_from_fov, project_points
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
-from handmesh.io.images import write_image
+from handmesh.io.images import read_image, write_image
+from handmesh.labeling.outline_fit import Drawn
 from handmesh.labeling.photo_sets import LabelledPhoto
-from handmesh.labeling.pseudo_labels import correct, write_pseudo_labelled
+from handmesh.labeling.pseudo_labels import _cut_out, _fit, correct, make_samples, write_pseudo_labelled
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.mano.layers.numpy_layer import pose_vertices
 
@@ -67,6 +69,41 @@ def test_good_labels_become_samples_and_poor_ones_do_not(arrays, photos, tmp_pat
         np.testing.assert_allclose((seen.min(0) + seen.max(0)) / 2, 111.5, atol=4)
 
 
+def test_labels_are_drawn_to_the_pixels_that_a_network_calls_hand(arrays, photos, tmp_path: Path) -> None:
+    """Of both sides; a network that sees no hand changes neither."""
+    broad = _a_broader_hand(arrays, photos[0])
+    pictures = []
+
+    def segment(image: np.ndarray) -> np.ndarray:
+        pictures.append(image)
+        is_left = np.array_equal(image, read_image(photos[1].path))
+        return broad[:, ::-1] if is_left else broad
+
+    write_pseudo_labelled(photos[:3], tmp_path / "drawn", arrays, progress=False, segment=segment)
+    write_pseudo_labelled(photos[:3], tmp_path / "points", arrays, progress=False)
+    areas = {
+        name: [_area(FreiHandDataset(tmp_path / name, "training").sample(i)) for i in (0, 1)]
+        for name in ("drawn", "points")
+    }
+    assert len(pictures) == 3 and pictures[0].shape == (120, 160, 3)
+    assert min(areas["drawn"]) > 1.025 * max(areas["points"])
+    assert areas["drawn"][0] == pytest.approx(areas["drawn"][1], rel=0.02)
+
+
+def _a_broader_hand(arrays: ManoArrays, photo: LabelledPhoto) -> np.ndarray:
+    """Where the hand of a photo is, and a border of one pixel around it; (120, 160) probabilities."""
+    [sample] = make_samples(arrays, [photo], _fit(arrays, correct([photo], arrays)), [0])
+    crop = _cut_out(photo).crop
+    mask = Drawn.of(sample["vertices"], arrays, sample["K"], len(sample["image"])).mask.astype(np.uint8)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    in_photo = cv2.warpPerspective(mask, crop.homography, (160, 120), flags=flags)
+    return np.asarray(cv2.dilate(in_photo, np.ones((3, 3), np.uint8)), np.float32)
+
+
+def _area(sample: dict) -> int:
+    return int((Drawn.of(sample["vertices"], load_mano("open"), sample["K"], 224).mask).sum())
+
+
 def test_labels_are_corrected_alike_for_both_sides_and_for_the_measured_hand_alone(arrays, photos) -> None:
     right, left = correct(photos[:2], arrays)
     np.testing.assert_allclose(left.joints * [-1, 1, 1], right.joints, atol=1e-9)
@@ -96,6 +133,21 @@ def test_nothing_held_out_leaves_a_set_that_packs(
     assert "data.val_root" in capsys.readouterr().out and not list(tmp_path.glob("evaluation*"))
     assert cli_run("pack", str(tmp_path)) == 0
     assert [path.name for path in tmp_path.glob("*.pack")] == ["training.pack"]
+
+
+def test_the_command_draws_to_outlines_unless_told_not_to(
+    arrays, photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def segment(self: object, image: np.ndarray) -> np.ndarray:
+        asked.append(len(image))
+        return np.zeros(image.shape[:2], np.float32)
+
+    monkeypatch.setattr("handmesh.labeling.agreement.photos_with_landmarks", lambda *_: photos[:1])
+    monkeypatch.setattr("handmesh.inference.detectors.fastvit.FastVitDetector.segment", segment)
+    assert cli_run("label", "photos", "--out", str(tmp_path / "one"), "--no-outlines") == 0 and not asked
+    assert cli_run("label", "photos", "--out", str(tmp_path / "two")) == 0 and asked == [120]
 
 
 def cli_run(*words: str) -> int | None:

@@ -25,15 +25,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--networks", nargs="+", default=[], metavar="TFLITE",
         help="further landmark networks, of MediaPipe's form: photos get the label that all have in common",
     )  # fmt: skip
+    parser.add_argument(
+        "--no-outlines", action="store_true",
+        help="fit landmarks alone: do not draw the mesh's outline to the pixels that our detector says are the hand's",
+    )  # fmt: skip
     args = parser.parse_args(argv)
     from handmesh.labeling.agreement import photos_of
-    from handmesh.labeling.pseudo_labels import write_pseudo_labelled
+    from handmesh.labeling.pseudo_labels import shipped_segmentation, write_pseudo_labelled
     from handmesh.mano.arrays import load_mano
 
     if args.copies < 0:
         raise HandMeshError(f"expected --copies of 0 or more, got {args.copies}")
     photos, is_flat = photos_of(args.photos, args.held_out, args.agree, args.networks)
-    kept = write_pseudo_labelled(photos, args.out, load_mano(args.mano), True, args.backgrounds, args.copies, is_flat)
+    segment = None if args.no_outlines else shipped_segmentation()
+    arrays = load_mano(args.mano)
+    kept = write_pseudo_labelled(photos, args.out, arrays, True, args.backgrounds, args.copies, is_flat, segment)
     none = "" if kept.evaluation else " (no folder held any out: to train, give data.val_root=FOLDER)"
     print(
         f"{args.out}: {kept.training} training samples ({kept.flat} in 2D alone), {kept.copies} copies, "

@@ -29,8 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse the words and label what is missing. Returns 0, or raises when something failed."""
     args = _parse(argv)
     from handmesh.io.storage import Storage
-    from handmesh.labeling.cluster import INDEX_NAME, Workers, label_footage
-    from handmesh.labeling.cluster_worker import FootageJob
+    from handmesh.labeling.cluster.pool import INDEX_NAME, Workers, label_footage
+    from handmesh.labeling.cluster.worker import FootageJob
 
     workers = Workers(args.workers, args.cpus_per_worker, args.gpus_per_worker)
     make_tracker = partial(

@@ -20,7 +20,7 @@ import numpy as np
 from handmesh.errors import HandMeshError
 from handmesh.io.storage import Storage
 from handmesh.io.video.sources import ClipSource, PhotoSource
-from handmesh.labeling.cluster_items import FootageItem
+from handmesh.labeling.cluster.items import FootageItem
 from handmesh.motion.clip_folder import is_same_run
 from handmesh.motion.clips import header_of, record_clip, smoothed
 from handmesh.motion.formats.tables import RecordingHeader

@@ -18,8 +18,8 @@ from typing import Any
 from handmesh.errors import HandMeshError
 from handmesh.io.files import work_folder
 from handmesh.io.runtime.ray_cluster import ray_cluster
-from handmesh.labeling.cluster_items import FootageItem, footage_items
-from handmesh.labeling.cluster_worker import FootageJob, FootageLabeler
+from handmesh.labeling.cluster.items import FootageItem, footage_items
+from handmesh.labeling.cluster.worker import FootageJob, FootageLabeler
 
 INDEX_NAME = "index.parquet"
 #: More pieces of work than this share a task of Ray's: its driver holds them all.
