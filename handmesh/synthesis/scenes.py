@@ -1,8 +1,8 @@
 """Whole pictures with up to four rendered hands, as a camera sees them, for the detector and the segmentation.
 
 People stand in rooms or before photos, their arms reach from their shoulders; a wearer's hands come from below; single
-hands come in from an edge. Everything is drawn on a square canvas, of which the picture is a part. A left hand is a
-right one drawn in the mirrored canvas.
+hands come in from an edge; hands of one person or two hold or cover one another. Everything is drawn on a square
+canvas, of which the picture is a part. A left hand is a right one drawn in the mirrored canvas.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ _SMALLEST_PX, _LARGEST = 15.0, 1.05
 _FLIP = np.array([-1.0, 1.0, 1.0], np.float32)
 #: The number of the person who wears the camera.
 _WEARER = 5
+#: How often two hands of one person touch, and how often a hand from an edge meets another there.
+_OWN_TOUCH, _OTHERS_TOUCH = 0.4, 0.15
 #: A hand shows its back where its palm looks so far away from the camera (cosine).
 _BACK = 0.35
 
@@ -49,7 +51,7 @@ _BACK = 0.35
 @dataclass(frozen=True, eq=False)
 class _Plan:
     """Where a hand is to be: its middle (2,) and size in pixels of the canvas, from where its arm comes (2,), its side,
-    whose it is (hands of one person look alike), and whether its back is to be seen.
+    whose it is (hands of one person look alike), whether its back is to be seen, and whether it touches another hand.
     """
 
     middle: np.ndarray
@@ -58,15 +60,19 @@ class _Plan:
     is_right: bool
     person: int
     shows_back: bool = False
+    touches: bool = False
 
 
 class _Drawn(NamedTuple):
-    """A hand that was drawn: points (21, 2), what is seen of its surface and all that was drawn (S, S), its kinds."""
+    """A hand that was drawn: points (21, 2), what is seen of its surface and all that was drawn (S, S), its kinds, and
+    how many pixels its surface takes where no other hand is before it.
+    """
 
     points: np.ndarray
     mask: np.ndarray
     cover: np.ndarray
     kinds: tuple[str, ...]
+    area: int
 
 
 class SceneGenerator(SampleGenerator):
@@ -77,7 +83,7 @@ class SceneGenerator(SampleGenerator):
 
     def fingerprint(self) -> str:
         """What decides the scenes, in one line."""
-        return f"scenes, {super().fingerprint()}"
+        return f"scenes 2, {super().fingerprint()}"
 
     def scene(self, index: int) -> Scene:
         """The scene with this number."""
@@ -95,14 +101,13 @@ class SceneGenerator(SampleGenerator):
         K = np.array([[f_px, 0, (size - 1) / 2], [0, f_px, (size - 1) / 2], [0, 0, 1.0]])
         plans = self._plans(rng, heads, corner, shape)
         hands: list[tuple[_Drawn, bool]] = []
-        hand_map, areas = np.zeros((size, size), np.uint8), []
+        hand_map, depth = np.zeros((size, size), np.uint8), np.full((size, size), np.inf, np.float32)
         # The far ones first.
         for number, plan in enumerate(sorted(plans, key=lambda each: each.size_px), start=1):
-            drawn = self._draw(canvas, rng, index * (MOST_HANDS + 1) + number, plan, K, light)
+            drawn = self._draw(canvas, rng, index * (MOST_HANDS + 1) + number, plan, K, light, depth)
             hand_map[drawn.cover] = 0
             hand_map[drawn.mask] = number
             hands.append((drawn, plan.is_right))
-            areas.append(int(drawn.mask.sum()))
         if hands and rng.random() < 0.15:
             hand_map[draw_occluder(canvas, rng, self.backgrounds)] = 0
         if rng.random() < 0.7:
@@ -111,11 +116,11 @@ class SceneGenerator(SampleGenerator):
         part = (slice(y, y + height), slice(x, x + width))
         hand_map = np.ascontiguousarray(hand_map[part])
         found = []
-        for number, ((drawn, is_right), pixels) in enumerate(zip(hands, areas, strict=True), start=1):
+        for number, (drawn, is_right) in enumerate(hands, start=1):
             points = drawn.points - [x, y]
             # Of what the picture's edge leaves of the hand, and of what other things leave of that.
             inside = float(is_in_picture(points, width, height).mean())
-            seen = float((hand_map == number).sum()) / max(1, pixels)
+            seen = float((hand_map == number).sum()) / max(1, drawn.area)
             found.append(SceneHand(points, is_right, min(inside, seen), drawn.kinds))
         return Scene(np.ascontiguousarray(canvas[part]), found, hand_map, True, maker="rendered")
 
@@ -139,6 +144,9 @@ class SceneGenerator(SampleGenerator):
                 plans += self._of_wearer(rng, corner, shape, min(2, count - len(plans)))
             else:
                 plans.append(self._from_edge(rng, corner, shape, 10 + len(plans)))
+                if len(plans) < count and rng.random() < _OTHERS_TOUCH:
+                    other = self._from_edge(rng, corner, shape, 10 + len(plans))
+                    plans[-1:] = self._touching(rng, plans[-1], other)
         # A hand is a little inside of the picture at least.
         low, high = np.array(corner, float), np.array(corner, float) + shape
         return [replace(plan, middle=plan.middle.clip(low - 0.15 * plan.size_px, high + 0.15 * plan.size_px))
@@ -158,7 +166,16 @@ class SceneGenerator(SampleGenerator):
             # Held out towards the camera a hand looks larger than the face it belongs to.
             size = 0.8 * height * float(np.exp(abs(rng.normal(0, 0.35))))
             plans.append(self._plan(rng, shoulder + reach, size, shoulder, is_right, person, 0.3))
-        return plans
+        return self._touching(rng, *plans) if len(plans) == 2 and rng.random() < _OWN_TOUCH else plans
+
+    def _touching(self, rng: np.random.Generator, hand: _Plan, other: _Plan) -> list[_Plan]:
+        """Both, the other one brought to the first: as far from the camera, and so near that they cover one another."""
+        size = hand.size_px * float(np.exp(rng.normal(0, 0.04)))
+        # Hands of one body meet from the sides.
+        angle = rng.normal(0, 0.6) + (np.pi if other.middle[0] < hand.middle[0] else 0.0)
+        apart = rng.uniform(0.05, 0.6) * size * np.array([np.cos(angle), np.sin(angle)])
+        near = self._plan(rng, hand.middle + apart, size, other.anchor, other.is_right, other.person, 0.4)
+        return [replace(hand, touches=True), replace(near, touches=True)]
 
     def _of_wearer(
         self, rng: np.random.Generator, corner: tuple[int, int], shape: tuple[int, int], most: int
@@ -173,7 +190,7 @@ class SceneGenerator(SampleGenerator):
             anchor = low + extent * [0.5 + outward * rng.uniform(0.1, 0.6), 1.6]
             size = float(rng.uniform(0.2, 0.6)) * float(extent.min())
             plans.append(self._plan(rng, middle, size, anchor, is_right, _WEARER, 0.8))
-        return plans
+        return self._touching(rng, *plans) if len(plans) == 2 and rng.random() < _OWN_TOUCH else plans
 
     def _from_edge(
         self, rng: np.random.Generator, corner: tuple[int, int], shape: tuple[int, int], person: int
@@ -194,14 +211,17 @@ class SceneGenerator(SampleGenerator):
         return _Plan(np.asarray(middle), size_px, np.asarray(anchor), is_right, person, bool(rng.random() < backs))
 
     def _draw(
-        self, canvas: np.ndarray, rng: np.random.Generator, number: int, plan: _Plan, K: np.ndarray, light: Lighting
-    ) -> _Drawn:
-        """Draw one hand onto the canvas, in place."""
+        self, canvas: np.ndarray, rng: np.random.Generator, number: int, plan: _Plan, K: np.ndarray, light: Lighting,
+        depth: np.ndarray,
+    ) -> _Drawn:  # fmt: skip
+        """Draw one hand onto the canvas, in place, but where another is nearer by ``depth`` (S, S), metres, in which it
+        is noted too.
+        """
         if not plan.is_right:
-            mirrored = np.ascontiguousarray(canvas[:, ::-1])
+            mirrored, its_depth = np.ascontiguousarray(canvas[:, ::-1]), np.ascontiguousarray(depth[:, ::-1])
             other = replace(plan, is_right=True, middle=self._flipped(plan.middle), anchor=self._flipped(plan.anchor))
-            drawn = self._draw(mirrored, rng, number, other, K, _mirrored(light))
-            canvas[:] = mirrored[:, ::-1]
+            drawn = self._draw(mirrored, rng, number, other, K, _mirrored(light), its_depth)
+            canvas[:], depth[:] = mirrored[:, ::-1], its_depth[:, ::-1]
             drawn.points[:, 0] = self.size - 1.0 - drawn.points[:, 0]
             mask, cover = (np.ascontiguousarray(part[:, ::-1]) for part in (drawn.mask, drawn.cover))
             return drawn._replace(mask=mask, cover=cover)
@@ -226,6 +246,11 @@ class SceneGenerator(SampleGenerator):
         strength, reach = float(rng.uniform(0.4, 0.95)), plan.size_px * float(rng.uniform(0.012, 0.03))
         darken_crevices(shaded, strength, max(1.0, reach))
         part = (slice(y, y + side), slice(x, x + side))
+        area = int((shaded.hand > 0.5).sum())
+        hidden = depth[part] < shaded.depth
+        for layer in (shaded.color, shaded.alpha, shaded.hand):
+            layer[hidden] = 0
+        depth[part] = np.minimum(depth[part], np.where(shaded.alpha > 0.5, shaded.depth, np.inf))
         seed = int(person.integers(1 << 62))
         before = canvas[part].copy()
         window = before.copy()
@@ -244,9 +269,10 @@ class SceneGenerator(SampleGenerator):
         away = float((labels["global_orient"] @ self.renderer.surface.palm_normal) @ _unit_vector(joints.mean(0)))
         words = {
             "glove": appearance.gloved, "object": prop is not None, "back": away > _BACK,
-            "egocentric": plan.person == _WEARER,
+            "egocentric": plan.person == _WEARER, "touching": plan.touches,
         }  # fmt: skip
-        return _Drawn(points.astype(np.float64), mask, cover, tuple(word for word, holds in words.items() if holds))
+        kinds = tuple(word for word, holds in words.items() if holds)
+        return _Drawn(points.astype(np.float64), mask, cover, kinds, area)
 
     def _flipped(self, point: np.ndarray) -> np.ndarray:
         return np.array([self.size - 1.0 - point[0], point[1]])

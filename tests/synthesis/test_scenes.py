@@ -39,7 +39,7 @@ def test_shapes_and_counts(scenes) -> None:
 
 def test_kinds_of_hands_are_told(generator) -> None:
     hands = [hand for index in range(60) for hand in generator.scene(index).hands]
-    for kind in ("glove", "object", "back", "egocentric"):
+    for kind in ("glove", "object", "back", "egocentric", "touching"):
         assert 0 < sum(kind in hand.kinds for hand in hands) < 0.6 * len(hands), kind
     # Of hands that point upwards, the thumb of one that shows its back is on the other side than of one that does not.
     right = [hand for hand in hands if hand.is_right and abs(hand.roll_deg) < 50]
@@ -72,6 +72,31 @@ def test_points_lie_on_the_hands(scenes) -> None:
     assert total > 80 and on / total > 0.85
 
 
+def test_of_hands_that_touch_the_nearer_one_is_seen(generator) -> None:
+    """Pixel by pixel, whichever is drawn first."""
+    size, light = generator.size, sample_lighting(np.random.default_rng(1))
+    K = np.array([[150.0, 0, (size - 1) / 2], [0, 150.0, (size - 1) / 2], [0, 0, 1]])
+    plans = [
+        _Plan(np.array([54.0, 56.0]), 60.0, np.array([-60.0, 180.0]), True, 0, touches=True),
+        _Plan(np.array([76.0, 62.0]), 61.0, np.array([190.0, 180.0]), False, 0, touches=True),
+    ]
+    seen, areas = [], []
+    for order in ((0, 1), (1, 0)):
+        canvas = np.full((size, size, 3), 128, np.uint8)
+        depth, owner = np.full((size, size), np.inf, np.float32), np.zeros((size, size), int)
+        for number in order:
+            drawn = generator._draw(canvas, np.random.default_rng(number), 5 + number, plans[number], K, light, depth)
+            owner[drawn.cover] = 0
+            owner[drawn.mask] = number + 1
+            areas.append(drawn.area)
+            assert "touching" in drawn.kinds
+        seen.append((owner, depth))
+    assert areas[:2] == areas[:1:-1] and (seen[0][0] > 0).sum() < sum(areas[:2]) - 50
+    assert (seen[0][0] == 1).sum() > 100 and (seen[0][0] == 2).sum() > 100
+    assert (seen[0][0] == seen[1][0]).mean() > 0.99
+    np.testing.assert_allclose(seen[0][1], seen[1][1], atol=1e-6)
+
+
 def test_a_left_hand_is_a_right_one_mirrored(generator) -> None:
     size, light = generator.size, sample_lighting(np.random.default_rng(1))
     K = np.array([[150.0, 0, (size - 1) / 2], [0, 150.0, (size - 1) / 2], [0, 0, 1]])
@@ -79,8 +104,14 @@ def test_a_left_hand_is_a_right_one_mirrored(generator) -> None:
     left = _Plan(np.array([size - 1 - 40.0, 60.0]), 50.0, np.array([size - 1 - 20.0, 180.0]), False, 0)
     canvas = np.random.default_rng(2).integers(0, 255, (size, size, 3)).astype(np.uint8)
     mirrored = np.ascontiguousarray(canvas[:, ::-1])
-    one = generator._draw(canvas, np.random.default_rng(3), 5, right, K, light)
-    other = generator._draw(mirrored, np.random.default_rng(3), 5, left, K, _mirrored(light))
+    # A wall of which a part stands before the hand.
+    depth = np.full((size, size), np.inf, np.float32)
+    depth[:55] = 0.1
+    its_depth = np.ascontiguousarray(depth[:, ::-1])
+    one = generator._draw(canvas, np.random.default_rng(3), 5, right, K, light, depth)
+    other = generator._draw(mirrored, np.random.default_rng(3), 5, left, K, _mirrored(light), its_depth)
+    assert (its_depth[:, ::-1] == depth).all() and not one.mask[:55].any() and one.area > one.mask.sum()
+    assert one.area == other.area and np.isfinite(depth[one.mask]).all()
     assert (mirrored[:, ::-1] == canvas).all() and one.mask.any()
     assert (other.mask[:, ::-1] == one.mask).all() and (other.cover[:, ::-1] == one.cover).all()
     np.testing.assert_allclose(other.points, one.points * [-1, 1] + [size - 1, 0])
