@@ -25,15 +25,17 @@ class Letterbox(NamedTuple):
     height: int
 
     @classmethod
-    def fit(cls, width: int, height: int, side: int) -> Letterbox:
+    def fit(cls, width: int, height: int, side: int, multiple: int = MULTIPLE) -> Letterbox:
         """The input for a picture.
 
         Args:
             width, height: of the picture, pixels.
             side: the input's longer side, a multiple of 32.
+            multiple: what the shorter side is rounded up to, itself a multiple of 32 that divides ``side``. A network
+                is compiled for each shape: a larger one wastes pixels and spares compiled forms.
         """
         scale = side / max(width, height)
-        sides = (max(MULTIPLE, -(-round(length * scale) // MULTIPLE) * MULTIPLE) for length in (width, height))
+        sides = (max(multiple, -(-round(length * scale) // multiple) * multiple) for length in (width, height))
         return cls(scale, *sides)
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -77,7 +77,7 @@ NEEDS_ONNX = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("name", ["openvino", pytest.param("onnx", marks=NEEDS_ONNX)])
+@pytest.mark.parametrize("name", ["openvino", "openvino-float32", pytest.param("onnx", marks=NEEDS_ONNX)])
 def test_engines_say_the_same(checkpoint: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HANDMESH_HOME", str(tmp_path))
     reference, other = DetectorEngine(checkpoint, "torch"), DetectorEngine(checkpoint, name, threads=1)
@@ -89,7 +89,7 @@ def test_engines_say_the_same(checkpoint: Path, name: str, tmp_path: Path, monke
         np.testing.assert_allclose(other.mask(picture), mask, atol=2e-3)
         if name == "onnx":
             break  # a graph a size: one is enough
-    if name == "openvino":  # the second time it comes from the cache, without the network
+    if name.startswith("openvino"):  # the second time it comes from the cache, without the network
         again = DetectorEngine(checkpoint, name, threads=1)
         monkeypatch.setattr(again, "_graph", None)
         np.testing.assert_allclose(again.hands(picture), other.hands(picture), atol=1e-4, rtol=1e-3)
@@ -114,6 +114,28 @@ def test_a_part_of_the_picture_is_searched_in_its_own_pixels(detector: FastVitDe
     np.testing.assert_allclose((found[0].box_xyxy[:2] + found[0].box_xyxy[2:]) / 2 - 0.5, [500, 400], atol=2)
     assert detector.detect_quick(image, [Window(400, 300, 240)], lambda place: False) == []
     assert detector.detect_quick(image, [Window(700, 500, 100)]) == []
+
+
+def test_windows_of_any_place_and_size_need_few_compiled_forms(checkpoint: Path) -> None:
+    shapes = set()
+    image = np.zeros((480, 640, 3), np.uint8)
+    detector = FastVitDetector(checkpoint)
+
+    def note(picture: np.ndarray) -> np.ndarray:
+        shapes.add(picture.shape)
+        return np.zeros((8, picture.shape[0] // 8, picture.shape[1] // 8), np.float32)
+
+    detector.engine.hands = note  # type: ignore[method-assign]
+    rng = np.random.default_rng(0)
+    for x, y, side in rng.integers([-300, -300, 40], [640, 480, 600], (300, 3)):
+        detector.detect_quick(image, [Window(int(x), int(y), int(side))])
+    assert 5 <= len(shapes) <= 7 and all(max(shape) == 256 for shape in shapes)
+
+
+def test_float32_is_said_to_the_detector_too(checkpoint: Path) -> None:
+    for engine, runtime in (("openvino-float32", "openvino-float32"), ("auto", "openvino"), ("torch-half", "torch")):
+        found = make_detector(str(checkpoint), engine)
+        assert isinstance(found, FastVitDetector) and found.engine.runtime == runtime
 
 
 def test_a_place_is_confirmed_and_studied(detector: FastVitDetector) -> None:
@@ -159,7 +181,7 @@ def test_detectors_by_name(checkpoint: Path, tmp_path: Path, monkeypatch: pytest
         make_detector("yolo")
     with pytest.raises(HandMeshError, match="expected a checkpoint"):
         make_detector(str(tmp_path / "none.safetensors"))
-    with pytest.raises(HandMeshError, match="openvino, torch or onnx"):
+    with pytest.raises(HandMeshError, match="openvino, openvino-float32, torch, onnx"):
         FastVitDetector(checkpoint, "tpu")
     assert isinstance(make_detector("auto"), FastVitDetector)
     monkeypatch.setattr("handmesh.inference.detectors.by_name.are_cached", lambda: True)

@@ -11,6 +11,7 @@ from handmesh.detection.model_files import are_cached
 from handmesh.errors import HandMeshError
 from handmesh.inference.detectors.fastvit import FastVitDetector
 from handmesh.inference.detectors.joint import JointDetector
+from handmesh.inference.engines.detector_engine import RUNTIMES
 from handmesh.models.checkpoint_path import SHIPPED_DETECTOR
 
 #: What may find the hands; "auto" is both where MediaPipe's models have been fetched, else our own network.
@@ -52,7 +53,7 @@ def loaders_of(detector: Detector) -> list[Callable[[], object]]:
 
 
 def _own(checkpoint: str, engine: str, threads: int) -> FastVitDetector:
-    runtime = "torch" if engine.startswith("torch") else "onnx" if engine == "onnx" else "openvino"
+    runtime = "torch" if engine.startswith("torch") else engine if engine in RUNTIMES else "openvino"
     return FastVitDetector(checkpoint, runtime, threads)
 
 

@@ -17,13 +17,15 @@ from handmesh.detection.grid_decoding import INSIDE, OVERLAP, detections
 from handmesh.detection.nms import containment_matrix, drop_repeats, iou_matrix
 from handmesh.detection.tiling import Window
 from handmesh.errors import HandMeshError
-from handmesh.geometry.letterbox import Letterbox
+from handmesh.geometry.letterbox import MULTIPLE, Letterbox
 from handmesh.inference.engines.detector_engine import DetectorEngine
 from handmesh.models.checkpoint_path import SHIPPED_DETECTOR, shipped_file
 from handmesh.results import Detection, Hand
 
 #: Longer side of what the network sees of a picture, pixels; pictures larger than the third are seen at the second too.
 SIDE, FINE_SIDE, LARGE = 256, 512, 400
+#: The picture's edges cut windows off at will, and each shape that the network sees takes 30 MB: seven are enough.
+_WINDOW_MULTIPLE = 64
 #: Score from which a place shows a hand, and from which one that was followed still does.
 THRESHOLD, KEEP_THRESHOLD = 0.45, 0.3
 #: A place is looked at with so much around it, in sides of its square.
@@ -47,7 +49,7 @@ class FastVitDetector:
 
         Args:
             checkpoint: a detector's.
-            engine: what runs it: "openvino", "torch" or "onnx".
+            engine: what runs it: "openvino", "openvino-float32" (never bfloat16), "torch" or "onnx".
             threads: 0 = the runtime's own choice.
             threshold: least score of a hand.
 
@@ -137,12 +139,14 @@ class FastVitDetector:
         x1, y1 = min(width, window.x + window.side), min(height, window.y + window.side)
         if x1 - x0 < 8 or y1 - y0 < 8:
             return []
-        return self._look(np.ascontiguousarray(image[y0:y1, x0:x1]), SIDE, threshold, (x0, y0))
+        part = np.ascontiguousarray(image[y0:y1, x0:x1])
+        return self._look(part, SIDE, threshold, (x0, y0), _WINDOW_MULTIPLE)
 
     def _look(
-        self, image: NDArray[np.uint8], side: int, threshold: float, corner: tuple[int, int] = (0, 0)
+        self, image: NDArray[np.uint8], side: int, threshold: float, corner: tuple[int, int] = (0, 0),
+        multiple: int = MULTIPLE,
     ) -> list[Detection]:
-        box = Letterbox.fit(image.shape[1], image.shape[0], side)
+        box = Letterbox.fit(image.shape[1], image.shape[0], side, multiple)
         return detections(self.engine.hands(box.apply(image)), box, threshold, corner)
 
 

@@ -28,6 +28,8 @@ from handmesh.models.checkpoint_path import find_checkpoint
 if TYPE_CHECKING:
     from torch import nn
 
+#: What runs the detector; OpenVINO computes in bfloat16 where the processor multiplies it, unless told not to.
+RUNTIMES = ("openvino", "openvino-float32", "torch", "onnx")
 #: Names of the outputs: of the graph with the segmentation both, without it the first.
 OUTPUTS = ("hands", "mask")
 Run = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
@@ -41,15 +43,15 @@ class DetectorEngine:
 
         Args:
             checkpoint: as load_detector takes it.
-            name: "openvino", "torch" or "onnx".
+            name: one of :data:`RUNTIMES`.
             threads: 0 = the runtime's own choice.
 
         Raises:
             HandMeshError: no such checkpoint, or another name.
         """
-        if name not in ("openvino", "torch", "onnx"):
-            raise HandMeshError(f"expected the detector's engine to be openvino, torch or onnx, got {name!r}")
-        self._file, self._name, self._threads = find_checkpoint(checkpoint), name, threads
+        if name not in RUNTIMES:
+            raise HandMeshError(f"expected the detector's engine to be one of {', '.join(RUNTIMES)}, got {name!r}")
+        self._file, self.runtime, self._threads = find_checkpoint(checkpoint), name, threads
         self._runs: dict[tuple[bool, tuple[int, ...]], Run] = {}
         self._models: dict[bool, Any] = {}
         self._digests: dict[bool, str] = {}
@@ -60,7 +62,7 @@ class DetectorEngine:
     def after_fork(self) -> None:
         """A thread of the parent may have held the lock, and its threads are not here."""
         self._lock = threading.RLock()
-        if self._name != "openvino":  # OpenVINO's requests renew themselves
+        if not self.runtime.startswith("openvino"):  # OpenVINO's requests renew themselves
             self._runs = {}
 
     def hands(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -76,7 +78,7 @@ class DetectorEngine:
         with self._lock:
             run = self._runs.get((with_mask, images.shape))
             if run is None:
-                make = {"openvino": self._openvino, "torch": self._torch, "onnx": self._onnx}[self._name]
+                make = {"torch": self._torch, "onnx": self._onnx}.get(self.runtime, self._openvino)
                 run = self._runs[with_mask, images.shape] = make(images.shape, with_mask)
         return run(images)
 
@@ -119,8 +121,8 @@ class DetectorEngine:
             self._models[with_mask] = self._converted(with_mask)
         model = self._models[with_mask].clone()
         model.reshape(list(shape))
-        precision = "bf16" if has_bfloat16() else "f32"
-        keep = f"{self._digest(with_mask)} {shape}"
+        precision = "bf16" if has_bfloat16() and self.runtime == "openvino" else "f32"
+        keep = f"{self._digest(with_mask)} {shape} {precision}"
         return CompiledModel(model, self._threads, keep=keep, INFERENCE_PRECISION_HINT=precision)
 
     def _converted(self, with_mask: bool) -> Any:
