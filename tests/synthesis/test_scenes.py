@@ -12,7 +12,9 @@ import pytest
 from handmesh.data.scenes import Scene, SceneFolder
 from handmesh.synthesis.appearance.lighting import sample_lighting
 from handmesh.synthesis.dataset.dataset_writer import write_dataset
-from handmesh.synthesis.scenes import MOST_HANDS, SceneGenerator, _mirrored, _Plan
+from handmesh.synthesis.scene_plans import MOST_HANDS
+from handmesh.synthesis.scene_plans import HandPlan as Plan
+from handmesh.synthesis.scenes import SceneGenerator, _mirrored
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +79,8 @@ def test_of_hands_that_touch_the_nearer_one_is_seen(generator) -> None:
     size, light = generator.size, sample_lighting(np.random.default_rng(1))
     K = np.array([[150.0, 0, (size - 1) / 2], [0, 150.0, (size - 1) / 2], [0, 0, 1]])
     plans = [
-        _Plan(np.array([54.0, 56.0]), 60.0, np.array([-60.0, 180.0]), True, 0, touches=True),
-        _Plan(np.array([76.0, 62.0]), 61.0, np.array([190.0, 180.0]), False, 0, touches=True),
+        Plan(np.array([54.0, 56.0]), 60.0, np.array([-60.0, 180.0]), True, 0, touches=True),
+        Plan(np.array([76.0, 62.0]), 61.0, np.array([190.0, 180.0]), False, 0, touches=True),
     ]
     seen, areas = [], []
     for order in ((0, 1), (1, 0)):
@@ -100,8 +102,8 @@ def test_of_hands_that_touch_the_nearer_one_is_seen(generator) -> None:
 def test_a_left_hand_is_a_right_one_mirrored(generator) -> None:
     size, light = generator.size, sample_lighting(np.random.default_rng(1))
     K = np.array([[150.0, 0, (size - 1) / 2], [0, 150.0, (size - 1) / 2], [0, 0, 1]])
-    right = _Plan(np.array([40.0, 60.0]), 50.0, np.array([20.0, 180.0]), True, 0)
-    left = _Plan(np.array([size - 1 - 40.0, 60.0]), 50.0, np.array([size - 1 - 20.0, 180.0]), False, 0)
+    right = Plan(np.array([40.0, 60.0]), 50.0, np.array([20.0, 180.0]), True, 0)
+    left = Plan(np.array([size - 1 - 40.0, 60.0]), 50.0, np.array([size - 1 - 20.0, 180.0]), False, 0)
     canvas = np.random.default_rng(2).integers(0, 255, (size, size, 3)).astype(np.uint8)
     mirrored = np.ascontiguousarray(canvas[:, ::-1])
     # A wall of which a part stands before the hand.
