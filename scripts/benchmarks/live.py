@@ -222,6 +222,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--soak", type=int, metavar="N", help="only run N frames and look at the memory")
     parser.add_argument("--checkpoint", default="default")
     parser.add_argument("--engine", default="auto")
+    parser.add_argument("--threads", type=int, default=0, help="of the networks (default 0: their own choice)")
     parser.add_argument("--mano", default="open")
     parser.add_argument("--max-hands", type=int, default=2, help="as the live page; a free slot is searched for")
     parser.add_argument("--besides", metavar="VARIANT", help="also run this network on every crop: fastvit_sa12, ...")
@@ -238,7 +239,8 @@ def main(argv: Sequence[str]) -> int:
     clip = open_source(args.source)
     if not isinstance(clip, ClipSource):
         raise HandMeshError(f"expected a clip, got {args.source}; name a video file")
-    predictor = HandMeshPredictor.from_pretrained(args.checkpoint, engine=args.engine, mano=args.mano)
+    words = {"engine": args.engine, "mano": args.mano, "threads": args.threads}
+    predictor = HandMeshPredictor.from_pretrained(args.checkpoint, **words)
     if args.besides:
         predictor.engine = besides(predictor.engine, args.besides, args.besides_size)
     tracker = HandTracker(predictor, max_hands=args.max_hands)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +63,11 @@ def test_models_that_are_there_are_loaded_ahead_and_none_is_fetched(monkeypatch:
     monkeypatch.setattr(by_name, "are_cached", lambda: False)
     alone = HandMeshPredictor.from_pretrained("default").detector
     assert isinstance(alone, FastVitDetector) and loaded[2:] == [alone]
+
+
+def test_the_first_start_of_all_converts_both_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are traced at the same time, and PyTorch's tracer is one for the process."""
+    monkeypatch.setenv("HANDMESH_HOME", str(tmp_path))
+    predictor = HandMeshPredictor.from_pretrained("default", detector="fastvit")
+    assert predictor.engine.name.startswith("OpenVINO")
+    assert len(list((tmp_path / "engines").glob("*.xml"))) == 2 and list((tmp_path / "engines").glob("*.start.json"))

@@ -10,7 +10,6 @@ import hashlib
 import logging
 import os
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from handmesh.inference.engines.fingerprint import conversion_fingerprint
 from handmesh.inference.engines.integrity import is_intact, record, record_of
 from handmesh.inference.engines.onnx_engine import INPUT, write_onnx
 from handmesh.io.files import atomic_path, cache_dir
-from handmesh.io.runtime.openvino_loader import load_openvino
+from handmesh.io.runtime.openvino_loader import convert_module, load_openvino
 
 _LOG = logging.getLogger("handmesh")
 
@@ -105,12 +104,8 @@ def _example(image_size: int) -> torch.Tensor:
 
 
 def _convert(net: nn.Module, image_size: int) -> Any:
-    ov = load_openvino()
-
-    with torch.no_grad(), warnings.catch_warnings():
-        # The tracer warns of its own coming retirement, which is OpenVINO's to handle.
-        warnings.simplefilter("ignore")
-        return ov.convert_model(net.eval(), example_input=_example(image_size))
+    with torch.no_grad():
+        return convert_module(net.eval(), _example(image_size))
 
 
 def _save(model: Any, file: Path) -> None:

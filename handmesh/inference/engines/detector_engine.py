@@ -6,10 +6,8 @@ import hashlib
 import os
 import tempfile
 import threading
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +20,7 @@ from handmesh.inference.engines.integrity import is_intact
 from handmesh.inference.engines.mixed_precision import has_bfloat16
 from handmesh.io.files import cache_dir
 from handmesh.io.runtime.fork import renew_after_fork
-from handmesh.io.runtime.openvino_loader import CompiledModel, load_openvino
+from handmesh.io.runtime.openvino_loader import CompiledModel, convert_module, load_openvino
 from handmesh.models.checkpoint_path import find_checkpoint
 
 if TYPE_CHECKING:
@@ -149,7 +147,5 @@ class DetectorEngine:
     def _convert(self, with_mask: bool) -> Any:
         import torch
 
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            convert = partial(load_openvino().convert_model, self._graph(with_mask))
-            return convert(example_input=torch.zeros(1, 64, 96, 3, dtype=torch.uint8))
+        with torch.no_grad():
+            return convert_module(self._graph(with_mask), torch.zeros(1, 64, 96, 3, dtype=torch.uint8))

@@ -21,6 +21,7 @@ from handmesh.errors import HandMeshError
 from handmesh.inference.engines.base import EngineOutput, cuda_after_fork
 from handmesh.io.runtime.cpu_count import engine_threads
 from handmesh.io.runtime.fork import never_release, renew_after_fork
+from handmesh.io.runtime.openvino_loader import TRACING
 
 #: Understood by ONNX Runtime since 2024, by OpenVINO and by TensorRT.
 OPSET = 20
@@ -111,7 +112,7 @@ def write_onnx(
     shapes = ({0: batch}, *[None] * (len(examples) - 1))
     if not (find_spec("onnx") and find_spec("onnxscript")):
         raise HandMeshError("expected onnx and onnxscript, which are not installed; run pip install 'handmesh[export]'")
-    with torch.no_grad(), _quiet():
+    with TRACING, torch.no_grad(), _quiet():
         program: Any = torch.onnx.export(
             net.eval(), tuple(examples), dynamo=True, dynamic_shapes=shapes, input_names=list(inputs),
             output_names=list(outputs), opset_version=OPSET, verbose=False,

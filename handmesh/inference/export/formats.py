@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from handmesh.errors import HandMeshError
 from handmesh.inference.engines.exported import SECTION, TORCHSCRIPT_ENTRY, load_torchscript
 from handmesh.inference.engines.onnx_engine import INPUT, open_session, write_onnx
-from handmesh.io.runtime.openvino_loader import load_openvino, signal_stack_kept
+from handmesh.io.runtime.openvino_loader import convert_module, load_openvino, signal_stack_kept
 
 #: One crop (1, S, S, 3) uint8 -> the outputs by name.
 Run = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]
@@ -67,11 +67,8 @@ def _read_onnx(graph: Graph, file: Path) -> Run:
 
 def openvino_graph(graph: Graph) -> Any:
     """The graph as an ov.Model, its inputs and outputs named."""
-    ov = load_openvino()
-
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = ov.convert_model(graph.module.eval(), example_input=graph.examples())
+    with torch.no_grad():
+        model = convert_module(graph.module.eval(), graph.examples())
     size = graph.image_size
     shapes = [[-1, size, size, 3], *(list(value.shape) for value in graph.constants.values())]
     model.reshape({port: shape for port, shape in zip(model.inputs, shapes, strict=True)})

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -40,6 +41,23 @@ def load_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+#: PyTorch's tracers keep their state in the process: of two networks traced at a time, one comes out wrong or fails.
+TRACING = threading.RLock()
+
+
+def convert_module(module: Any, example: Any) -> Any:
+    """A PyTorch module as an ov.Model; threads that convert wait for one another.
+
+    Args:
+        module: in eval mode.
+        example: its input, or a tuple of its inputs.
+    """
+    with TRACING, warnings.catch_warnings():
+        # The tracer warns of its own coming retirement, which is OpenVINO's to handle.
+        warnings.simplefilter("ignore")
+        return load_openvino().convert_model(module, example_input=example)
 
 
 class _SignalStack(ctypes.Structure):
