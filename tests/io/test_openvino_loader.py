@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import logging
 import os
 import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from handmesh.io.runtime.openvino_loader import CompiledModel
+from handmesh.io.runtime.openvino_loader import CompiledModel, convert_module
 
 PACKAGE = Path(__file__).resolve().parents[2] / "handmesh"
 _PROBE = """
@@ -113,3 +117,38 @@ def test_a_forked_child_answers_and_ends(model: CompiledModel, is_locked: bool) 
     with os.fdopen(read, "rb") as pipe:
         assert status == 0 and np.array_equal(np.frombuffer(pipe.read(), np.float32).reshape(expected.shape), expected)
     assert np.array_equal(model(inputs(1)[0])[0], expected)
+
+
+class _TwoFaced(torch.nn.Module):
+    """A module that the tracer refuses: it does something else each time."""
+
+    calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return x + 1 if self.calls % 2 else x * torch.ones(3)
+
+
+@pytest.mark.parametrize("module", [torch.nn.Identity(), _TwoFaced()])
+def test_a_conversion_leaves_the_programs_logging_alone(module: torch.nn.Module) -> None:
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers), list(root.filters))
+    with contextlib.suppress(Exception):
+        convert_module(module.eval(), torch.zeros(2, 3))
+    assert (root.level, root.handlers, root.filters) == before
+
+
+def test_networks_are_converted_one_after_the_other() -> None:
+    """As many threads as want to: each gets its own network, whole."""
+    modules = [torch.nn.Sequential(*[torch.nn.Linear(4, 4) for _ in range(count)]) for count in (2, 3, 4, 5)]
+    with ThreadPoolExecutor(4) as pool:
+        models = list(pool.map(lambda module: convert_module(module.eval(), torch.zeros(1, 4)), modules))
+    for module, model in zip(modules, models, strict=True):
+        x = np.random.default_rng(0).normal(size=(1, 4)).astype(np.float32)
+        [found] = CompiledModel(_fixed(model), INFERENCE_PRECISION_HINT="f32")(x)
+        np.testing.assert_allclose(found, module(torch.from_numpy(x)).detach().numpy(), atol=1e-5)
+
+
+def _fixed(model: Any) -> Any:
+    model.reshape([1, 4])
+    return model

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import sys
 import threading
 import warnings
@@ -54,10 +55,17 @@ def convert_module(module: Any, example: Any) -> Any:
         module: in eval mode.
         example: its input, or a tuple of its inputs.
     """
+    root = logging.getLogger()
     with TRACING, warnings.catch_warnings():
         # The tracer warns of its own coming retirement, which is OpenVINO's to handle.
         warnings.simplefilter("ignore")
-        return load_openvino().convert_model(module, example_input=example)
+        level, handlers, filters = root.level, list(root.handlers), list(root.filters)
+        try:
+            return load_openvino().convert_model(module, example_input=example)
+        finally:
+            # A conversion that fails leaves the program's logging at errors alone, so nobody would hear of it.
+            root.setLevel(level)
+            root.handlers, root.filters = handlers, filters
 
 
 class _SignalStack(ctypes.Structure):
