@@ -118,6 +118,16 @@ class CropTransform:
             K_crop[0, 2] = size - 1 - K_crop[0, 2]
         return cls(K=K, rotation=rotation, K_crop=K_crop, size=size, is_mirrored=mirror)
 
+    def turned(self, rotation_deg: float, zoom: float = 1.0) -> CropTransform:
+        """A crop of the same place that shows it turned clockwise about the crop's middle, ``zoom`` times as large."""
+        turn = _rotation_about_z(np.radians(rotation_deg))
+        middle = (self.size - 1) / 2
+        K = self.K_crop * np.array([[zoom, 1, 0], [1, zoom, 0], [0, 0, 1]])
+        K[:2, 2] = middle + zoom * (turn[:2, :2] @ (self.K_crop[:2, 2] - middle))
+        # To the camera behind a mirror the same turn goes the other way round.
+        own = turn.T if self.is_mirrored else turn
+        return CropTransform(self.K, own @ self.rotation, K, self.size, self.is_mirrored)
+
     @property
     def camera_to_crop(self) -> NDArray[np.float64]:
         """(3, 3) from the camera's frame to the crop's; a reflection when mirrored."""

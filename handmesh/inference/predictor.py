@@ -25,6 +25,7 @@ from handmesh.inference.estimator import HandEstimator, is_plausible, place_of
 from handmesh.inference.same_hand import is_same_hand
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.start_up import beside, load_kernels
+from handmesh.inference.views import STILL_VIEWS
 from handmesh.io.images import ImageLike, image_array
 from handmesh.io.runtime.fork import is_forked
 from handmesh.mano.arrays import ManoArrays, load_mano
@@ -45,6 +46,9 @@ def results_model(predictor: HandMeshPredictor) -> HandModel:
 
 class HandMeshPredictor(HandEstimator):
     """``hands = predictor(image)``. Stateless: the same picture gives the same hands.
+
+    ``predictor.views`` are the turns and zooms in which it sees each hand of a picture, for a mean of several answers
+    (views.py): STILL_VIEWS, or () for one look, which is the fastest.
 
     Any number of threads may share one. A forked child may use its parent's, which loads its models anew there (on the
     CPU; a GPU does not survive a fork, which is reported); one made by :meth:`from_pretrained` can be pickled, as
@@ -77,12 +81,13 @@ class HandMeshPredictor(HandEstimator):
         self.detector: Detector = detector or FastVitDetector()
         self.segmenter = segmenter_of(self.detector)
         self.transfer = transfer
+        self.views = STILL_VIEWS if align else ()
         self._origin: dict[str, Any] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._origin is None:
             raise TypeError("expected a predictor of HandMeshPredictor.from_pretrained to pickle, got a composed one")
-        return _load, (type(self), self._origin), {"presence_threshold": self.presence_threshold}
+        return _load, (type(self), self._origin), {"presence_threshold": self.presence_threshold, "views": self.views}
 
     @classmethod
     def from_pretrained(
@@ -251,15 +256,15 @@ class HandMeshPredictor(HandEstimator):
         if boxes is not None:
             with clock("detect"):
                 places = [self.detector.study(image, place) for place in box_places(boxes, is_right, image.shape)]
-            estimates = self.predict_places(image, K, places, clock)
-            seen = self._look_again(image, K, places, estimates, clock)
-            return [self.finished(estimate.hand, hand_length_m) for estimate in seen]
+            return [
+                self.finished(estimate.hand, hand_length_m) for estimate in self._look(image, K, places, clock)
+            ]
         side = one_side(is_right)
         with clock("detect"):
             places = self.detector.detect(image)
         if side is not None:
             places = [replace(place, is_right=side) for place in places]
-        estimates = self._look_again(image, K, places, self.predict_places(image, K, places, clock), clock)
+        estimates = self._look(image, K, places, clock)
         # A hand is one for both, the detector and the network.
         hands = [
             replace(estimate.hand, score=min(estimate.presence, place.score))
@@ -276,6 +281,7 @@ class HandMeshPredictor(HandEstimator):
         places: Sequence[Detection],
         clock: StageClock | None = None,
         mesh: bool = True,
+        views: Sequence[tuple[float, float]] = (),
     ) -> list[Estimate]:
         """Hands at known places, all crops in one batch.
 
@@ -285,43 +291,41 @@ class HandMeshPredictor(HandEstimator):
             places: one whose side is not known (is_right None) is cropped both ways, and the likelier one is kept.
             clock: gets the milliseconds of each stage.
             mesh: False leaves the vertices out, as of lift_hand.
+            views: as of :meth:`estimate`.
 
         Returns:
             One a place, in their order.
         """
         clock = clock or StageClock()
-        return self._predict(image, K, places, clock, mesh) if places else []
+        return self._predict(image, K, places, clock, mesh, views) if places else []
 
-    def _look_again(
-        self,
-        image: NDArray[np.uint8],
-        K: FloatArray,
-        places: Sequence[Detection],
-        estimates: list[Estimate],
-        clock: StageClock,
+    def _look(
+        self, image: NDArray[np.uint8], K: FloatArray, places: Sequence[Detection], clock: StageClock
     ) -> list[Estimate]:
-        """A second estimate for places that are known roughly (no points seen there), cropped around the first's."""
-        unsure = [
-            i
-            for i, (place, estimate) in enumerate(zip(places, estimates, strict=True))
-            if place.keypoints_2d is None and is_plausible(estimate.hand, place)
-        ]
-        if not unsure:
-            return estimates
-        again = self.predict_places(image, K, [place_of(estimates[i].hand) for i in unsure], clock)
-        return [dict(zip(unsure, again, strict=True)).get(i, estimate) for i, estimate in enumerate(estimates)]
+        """Hands at places of a still, in all views; a place known roughly (no points seen there) is found first."""
+        unsure = [i for i, place in enumerate(places) if place.keypoints_2d is None]
+        first = dict(zip(unsure, self.predict_places(image, K, [places[i] for i in unsure], clock), strict=True))
+        again = [i for i, estimate in first.items() if is_plausible(estimate.hand, places[i])]
+        near = [place_of(first[i].hand) if i in again else place for i, place in enumerate(places)]
+        # A place that is none after all is not looked at again.
+        looked = [i for i in range(len(places)) if i not in first or i in again]
+        found = dict(
+            zip(looked, self.predict_places(image, K, [near[i] for i in looked], clock, views=self.views), strict=True)
+        )
+        return [found[i] if i in found else first[i] for i in range(len(places))]
 
     def _predict(
-        self, image: NDArray[np.uint8], K: FloatArray, places: Sequence[Detection], clock: StageClock, mesh: bool
-    ) -> list[Estimate]:
-        views = [
+        self, image: NDArray[np.uint8], K: FloatArray, places: Sequence[Detection], clock: StageClock, mesh: bool,
+        views: Sequence[tuple[float, float]],
+    ) -> list[Estimate]:  # fmt: skip
+        sided = [
             replace(place, is_right=side)
             for place in places
             for side in ((True, False) if place.is_right is None else (place.is_right,))
         ]
         with clock("crop"):
-            crops = [self.make_crop(view, K) for view in views]
-        found = iter(self.estimate([image] * len(crops), crops, clock, mesh))
+            crops = [self.make_crop(place, K) for place in sided]
+        found = iter(self.estimate([image] * len(crops), crops, clock, mesh, views))
         return [next(found) if place.is_right is not None else _likelier(next(found), next(found)) for place in places]
 
 

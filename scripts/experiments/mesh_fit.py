@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from handmesh.labeling.photo_sets import LabelledPhoto
 
 Array = NDArray[np.float64]
+Views = Sequence[tuple[float, float]]
 #: Tip to knuckle over the finger's bones: at least the first is straight, at most the second is bent.
 STRAIGHT, BENT = 0.9, 0.7
 PICTURE_PX = 256
@@ -112,8 +113,8 @@ def compare(
     )  # fmt: skip
 
 
-def photo_rows(estimator: HandEstimator, photos: Sequence[LabelledPhoto]) -> list[Row]:
-    """Figures of every photo, its crop made from the label."""
+def photo_rows(estimator: HandEstimator, photos: Sequence[LabelledPhoto], views: Views = ()) -> list[Row]:
+    """Figures of every photo, its crop made from the label, seen once or in ``views``."""
     from handmesh.io.images import read_image
     from handmesh.labeling.photo_sets import crop_for
 
@@ -121,7 +122,7 @@ def photo_rows(estimator: HandEstimator, photos: Sequence[LabelledPhoto]) -> lis
     for photo in photos:
         image = read_image(photo.path)
         crop = crop_for(photo, image.shape[1], image.shape[0], estimator.crop)
-        hand = estimator.estimate([image], [crop])[0].hand
+        hand = estimator.estimate([image], [crop], views=views)[0].hand
         known = np.asarray(np.isfinite(photo.keypoints_2d).all(-1))
         if not known.all():
             rows.append(_partly(photo, hand, crop, known))
@@ -148,7 +149,7 @@ def _partly(photo: LabelledPhoto, hand: Hand, crop: CropTransform, known: NDArra
     )  # fmt: skip
 
 
-def rendered_rows(estimator: HandEstimator, dataset: FreiHandDataset) -> list[Row]:
+def rendered_rows(estimator: HandEstimator, dataset: FreiHandDataset, views: Views = ()) -> list[Row]:
     """Figures of every sample of a set in FreiHAND's layout."""
     rows = []
     for index in range(len(dataset)):
@@ -157,7 +158,7 @@ def rendered_rows(estimator: HandEstimator, dataset: FreiHandDataset) -> list[Ro
         pixels = project_points(joints, sample["K"])
         roll = roll_of(pixels)
         crop = estimator.crop.crop(box_around(pixels, rotation_deg=roll), sample["K"], roll)
-        hand = estimator.estimate([sample["image"]], [crop])[0].hand
+        hand = estimator.estimate([sample["image"]], [crop], views=views)[0].hand
         rows.append(compare("rendered", hand, crop, pixels, joints, crop.apply_points_2d(pixels)))
     return rows
 
@@ -219,11 +220,13 @@ def main() -> None:
     parser.add_argument("--padding", type=float, help="side of the crop over the hand's box; default: the checkpoint's")
     parser.add_argument("--no-align", action="store_true", help="the mesh as the network has it")
     parser.add_argument("--engine", default="auto", help="what runs the network: a word or file of handmesh's --engine")
+    parser.add_argument("--views", action="store_true", help="each hand in the several views of a still, not once")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     from handmesh.data.packed import open_split
     from handmesh.inference.engines.factory import make_engine
     from handmesh.inference.estimator import HandEstimator
+    from handmesh.inference.views import STILL_VIEWS
     from handmesh.labeling.ensemble import label_together
     from handmesh.labeling.landmark_files import read_landmark_photos
     from handmesh.labeling.photo_sets import annotated_photos, photos_with_landmarks, readable
@@ -236,11 +239,12 @@ def main() -> None:
     crop = config_of(header).crop
     crop = replace(crop, padding=args.padding or crop.padding)
     estimator = HandEstimator(make_engine(net, args.engine), mano, crop, not args.no_align)
+    views = STILL_VIEWS if args.views else ()
     tables: dict[str, Any] = {"checkpoint": str(args.checkpoint)}
     if args.photos:
         photos = [photo for photo in read_landmark_photos(args.photos) if photo.is_held_out or args.all_makers]
         photos = label_together(photos, args.networks)
-        rows = photo_rows(estimator, correct(photos, mano))
+        rows = photo_rows(estimator, correct(photos, mano), views)
         tables["held-out makers"] = summarize(rows)
         if args.networks:
             trusted = [row for row, photo in zip(rows, photos, strict=True) if photo.is_trusted]
@@ -251,12 +255,12 @@ def main() -> None:
             print("{hands:5.0f} hands of fit_score {fit_score:.2f}: {fits:.2f} fit".format(**entry))
     if args.teacher:
         photos = [photo for photo in photos_with_landmarks(args.teacher) if photo.is_held_out and photo.is_trusted]
-        tables["the landmark model's labels"] = summarize(photo_rows(estimator, correct(photos, mano)))
+        tables["the landmark model's labels"] = summarize(photo_rows(estimator, correct(photos, mano), views))
     if args.annotated:
         annotated = readable(annotated_photos(args.annotated))
-        tables["annotated"] = summarize(photo_rows(estimator, annotated))
+        tables["annotated"] = summarize(photo_rows(estimator, annotated, views))
     if args.data:
-        tables["rendered"] = summarize(rendered_rows(estimator, open_split(args.data, "evaluation")))
+        tables["rendered"] = summarize(rendered_rows(estimator, open_split(args.data, "evaluation"), views))
     for name, table in tables.items():
         if isinstance(table, dict):
             print(f"\n{name}:\n{show(table)}")

@@ -149,3 +149,24 @@ def test_a_crop_of_a_large_hand_is_that_of_the_whole_picture_averaged_down(borde
         apart = np.abs(crop.apply_image(image, border=border).astype(int) - whole)
         # OpenCV samples at multiples of 1/32 of a pixel: another origin may round to the next one.
         assert apart.max() <= 8 and (apart > 1).mean() < 2e-3, number
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("perspective", [False, True])
+def test_a_turned_crop_is_the_crop_turned(mirror: bool, perspective: bool) -> None:
+    """Clockwise about its middle and larger, in the picture and in space."""
+    K = intrinsics_from_fov(640, 480, 60)
+    box = np.array([300.0, 200, 420, 330])
+    crop = CropTransform.from_box(box, K, 101, 15.0, 1.3, mirror, perspective)
+    turned = crop.turned(90.0, 1.2)
+    middle = np.array([50.0, 50.0])
+    up = crop.invert_points_2d(middle + [0, -10])
+    np.testing.assert_allclose(turned.apply_points_2d(up), middle + [12, 0], atol=1e-9)
+    np.testing.assert_allclose(turned.apply_points_2d(crop.invert_points_2d(middle)), middle, atol=1e-9)
+    # Points in space lie where their pixels do.
+    space = np.array([[0.05, -0.02, 0.6], [0.1, 0.03, 0.7]])
+    pixels = space @ K.T
+    wanted = turned.apply_points_2d(pixels[:, :2] / pixels[:, 2:])
+    seen = turned.apply_points_3d(space) @ turned.K_crop.T
+    np.testing.assert_allclose(seen[:, :2] / seen[:, 2:], wanted, atol=1e-9)
+    np.testing.assert_allclose(turned.turned(-90.0, 1 / 1.2).homography, crop.homography, atol=1e-9)

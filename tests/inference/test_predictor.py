@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,13 @@ class OraclePredictor(HandMeshPredictor):
     def make_crop(self, place: Detection, K: np.ndarray) -> CropTransform:
         self.crops.append(super().make_crop(place, K))
         return self.crops[-1]
+
+    def view_crops(
+        self, crops: Sequence[CropTransform], views: Sequence[tuple[float, float]]
+    ) -> list[list[CropTransform]]:
+        groups = super().view_crops(crops, views)
+        self.crops = [view for group in groups for view in group]
+        return groups
 
     def _answer(self, images: np.ndarray) -> EngineOutput:
         crops, self.crops = self.crops, []

@@ -1,0 +1,62 @@
+"""One hand seen in several crops, turned and zoomed a little: the mean of the network's answers is better than any one.
+
+For stills, where some milliseconds more are nothing; a live picture has the frames before it instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handmesh.geometry.crop import CropTransform
+from handmesh.inference.engines.base import EngineOutput
+
+#: Turns in degrees and zooms of the crops in which a still's hand is seen.
+STILL_VIEWS = ((-12.0, 1.04), (12.0, 0.96), (12.0, 1.04), (-12.0, 0.96))
+#: A view whose hand is turned farther than this from the most typical one's has seen another hand, degrees.
+_SAME_TURN_DEG = 40.0
+
+Array = NDArray[np.float64]
+
+
+def merge_views(output: EngineOutput, views: Sequence[CropTransform], crop: CropTransform) -> EngineOutput:
+    """The answers about one hand's views as one, in the terms of a crop.
+
+    Args:
+        output: a row a view.
+        views: their crops.
+        crop: another crop of the same picture, mirrored or not as the views are.
+
+    Returns:
+        One row: means, of rotations the nearest rotation to the mean. A view whose hand is turned another way than the
+        most typical one's has no part in it. Without vertices, joints and camera, which are not known of a mean:
+        (1, 0, 3), (1, 0, 3) and (1, 0).
+    """
+    points = np.stack([
+        crop.apply_points_2d(view.invert_points_2d(row)) for view, row in zip(views, output.keypoints_2d, strict=True)
+    ])  # fmt: skip
+    rotations = output.rotations.astype(np.float64)
+    rotations[:, 0] = [
+        crop.apply_rotation(view.invert_rotation(row)) for view, row in zip(views, rotations[:, 0], strict=True)
+    ]
+    typical = int(np.linalg.norm(points - np.median(points, axis=0), axis=-1).sum(-1).argmin())
+    traces = np.einsum("ij,nij->n", rotations[typical, 0], rotations[:, 0])
+    agree = (traces - 1) / 2 >= np.cos(np.radians(_SAME_TURN_DEG))
+    none = np.empty((1, 0, 3), np.float32)
+
+    def mean(values: NDArray[np.floating]) -> NDArray[np.float32]:
+        return values[agree].mean(0, keepdims=True).astype(np.float32)
+
+    return EngineOutput(
+        none, none, _nearest_rotations(rotations[agree].mean(0))[None].astype(np.float32), mean(output.betas),
+        none[..., 0], mean(points), mean(output.confidence), mean(output.presence), mean(output.is_right),
+    )  # fmt: skip
+
+
+def _nearest_rotations(matrices: Array) -> Array:
+    """The rotations (..., 3, 3) nearest to matrices (..., 3, 3), by their singular values."""
+    u, _, vt = np.linalg.svd(matrices)
+    u[..., -1] *= np.linalg.det(u @ vt)[..., None]
+    return np.asarray(u @ vt)
