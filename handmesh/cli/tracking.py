@@ -44,7 +44,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_smoothing_options(parser: argparse.ArgumentParser) -> None:
-    """How the recordings of clips are smoothed, as ``args.smoothing``, one of SMOOTHINGS."""
+    """How the recordings of clips are made: ``args.smoothing``, one of SMOOTHINGS, and ``args.tta``."""
     how = parser.add_mutually_exclusive_group()
     for name, kind, about in (
         ("--offline", "offline", "smooth without lag, fill short gaps, one shape a hand (default)"),
@@ -53,6 +53,10 @@ def add_smoothing_options(parser: argparse.ArgumentParser) -> None:
     ):
         how.add_argument(name, dest="smoothing", action="store_const", const=kind, help=about)
     parser.set_defaults(smoothing="offline")
+    parser.add_argument(
+        "--tta", action="store_true",
+        help="see each hand in four views a frame and average them, as in photos: nearer to the hand, and slower",
+    )  # fmt: skip
 
 
 def run_settings(args: argparse.Namespace) -> dict[str, str]:
@@ -68,6 +72,7 @@ def run_settings(args: argparse.Namespace) -> dict[str, str]:
         "min_score": str(args.min_score),
         "camera": args.view.describe(),
         "hand_length_m": str(args.view.hand_length_m),
+        **({"tta": "1"} if getattr(args, "tta", False) else {}),
     }
 
 
@@ -84,14 +89,16 @@ def load_tracker(args: argparse.Namespace, smoothing: bool) -> HandTracker:
     from handmesh.inference.predictor import HandMeshPredictor
 
     predictor = HandMeshPredictor.from_pretrained(**model_options(args))
-    tracker = follow_with(predictor, args.view, smoothing, args.max_hands, args.min_score)
+    tta = getattr(args, "tta", False)
+    tracker = follow_with(predictor, args.view, smoothing, args.max_hands, args.min_score, tta)
     say(args.view.describe())
     return tracker
 
 
 def follow_with(
-    predictor: HandMeshPredictor, view: CameraOptions, smoothing: bool, max_hands: int, min_score: float
-) -> HandTracker:
+    predictor: HandMeshPredictor, view: CameraOptions, smoothing: bool, max_hands: int, min_score: float,
+    tta: bool = False,
+) -> HandTracker:  # fmt: skip
     """A tracker of a predictor, whose detector is loaded now.
 
     Args:
@@ -100,12 +107,15 @@ def follow_with(
         smoothing: filter the hands as the webcam does.
         max_hands: in a frame.
         min_score: least score of a hand, 0..1.
+        tta: see each hand in the views of a still (test-time augmentation).
     """
     from handmesh.inference.tracking.tracker import HandTracker
+    from handmesh.inference.views import STILL_VIEWS
 
     predictor.detector.load()
     keep_hands_of(predictor, min_score)
-    return HandTracker(predictor, smoothing, max_hands, min_score=min_score, **view.tracker_words())
+    views = STILL_VIEWS if tta else ()
+    return HandTracker(predictor, smoothing, max_hands, min_score=min_score, views=views, **view.tracker_words())
 
 
 def keep_hands_of(predictor: HandMeshPredictor, min_score: float) -> None:

@@ -16,6 +16,7 @@ from handmesh.geometry.rotation import axis_angle_to_matrix_np
 from handmesh.inference.engines.base import EngineOutput
 from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.inference.tracking.tracker import HandTracker
+from handmesh.inference.views import STILL_VIEWS
 from handmesh.io.calibration import CameraCalibration
 from handmesh.io.video.sources import SourceFrame
 from handmesh.mano.arrays import ManoArrays
@@ -78,6 +79,13 @@ class World(HandMeshPredictor):
         self.crops.append(super().make_crop(place, K))
         return self.crops[-1]
 
+    def view_crops(
+        self, crops: Sequence[CropTransform], views: Sequence[tuple[float, float]]
+    ) -> list[list[CropTransform]]:
+        groups = super().view_crops(crops, views)
+        self.crops = [view for group in groups for view in group]
+        return groups
+
     def _points(self, hand: WorldHand) -> np.ndarray:
         return project_points(self._posed(hand)[1], K)
 
@@ -138,6 +146,18 @@ def test_a_moving_hand_is_followed_without_detecting_again(open_mano: ManoArrays
     for hands, position in zip(frames, path, strict=True):
         assert np.abs(hands[0].translation - position).max() < 0.01
     assert tracker.ids == [0]
+
+
+def test_several_views_a_frame_lie_nearer_to_the_hand(open_mano: ManoArrays) -> None:
+    errors = []
+    for views in ((), STILL_VIEWS):
+        world = World(open_mano, [WorldHand(False, [0, 0, 0.5])], noise=0.05)
+        tracker = HandTracker(world, smoothing=False, max_hands=1, K=K, views=views)
+        frames = move(tracker, world, 40, path=sway(40))
+        truth = np.stack([world._points(world.hands[0]) for world.hands[0].position in sway(40)])
+        found = np.stack([hands[0].keypoints_2d for hands in frames])
+        errors.append(np.linalg.norm(found - truth, axis=-1).mean())
+    assert errors[1] < 0.7 * errors[0]
 
 
 def test_two_hands_keep_their_identity_and_share_a_batch(open_mano: ManoArrays) -> None:

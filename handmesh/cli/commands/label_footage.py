@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.min_score,
         workers.cpus,
         workers.gpus > 0,
+        args.tta,
     )
     source, output = Storage(args.source), Storage(args.output)
     folder, target = source.folder, output.folder
@@ -80,8 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def load_worker_tracker(
-    model: dict[str, Any], view: CameraOptions, max_hands: int, min_score: float, cpus: int, has_gpu: bool
-) -> HandTracker:
+    model: dict[str, Any], view: CameraOptions, max_hands: int, min_score: float, cpus: int, has_gpu: bool,
+    tta: bool = False,
+) -> HandTracker:  # fmt: skip
     """A worker's tracker.
 
     Args:
@@ -91,6 +93,7 @@ def load_worker_tracker(
         min_score: least score of a hand.
         cpus: threads that it may use.
         has_gpu: the worker was given one, or a share.
+        tta: as of follow_with.
     """
     import cv2
 
@@ -98,7 +101,7 @@ def load_worker_tracker(
 
     cv2.setNumThreads(cpus)
     predictor = HandMeshPredictor.from_pretrained(**model, device="auto" if has_gpu else "cpu", threads=cpus)
-    return follow_with(predictor, view, False, max_hands, min_score)
+    return follow_with(predictor, view, False, max_hands, min_score, tta)
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, cast
@@ -88,6 +88,7 @@ class HandTracker:
         camera: CameraCalibration | None = None,
         hand_length_m: float | None = None,
         min_score: float = 0.0,
+        views: Sequence[tuple[float, float]] = (),
     ) -> None:
         """Compose a tracker. One tracker follows one scene, in one thread.
 
@@ -100,6 +101,7 @@ class HandTracker:
             camera: a calibration instead of those: :meth:`run` gives frames undistorted, :meth:`step` wants them so.
             hand_length_m: wrist crease to middle fingertip, measured, of the person in view.
             min_score: hands of a lower score (0..1) are followed but not among the results; it may be changed later.
+            views: turns and zooms in which each hand is seen in every frame, as of HandEstimator.estimate; for clips.
 
         Raises:
             HandMeshError: the camera given twice, no hands to follow, a length or a score out of range.
@@ -111,7 +113,7 @@ class HandTracker:
         if not 0 <= min_score <= 1:
             raise HandMeshError(f"expected min_score between 0 and 1, got {min_score}")
         check_hand_length(hand_length_m)
-        self.min_score = min_score
+        self.min_score, self.views = min_score, views
         self.predictor, self.smoothing, self.max_hands = predictor, smoothing, max_hands
         self._K, self._fov_deg, self._camera, self._hand_length_m = K, fov_deg, camera, hand_length_m
         self.clock = StageClock()
@@ -189,7 +191,7 @@ class HandTracker:
         places = [track.place(timestamp_s) for track in self._tracks] + found
         # The filter poses the mesh anew: it is posed once a frame.
         mesh = not self.smoothing
-        estimates = self.predictor.predict_places(image, self._matrix(image), places, self.clock, mesh)
+        estimates = self.predictor.predict_places(image, self._matrix(image), places, self.clock, mesh, self.views)
         with self.clock("filter"):
             known = len(self._tracks)
             self._follow(estimates[:known], timestamp_s, image.shape)
