@@ -23,6 +23,7 @@ from handmesh.errors import HandMeshError, run_command
 from handmesh.geometry.camera import project_points
 from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.inference.tracking.tracker import HandTracker
+from handmesh.inference.views import STILL_VIEWS
 from handmesh.io.files import write_json
 from handmesh.mano.arrays import load_mano
 from handmesh.mano.hand_model import HandModel
@@ -126,6 +127,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--fps", type=float, default=30.0, help="frames a second of the clip (default 30)")
     parser.add_argument("--seconds", type=float, default=DURATION_S, help=f"how long (default {DURATION_S:g})")
     parser.add_argument("--checkpoint", default="default")
+    parser.add_argument("--tta", action="store_true", help="each hand in several views a frame")
     parser.add_argument("--recording", type=Path, help="keep the unsmoothed recording here, or take it from here")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     args = parser.parse_args(argv)
@@ -136,7 +138,8 @@ def main(argv: Sequence[str]) -> int:
         recording = Recording.load(args.recording)
     else:
         predictor = HandMeshPredictor.from_pretrained(args.checkpoint)
-        tracker = HandTracker(predictor, smoothing=False, max_hands=2, K=scene.K)
+        views = STILL_VIEWS if args.tta else ()
+        tracker = HandTracker(predictor, smoothing=False, max_hands=2, K=scene.K, views=views)
         recording = record(scene, tracker, args.fps, args.noise, args.seconds)
         if args.recording:
             recording.save(args.recording)
