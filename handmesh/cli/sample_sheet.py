@@ -42,7 +42,7 @@ def with_mesh(sample: Sample, predictor: HandMeshPredictor) -> np.ndarray:
     points = project_points(sample["joints"], sample["K"])
     roll = roll_of(points)
     places = [Detection(box_around(points, rotation_deg=roll), bool(sample["is_right"]), 1.0, roll)]
-    estimates = predictor.predict_places(sample["image"], sample["K"], places)
+    estimates = predictor.predict_places(sample["image"], sample["K"], places, views=predictor.views)
     return draw_hands(sample["image"], [estimate.hand for estimate in estimates])
 
 
