@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from handmesh.cli.sample_sheet import main
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import project_points
 from handmesh.inference.alignment.placement import Estimate
+from handmesh.inference.views import STILL_VIEWS
 from handmesh.io.images import read_image
 from handmesh.results import Detection, Hand
 from handmesh.synthesis.generator import SampleGenerator
@@ -38,9 +41,12 @@ def test_a_networks_meshes_stand_beside_the_samples(tmp_path, open_mano, monkeyp
     class Knowing:
         """A predictor that gives the true hands, in the order they are asked for."""
 
-        asked = 0
+        asked, views = 0, STILL_VIEWS
 
-        def predict_places(self, image: np.ndarray, K: np.ndarray, places: list[Detection]) -> list[Estimate]:
+        def predict_places(
+            self, image: np.ndarray, K: np.ndarray, places: list[Detection], views: Sequence[tuple[float, float]]
+        ) -> list[Estimate]:
+            assert views == STILL_VIEWS  # as photos are seen
             sample = truth.sample(self.asked)
             self.asked += 1
             np.testing.assert_array_equal(image, sample["image"])
