@@ -149,7 +149,7 @@ def test_shipped_weights_give_hands_of_a_mano_file(
     (hand,) = hands(open_mano, 1)
 
     class Network(HandMeshPredictor):
-        def predict_places(self, *_: object) -> list[Estimate]:
+        def predict_places(self, *_: object, **__: object) -> list[Estimate]:
             return [Estimate(hand, 0.9, 1.0)]
 
     asked = []
