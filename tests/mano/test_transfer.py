@@ -149,8 +149,10 @@ def test_shipped_weights_give_hands_of_a_mano_file(
     (hand,) = hands(open_mano, 1)
 
     class Network(HandMeshPredictor):
-        def predict_places(self, *_: object, **__: object) -> list[Estimate]:
-            return [Estimate(hand, 0.9, 1.0)]
+        def predict_places(
+            self, image: object, K: object, places: list[Detection], *_: object, **__: object
+        ) -> list[Estimate]:
+            return [Estimate(hand, 0.9, 1.0) for _ in places]
 
     asked = []
 
