@@ -16,6 +16,7 @@ mesh is the predictor's, placed from the label's crop. Beyond the wrist neither 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,8 +179,9 @@ def finger_widths(mesh: Mask, hand: Mask, points: Array, joints: Array) -> list[
 
 
 def outline_of(
-    photo: LabelledPhoto, estimator: HandEstimator, segmenter: FastVitDetector | None = None
-) -> tuple[Outline, NDArray[np.uint8]] | None:
+    photo: LabelledPhoto, estimator: HandEstimator, segmenter: FastVitDetector | None = None,
+    views: Sequence[tuple[float, float]] = (),
+) -> tuple[Outline, NDArray[np.uint8]] | None:  # fmt: skip
     """One photo's figures and a picture of the outlines; None where its outline cannot be had."""
     from handmesh.inference.detectors.fastvit import with_masks
     from handmesh.io.images import read_image
@@ -195,7 +197,7 @@ def outline_of(
     if hand is None:
         return None
     crop = crop_for(photo, width, height, estimator.crop)
-    found = estimator.estimate([image], [crop])[0].hand
+    found = estimator.estimate([image], [crop], views=views)[0].hand
     vertices, joints = (view.apply_points_3d(np.asarray(each, np.float64)) for each in (found.vertices, found.joints))
     # The view mirrors left hands, and a mirrored mesh is turned inside out: neither side is left out.
     mesh = rasterize(vertices, found.faces, view.K_crop, SIZE_PX, SIZE_PX, cull=False).face_index >= 0
@@ -249,6 +251,7 @@ def main() -> None:
     parser.add_argument("--teacher", metavar="DIR", help="folder with sign-digits/ and webcam-crops/ in it")
     parser.add_argument("--sheet", type=Path, help="a contact sheet (green the hand, pink the mesh)")
     parser.add_argument("--masks", action="store_true", help="also our segmentation network's masks (blue)")
+    parser.add_argument("--views", action="store_true", help="each hand in the several views of a still, not once")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     from handmesh.inference.detectors.fastvit import FastVitDetector
@@ -267,7 +270,8 @@ def main() -> None:
         photos += [photo for photo in read_landmark_photos(args.photos) if photo.is_held_out]
     estimator = HandMeshPredictor.from_pretrained(args.checkpoint)
     segmenter = FastVitDetector() if args.masks else None
-    outlines = (outline_of(photo, estimator, segmenter) for photo in correct(photos, load_mano("open")))
+    views = estimator.views if args.views else ()
+    outlines = (outline_of(photo, estimator, segmenter, views) for photo in correct(photos, load_mano("open")))
     found = [each for each in outlines if each]
     rows = [each[0] for each in found]
     table: dict[str, Any] = summarize(rows)
