@@ -41,6 +41,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_camera_options(parser)
     add_model_options(parser)
     add_hand_options(parser)
+    parser.set_defaults(tta=False)  # an option of clips: add_smoothing_options
 
 
 def add_smoothing_options(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +73,7 @@ def run_settings(args: argparse.Namespace) -> dict[str, str]:
         "min_score": str(args.min_score),
         "camera": args.view.describe(),
         "hand_length_m": str(args.view.hand_length_m),
-        **({"tta": "1"} if getattr(args, "tta", False) else {}),
+        **({"tta": "1"} if args.tta else {}),
     }
 
 
@@ -89,8 +90,7 @@ def load_tracker(args: argparse.Namespace, smoothing: bool) -> HandTracker:
     from handmesh.inference.predictor import HandMeshPredictor
 
     predictor = HandMeshPredictor.from_pretrained(**model_options(args))
-    tta = getattr(args, "tta", False)
-    tracker = follow_with(predictor, args.view, smoothing, args.max_hands, args.min_score, tta)
+    tracker = follow_with(predictor, args.view, smoothing, args.max_hands, args.min_score, args.tta)
     say(args.view.describe())
     return tracker
 

@@ -12,13 +12,13 @@ from handmesh.geometry.crop import CropSettings, CropTransform, box_around, roll
 from handmesh.inference.alignment.keypoint_alignment import KeypointAligner
 from handmesh.inference.alignment.placement import Estimate, lift_hand
 from handmesh.inference.stage_clock import StageClock
-from handmesh.inference.views import merge_views
+from handmesh.inference.views import Views, merge_views
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
 from handmesh.results import Detection, Hand
 
 if TYPE_CHECKING:
-    from handmesh.inference.engines.base import Engine, EngineOutput
+    from handmesh.inference.engines.base import Engine
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -49,15 +49,13 @@ class HandEstimator:
         """The crop the network gets for a place; a left hand's is mirrored."""
         return self.crop.crop(place.box_xyxy, K, place.rotation_deg, mirror=not place.is_right)
 
-    def view_crops(
-        self, crops: Sequence[CropTransform], views: Sequence[tuple[float, float]]
-    ) -> list[list[CropTransform]]:
-        """For each crop those that the network sees in its place, by their turns (degrees) and zooms."""
-        return [[crop.turned(*view) for view in views] for crop in crops]
+    def view_crops(self, crops: Sequence[CropTransform], views: Views) -> list[list[CropTransform]]:
+        """For each crop those that the network sees in its place; without views itself."""
+        return [[crop.turned(*view) for view in views] or [crop] for crop in crops]
 
     def estimate(
         self, images: Sequence[NDArray[np.uint8]], crops: Sequence[CropTransform], clock: StageClock | None = None,
-        mesh: bool = True, views: Sequence[tuple[float, float]] = (),
+        mesh: bool = True, views: Views = (),
     ) -> list[Estimate]:  # fmt: skip
         """One Estimate a crop, in their order, all in one batch.
 
@@ -70,39 +68,21 @@ class HandEstimator:
                 (views.py). None: it sees the crop as it is.
         """
         clock = clock or StageClock()
-        if views and self.align:  # a mean has no mesh of the network's own
-            return self._estimate_views(images, crops, clock, mesh, views)
+        views = views if self.align else ()  # a mean has no mesh of the network's own
+        groups = self.view_crops(crops, views)
         with clock("crop"):
-            pictures = np.stack([crop.apply_image(image) for crop, image in zip(crops, images, strict=True)])
+            pictures = np.stack([
+                seen.apply_image(image) for group, image in zip(groups, images, strict=True) for seen in group
+            ])  # fmt: skip
         with clock("network"):
-            output = self._run(pictures)
+            # The mesh is posed anew once it is moved onto the keypoints: some engines can leave theirs out.
+            bare = getattr(self.engine, "without_mesh", None) if self.align else None
+            output = self.engine(pictures) if bare is None else bare(pictures)
         with clock("place"):
+            if views:
+                output = merge_views(output, groups, crops)
             aligner = self._aligner if self.align else None
             return [lift_hand(output, index, crop, self.model, aligner, mesh) for index, crop in enumerate(crops)]
-
-    def _run(self, pictures: NDArray[np.uint8]) -> EngineOutput:
-        # The mesh is posed anew once it is moved onto the keypoints: some engines can leave theirs out.
-        bare = getattr(self.engine, "without_mesh", None) if self.align else None
-        return self.engine(pictures) if bare is None else bare(pictures)
-
-    def _estimate_views(
-        self, images: Sequence[NDArray[np.uint8]], crops: Sequence[CropTransform], clock: StageClock, mesh: bool,
-        views: Sequence[tuple[float, float]],
-    ) -> list[Estimate]:  # fmt: skip
-        turned = self.view_crops(crops, views)
-        with clock("crop"):
-            pictures = [
-                view.apply_image(image) for group, image in zip(turned, images, strict=True) for view in group
-            ]
-        with clock("network"):
-            output = self._run(np.stack(pictures))
-        with clock("place"):
-            found = []
-            for number, (crop, group) in enumerate(zip(crops, turned, strict=True)):
-                rows = slice(number * len(views), (number + 1) * len(views))
-                merged = merge_views(type(output)(*(part[rows] for part in output)), group, crop)
-                found.append(lift_hand(merged, 0, crop, self.model, self._aligner, mesh))
-            return found
 
 
 def place_of(hand: Hand) -> Detection:

@@ -25,7 +25,7 @@ from handmesh.inference.estimator import HandEstimator, is_plausible, place_of
 from handmesh.inference.same_hand import is_same_hand
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.start_up import beside, load_kernels
-from handmesh.inference.views import STILL_VIEWS
+from handmesh.inference.views import STILL_VIEWS, Views
 from handmesh.io.images import ImageLike, image_array
 from handmesh.io.runtime.fork import is_forked
 from handmesh.mano.arrays import ManoArrays, load_mano
@@ -281,7 +281,7 @@ class HandMeshPredictor(HandEstimator):
         places: Sequence[Detection],
         clock: StageClock | None = None,
         mesh: bool = True,
-        views: Sequence[tuple[float, float]] = (),
+        views: Views = (),
     ) -> list[Estimate]:
         """Hands at known places, all crops in one batch.
 
@@ -316,7 +316,7 @@ class HandMeshPredictor(HandEstimator):
 
     def _predict(
         self, image: NDArray[np.uint8], K: FloatArray, places: Sequence[Detection], clock: StageClock, mesh: bool,
-        views: Sequence[tuple[float, float]],
+        views: Views,
     ) -> list[Estimate]:  # fmt: skip
         sided = [
             replace(place, is_right=side)

@@ -13,27 +13,41 @@ from numpy.typing import NDArray
 from handmesh.geometry.crop import CropTransform
 from handmesh.inference.engines.base import EngineOutput
 
-#: Turns in degrees and zooms of the crops in which a still's hand is seen.
-STILL_VIEWS = ((-12.0, 1.04), (12.0, 0.96), (12.0, 1.04), (-12.0, 0.96))
+#: Turns in degrees and zooms of the crops in which a hand is seen.
+Views = Sequence[tuple[float, float]]
+#: Those of a still.
+STILL_VIEWS: Views = ((-12.0, 1.04), (12.0, 0.96), (12.0, 1.04), (-12.0, 0.96))
 #: A view whose hand is turned farther than this from the most typical one's has seen another hand, degrees.
 _SAME_TURN_DEG = 40.0
 
 Array = NDArray[np.float64]
 
 
-def merge_views(output: EngineOutput, views: Sequence[CropTransform], crop: CropTransform) -> EngineOutput:
-    """The answers about one hand's views as one, in the terms of a crop.
+def merge_views(
+    output: EngineOutput, groups: Sequence[Sequence[CropTransform]], crops: Sequence[CropTransform]
+) -> EngineOutput:
+    """The answers about several views of each hand as one a hand, in the terms of a crop.
 
     Args:
-        output: a row a view.
-        views: their crops.
-        crop: another crop of the same picture, mirrored or not as the views are.
+        output: a row a view, hand by hand.
+        groups: each hand's views, as many of one as of another.
+        crops: of each hand, another crop of the same picture, mirrored or not as the views are.
 
     Returns:
-        One row: means, of rotations the nearest rotation to the mean. A view whose hand is turned another way than the
-        most typical one's has no part in it. Without vertices, joints and camera, which are not known of a mean:
-        (1, 0, 3), (1, 0, 3) and (1, 0).
+        A row a hand: means, of rotations the nearest rotation to the mean. A view whose hand is turned another way than
+        the most typical one's has no part in it. Without vertices, joints and camera, which are not known of a mean:
+        (B, 0, 3), (B, 0, 3) and (B, 0).
     """
+    count = len(output.betas) // len(crops)
+    rows = [
+        _merge(EngineOutput(*(part[count * i : count * (i + 1)] for part in output)), group, crop)
+        for i, (group, crop) in enumerate(zip(groups, crops, strict=True))
+    ]
+    return EngineOutput(*map(np.concatenate, zip(*rows, strict=True)))
+
+
+def _merge(output: EngineOutput, views: Sequence[CropTransform], crop: CropTransform) -> EngineOutput:
+    """One hand's."""
     points = np.stack([
         crop.apply_points_2d(view.invert_points_2d(row)) for view, row in zip(views, output.keypoints_2d, strict=True)
     ])  # fmt: skip

@@ -21,6 +21,7 @@ from torch.nn.functional import huber_loss
 
 from handmesh.geometry.rotation import axis_angle_to_matrix
 from handmesh.mano.arrays import ManoArrays
+from handmesh.mano.fitting import distances_in_space
 from handmesh.mano.layers.layer import ManoLayer
 from handmesh.rendering.rasterizer import rasterize
 from handmesh.skeleton import ROOT_JOINT
@@ -117,7 +118,7 @@ def fit_to_outlines(arrays: ManoArrays, hands: PlacedHands, seen: SeenHands) -> 
             off = (_project(joints, K) - points).norm(dim=-1) / side[:, None]
             # Sums over the batch, so that one hand's fit does not depend on the others'.
             loss = (_robust(apart) * pairs.weight).sum() + _robust(off).mean(-1).sum()
-            loss = loss + _WEIGHT_SPACE * _apart_in_space(joints, target).sum() / _SOFT
+            loss = loss + _WEIGHT_SPACE * distances_in_space(joints, target).mean(-1).sum() / _SOFT
             loss = loss + _WEIGHT_TURN * moving.turned() + _WEIGHT_BETAS * moving.betas().square().sum()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -279,14 +280,6 @@ def _project(points: Tensor, K: Tensor) -> Tensor:
     """Pixels (B, N, 2) of points (B, N, 3)."""
     pixels = points @ K.transpose(1, 2)
     return pixels[..., :2] / pixels[..., 2:]
-
-
-def _apart_in_space(joints: Tensor, target: Tensor) -> Tensor:
-    """(B,) mean distance of the joints from the scaled target's, both about the root, over the hand's size."""
-    relative = joints - joints[:, ROOT_JOINT : ROOT_JOINT + 1]
-    scale = (relative * target).sum((1, 2)) / target.square().sum((1, 2)).clamp_min(1e-9)
-    extent = relative.detach().norm(dim=-1).amax(-1)
-    return (relative - scale[:, None, None] * target).norm(dim=-1).mean(-1) / extent
 
 
 def _robust(residual: Tensor) -> Tensor:

@@ -124,16 +124,25 @@ class _Pose(torch.nn.Module):
         return rotation_6d_to_matrix(self.orient_6d), abduction @ flexion @ twist
 
 
-def _residuals(found: Tensor, target: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Distances (B, 21) in 3D, in units of the hand's extent, and in 2D, as a share of the box."""
+def distances_in_space(found: Tensor, target: Tensor) -> Tensor:
+    """How far joints lie from others of any size, (B, 21), in units of the hand's extent.
+
+    Args:
+        found: (B, 21, 3) metres.
+        target: (B, 21, 3) from its root; it is scaled to the size that fits best.
+    """
     relative = found - found[:, ROOT_JOINT : ROOT_JOINT + 1]
     scale = (relative * target).sum((1, 2)) / target.square().sum((1, 2)).clamp_min(1e-9)
     extent = relative.detach().norm(dim=-1).amax(-1)
-    residual_3d = (relative - scale[:, None, None] * target).norm(dim=-1) / extent[:, None]
+    return (relative - scale[:, None, None] * target).norm(dim=-1) / extent[:, None]
+
+
+def _residuals(found: Tensor, target: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Distances (B, 21) in 3D, in units of the hand's extent, and in 2D, as a share of the box."""
     flat = found[..., :2] - found[..., :2].mean(1, keepdim=True)
     zoom = (flat * pixels).sum((1, 2)) / flat.square().sum((1, 2)).clamp_min(1e-9)
     residual_2d = (zoom[:, None, None] * flat - pixels).norm(dim=-1)
-    return residual_3d, residual_2d
+    return distances_in_space(found, target), residual_2d
 
 
 def _first_orientation(layer: JointLayer, target: Tensor) -> Tensor:

@@ -40,10 +40,10 @@ from handmesh.skeleton import FINGERS, FINGERTIPS
 if TYPE_CHECKING:
     from handmesh.data.freihand import FreiHandDataset
     from handmesh.inference.estimator import HandEstimator
+    from handmesh.inference.views import Views
     from handmesh.labeling.photo_sets import LabelledPhoto
 
 Array = NDArray[np.float64]
-Views = Sequence[tuple[float, float]]
 #: Tip to knuckle over the finger's bones: at least the first is straight, at most the second is bent.
 STRAIGHT, BENT = 0.9, 0.7
 PICTURE_PX = 256

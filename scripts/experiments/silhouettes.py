@@ -16,7 +16,6 @@ mesh is the predictor's, placed from the label's crop. Beyond the wrist neither 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,11 +28,13 @@ from handmesh.errors import run_command
 from handmesh.geometry.camera import project_points
 from handmesh.geometry.crop import CropSettings
 from handmesh.io.files import write_json
+from handmesh.labeling.outline_fit import beyond_the_wrist
 from handmesh.skeleton import FINGERS
 
 if TYPE_CHECKING:
     from handmesh.inference.detectors.fastvit import FastVitDetector
     from handmesh.inference.estimator import HandEstimator
+    from handmesh.inference.views import Views
     from handmesh.labeling.photo_sets import LabelledPhoto
 
 Array = NDArray[np.float64]
@@ -82,11 +83,7 @@ def hand_before_plain_ground(image: NDArray[np.uint8], points: Array, seen: Mask
     cv2.fillConvexPoly(near, cv2.convexHull(np.rint(points).astype(np.int32)), 1)
     reach = int(0.16 * np.ptp(points, axis=0).max())
     around = cv2.dilate(near, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
-    # Beyond the wrist there may be an arm.
-    out = points[0] - points[9]
-    rows, columns = np.mgrid[:size, :size]
-    is_arm = (columns - points[0, 0]) * out[0] + (rows - points[0, 1]) * out[1] > 0
-    ground = np.asarray(around == 0) & ~is_arm & seen
+    ground = np.asarray(around == 0) & ~beyond_the_wrist(points, size) & seen
     if ground.mean() < 0.05:
         return None
     distance = np.linalg.norm(lab - smooth_ground(lab, ground), axis=2)
@@ -180,7 +177,7 @@ def finger_widths(mesh: Mask, hand: Mask, points: Array, joints: Array) -> list[
 
 def outline_of(
     photo: LabelledPhoto, estimator: HandEstimator, segmenter: FastVitDetector | None = None,
-    views: Sequence[tuple[float, float]] = (),
+    views: Views = (),
 ) -> tuple[Outline, NDArray[np.uint8]] | None:  # fmt: skip
     """One photo's figures and a picture of the outlines; None where its outline cannot be had."""
     from handmesh.inference.detectors.fastvit import with_masks
@@ -202,9 +199,7 @@ def outline_of(
     # The view mirrors left hands, and a mirrored mesh is turned inside out: neither side is left out.
     mesh = rasterize(vertices, found.faces, view.K_crop, SIZE_PX, SIZE_PX, cull=False).face_index >= 0
     points = project_points(joints, view.K_crop)
-    out = points[0] - points[9]
-    rows, columns = np.mgrid[:SIZE_PX, :SIZE_PX]
-    counts = seen & ((columns - points[0, 0]) * out[0] + (rows - points[0, 1]) * out[1] <= 0)
+    counts = seen & ~beyond_the_wrist(points, SIZE_PX)
     areas = (mesh & counts).sum() / max((hand & counts).sum(), 1)
     drawn = [(hand & counts, (60, 220, 60)), (mesh & counts, (255, 60, 200))]
     mask_iou = float("nan")

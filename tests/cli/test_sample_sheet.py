@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 
@@ -12,7 +10,7 @@ from handmesh.cli.sample_sheet import main
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import project_points
 from handmesh.inference.alignment.placement import Estimate
-from handmesh.inference.views import STILL_VIEWS
+from handmesh.inference.views import STILL_VIEWS, Views
 from handmesh.io.images import read_image
 from handmesh.results import Detection, Hand
 from handmesh.synthesis.generator import SampleGenerator
@@ -44,7 +42,7 @@ def test_a_networks_meshes_stand_beside_the_samples(tmp_path, open_mano, monkeyp
         asked, views = 0, STILL_VIEWS
 
         def predict_places(
-            self, image: np.ndarray, K: np.ndarray, places: list[Detection], views: Sequence[tuple[float, float]]
+            self, image: np.ndarray, K: np.ndarray, places: list[Detection], views: Views
         ) -> list[Estimate]:
             assert views == STILL_VIEWS  # as photos are seen
             sample = truth.sample(self.asked)

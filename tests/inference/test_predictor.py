@@ -23,6 +23,7 @@ from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.inference.same_hand import is_same_hand
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.tracking.tracker import HandTracker
+from handmesh.inference.views import Views
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
 from handmesh.mano.layers.layer import ManoLayer
@@ -70,13 +71,7 @@ class OraclePredictor(HandMeshPredictor):
         self.truth, self.crops = truth, list[CropTransform]()
         super().__init__(self._answer, mano, crop, FakeDetector([truth.place()]))  # type: ignore[arg-type]
 
-    def make_crop(self, place: Detection, K: np.ndarray) -> CropTransform:
-        self.crops.append(super().make_crop(place, K))
-        return self.crops[-1]
-
-    def view_crops(
-        self, crops: Sequence[CropTransform], views: Sequence[tuple[float, float]]
-    ) -> list[list[CropTransform]]:
+    def view_crops(self, crops: Sequence[CropTransform], views: Views) -> list[list[CropTransform]]:
         groups = super().view_crops(crops, views)
         self.crops = [view for group in groups for view in group]
         return groups

@@ -16,7 +16,7 @@ from handmesh.geometry.rotation import axis_angle_to_matrix_np
 from handmesh.inference.engines.base import EngineOutput
 from handmesh.inference.predictor import HandMeshPredictor
 from handmesh.inference.tracking.tracker import HandTracker
-from handmesh.inference.views import STILL_VIEWS
+from handmesh.inference.views import STILL_VIEWS, Views
 from handmesh.io.calibration import CameraCalibration
 from handmesh.io.video.sources import SourceFrame
 from handmesh.mano.arrays import ManoArrays
@@ -75,13 +75,7 @@ class World(HandMeshPredictor):
         side = hand.is_right if hand.says_right is None else hand.says_right > 0.5
         return Detection(place.box_xyxy, side if self.names_sides else None, 0.9)
 
-    def make_crop(self, place: Detection, K: np.ndarray) -> CropTransform:
-        self.crops.append(super().make_crop(place, K))
-        return self.crops[-1]
-
-    def view_crops(
-        self, crops: Sequence[CropTransform], views: Sequence[tuple[float, float]]
-    ) -> list[list[CropTransform]]:
+    def view_crops(self, crops: Sequence[CropTransform], views: Views) -> list[list[CropTransform]]:
         groups = super().view_crops(crops, views)
         self.crops = [view for group in groups for view in group]
         return groups

@@ -38,7 +38,7 @@ def seen(views: list[CropTransform]) -> EngineOutput:
 def test_views_of_one_hand_are_that_hand(mirror: bool) -> None:
     base = crop(mirror)
     views = [base.turned(*view) for view in STILL_VIEWS]
-    merged = merge_views(seen(views), views, base)
+    merged = merge_views(seen(views), [views], [base])
     np.testing.assert_allclose(merged.keypoints_2d[0], base.apply_points_2d(POINTS), atol=1e-3)
     np.testing.assert_allclose(merged.rotations[0, 0], base.apply_rotation(TURN), atol=1e-6)
     assert merged.betas.shape == (1, 10) and merged.vertices.shape == (1, 0, 3) and merged.presence[0] == 1
@@ -49,9 +49,17 @@ def test_errors_that_differ_are_averaged() -> None:
     views = [base.turned(*view) for view in STILL_VIEWS]
     output = seen(views)
     noise = np.random.default_rng(0).normal(0, 2, output.keypoints_2d.shape).astype(np.float32)
-    merged = merge_views(output._replace(keypoints_2d=output.keypoints_2d + noise), views, base)
+    merged = merge_views(output._replace(keypoints_2d=output.keypoints_2d + noise), [views], [base])
     truth = base.apply_points_2d(POINTS)
     assert np.linalg.norm(merged.keypoints_2d[0] - truth, axis=-1).mean() < 0.6 * np.linalg.norm(noise, axis=-1).mean()
+
+
+def test_each_hand_has_its_own_views() -> None:
+    bases = [crop(False), crop(False).turned(50)]
+    groups = [[base.turned(*view) for view in STILL_VIEWS] for base in bases]
+    merged = merge_views(seen([view for group in groups for view in group]), groups, bases)
+    np.testing.assert_allclose(merged.keypoints_2d, [base.apply_points_2d(POINTS) for base in bases], atol=1e-3)
+    assert merged.presence.shape == (2,) and merged.camera.shape == (2, 0)
 
 
 def test_a_view_of_another_hand_has_no_part() -> None:
@@ -61,7 +69,7 @@ def test_a_view_of_another_hand_has_no_part() -> None:
     output.rotations[2, 0] = output.rotations[2, 0] @ axis_angle_to_matrix_np(np.array([0.0, 2.5, 0]))
     output.keypoints_2d[2] += 30
     output.betas[2] = 9
-    merged = merge_views(output, views, base)
+    merged = merge_views(output, [views], [base])
     np.testing.assert_allclose(merged.keypoints_2d[0], base.apply_points_2d(POINTS), atol=1e-3)
     np.testing.assert_allclose(merged.rotations[0, 0], base.apply_rotation(TURN), atol=1e-6)
     assert (merged.betas == 0).all()

@@ -70,7 +70,7 @@ def test_good_labels_become_samples_and_poor_ones_do_not(arrays, photos, tmp_pat
 
 
 def test_labels_are_drawn_to_the_pixels_that_a_network_calls_hand(arrays, photos, tmp_path: Path) -> None:
-    """Of both sides; a network that sees no hand changes neither."""
+    """Of both sides."""
     broad = _a_broader_hand(arrays, photos[0])
     pictures = []
 

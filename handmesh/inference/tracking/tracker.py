@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, cast
@@ -24,6 +24,7 @@ from handmesh.inference.predictor import FloatArray, HandMeshPredictor
 from handmesh.inference.same_hand import is_same_hand
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.tracking.track import VOTE_FOR_A_PAIR, Track
+from handmesh.inference.views import Views
 from handmesh.io.calibration import CameraCalibration
 from handmesh.io.images import image_array
 from handmesh.io.video.frames import IterableSource
@@ -88,7 +89,7 @@ class HandTracker:
         camera: CameraCalibration | None = None,
         hand_length_m: float | None = None,
         min_score: float = 0.0,
-        views: Sequence[tuple[float, float]] = (),
+        views: Views = (),
     ) -> None:
         """Compose a tracker. One tracker follows one scene, in one thread.
 
