@@ -36,6 +36,28 @@ def test_it_is_never_farther_ahead_than_said(depth: int) -> None:
     assert len(begun) == 10
 
 
+def test_an_item_that_is_waited_for_takes_no_room() -> None:
+    begun: list[int] = []
+    gate = threading.Event()
+
+    def items() -> Iterator[int]:
+        for index in range(5):
+            begun.append(index)
+            gate.wait(30)
+            yield index
+
+    with PrefetchIterator(items(), 1, "test ahead") as ahead:
+        assert ahead.get(0.01) is None and ahead.get(0.01) is None
+        gate.set()
+        end_s = time.monotonic() + 30
+        while len(begun) < 2 and time.monotonic() < end_s:
+            time.sleep(0.001)
+        time.sleep(0.02)
+        # The next one was begun before the first was taken, and no other: asking twice for one item gives room once.
+        assert begun == [0, 1]
+        assert list(ahead) == [0, 1, 2, 3, 4]
+
+
 def test_making_overlaps_with_using() -> None:
     def items() -> Iterator[int]:
         for index in range(10):

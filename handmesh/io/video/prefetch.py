@@ -18,8 +18,9 @@ class PrefetchIterator(Generic[T]):
     """The items of an iterable, in order, none left out; at most ``depth`` are waiting or in the making.
 
     The next item is begun only once there is room for it: with ``depth`` 1 a camera is asked for a frame when the one
-    before was taken, and never has a stale one waiting. What the iterable raises is raised here, after the items made
-    before it. Iterate once; close it when leaving early (or use it as a context manager).
+    before was asked for here, and never has a stale one waiting. An item that is waited for takes no room, so whoever
+    is faster than the iterable never holds it up. What the iterable raises is raised here, after the items made before
+    it. Iterate once, in one thread; close it when leaving early (or use it as a context manager).
     """
 
     def __init__(self, items: Iterable[T], depth: int = 1, name: str = "ahead") -> None:
@@ -32,6 +33,7 @@ class PrefetchIterator(Generic[T]):
         """
         self._made: queue.SimpleQueue[tuple[bool, T | BaseException | None]] = queue.SimpleQueue()
         self._room = threading.Semaphore(depth)
+        self._is_asked = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, args=(items,), name=name, daemon=True)
         self._thread.start()
@@ -54,12 +56,16 @@ class PrefetchIterator(Generic[T]):
         """The next item, or None when there is none yet; StopIteration at the end, and after :meth:`close`."""
         if self._stop.is_set():
             raise StopIteration
+        if not self._is_asked:
+            # Before the wait: a hand-over from one thread to the other and back costs a good part of a frame's time.
+            self._is_asked = True
+            self._room.release()
         try:
             is_item, item = self._made.get(timeout=timeout_s)
         except queue.Empty:
             return None
+        self._is_asked = False
         if is_item:
-            self._room.release()
             return item  # type: ignore[return-value]
         self.close()
         if isinstance(item, BaseException):
