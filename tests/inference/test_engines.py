@@ -18,14 +18,14 @@ from torch import Tensor, nn
 
 from handmesh.config import ModelConfig
 from handmesh.errors import HandMeshError
-from handmesh.inference.engines import cache
+from handmesh.inference.engines import cache, openvino_engine
 from handmesh.inference.engines.base import ENGINES, Engine, EngineOutput, choose_device
 from handmesh.inference.engines.factory import make_engine
 from handmesh.inference.engines.mixed_precision import halves, has_bfloat16, has_halves
 from handmesh.inference.engines.openvino_engine import OpenVinoEngine
 from handmesh.inference.engines.pytorch_engine import TorchEngine
 from handmesh.inference.export.sample_crops import rendered_crops
-from handmesh.io.runtime.openvino_loader import CompiledModel
+from handmesh.io.runtime.openvino_loader import CompiledModel, convert_module
 from handmesh.mano.arrays import ManoArrays
 from handmesh.models.checkpoint import config_of, load_checkpoint
 from handmesh.models.hand_mesh_net import HandMeshNet
@@ -319,3 +319,23 @@ def test_an_engine_may_leave_out_the_mesh_and_nothing_else() -> None:
         assert (bare.vertices.shape, bare.joints.shape, bare.camera.shape) == ((count, 0, 3), (count, 0, 3), (count, 0))
         for name in ("rotations", "betas", "keypoints_2d", "confidence", "presence", "is_right"):
             np.testing.assert_allclose(getattr(bare, name), getattr(whole, name), atol=1e-5)
+
+
+def test_a_small_network_has_one_thread_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Layer(nn.Module):
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, channels, 3, padding=1)
+
+        def forward(self, image: Tensor) -> Tensor:
+            return self.layer(image) @ torch.ones(16, 2)
+
+    threads: list[int] = []
+    monkeypatch.setattr(openvino_engine, "CompiledModel", lambda model, count, **_: threads.append(count))
+    for channels, asked in ((8, 0), (8, 2), (200_000, 0), (200_000, 1)):
+        model = convert_module(Layer(channels), torch.zeros(1, 3, 16, 16))
+        model.reshape([1, 3, 16, 16])
+        # Of each output pixel three channels of 3 x 3, and rows of 16 times two columns of them.
+        assert openvino_engine.multiplications(model) == channels * (16 * 16 * 27 + 16 * 16 * 2)
+        OpenVinoEngine(model, asked, "f32")._compile(model, "")
+    assert threads == [1, 2, 0, 1]

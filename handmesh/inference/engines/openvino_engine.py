@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any
 
@@ -15,6 +16,9 @@ from handmesh.io.runtime.openvino_loader import CompiledModel, load_openvino
 
 #: Outputs that are computed from the posed mesh (of the pooled head, the camera is not, and is not missed either).
 _OF_THE_MESH = ("vertices", "joints", "camera")
+#: Multiplications up to which a network runs on one thread: its layers are so small that several threads wait for one
+#: another most of the time (two cores: a tenth faster for twice the work), and drawing wants a core as well.
+SMALL = 1e9
 
 
 class OpenVinoEngine:
@@ -25,7 +29,7 @@ class OpenVinoEngine:
 
         Args:
             model: an ov.Model.
-            threads: 0 = OpenVINO's own choice.
+            threads: 0 = one for a small network, else OpenVINO's own choice.
             precision: of the arithmetic: "f32", "bf16" or "f16" of all of it; "mixed" for bfloat16 convolutions and
                 float32 behind them (mixed_precision.py); "auto" for mixed where the processor multiplies
                 bfloat16 and the model has the halves, else "f32".
@@ -75,11 +79,26 @@ class OpenVinoEngine:
             return self._compiled[shape, mesh]
 
     def _compile(self, model: Any, keep: str) -> CompiledModel:
+        threads = self._threads or int(multiplications(model) < SMALL)
         if self._precision != "mixed":
-            return CompiledModel(model, self._threads, keep=keep, INFERENCE_PRECISION_HINT=self._precision)
+            return CompiledModel(model, threads, keep=keep, INFERENCE_PRECISION_HINT=self._precision)
         first, second = halves(model)
         exact = {"INFERENCE_PRECISION_HINT": "f32"}
-        return CompiledModel(first, self._threads, [(second, exact)], keep, INFERENCE_PRECISION_HINT="bf16")
+        return CompiledModel(first, threads, [(second, exact)], keep, INFERENCE_PRECISION_HINT="bf16")
+
+
+def multiplications(model: Any) -> float:
+    """How many numbers the convolutions and matrix products of an ov.Model of fixed shape multiply."""
+    total = 0.0
+    for node in model.get_ordered_ops():
+        kind = node.get_type_name()
+        if kind in ("Convolution", "GroupConvolution", "MatMul"):
+            given, weights, made = node.get_input_shape(0), node.get_input_shape(1), node.get_output_shape(0)
+            inner = math.prod(weights) / made[1]
+            if kind == "MatMul":
+                inner = math.prod(given) / (math.prod(given[:-2]) * (made[-2] if len(made) > 1 else 1))
+            total += math.prod(made) * inner
+    return total
 
 
 def _without_mesh(model: Any) -> Any:

@@ -137,8 +137,8 @@ class CompiledModel:
             # Filling a buffer that is bound once costs a tenth of a millisecond less than handing arrays to infer().
             self._input[:] = values
             for request in self._requests:
-                request.start_async()
-                request.wait()
+                # In this thread, as far as one thread is all it takes: no other has to be woken and waited for.
+                request.infer(share_outputs=True)
             return [output.copy() for output in self._outputs]
 
     def after_fork(self) -> None:
