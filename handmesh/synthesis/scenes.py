@@ -38,6 +38,8 @@ _HAND_M = 0.18
 _FLIP = np.array([-1.0, 1.0, 1.0], np.float32)
 #: A hand shows its back where its palm looks so far away from the camera (cosine).
 _BACK = 0.35
+#: Share of people who wear gloves: more than there are, for they are what other detectors overlook.
+_GLOVES = 0.15
 
 
 class _Drawn(NamedTuple):
@@ -123,7 +125,7 @@ class SceneGenerator(SampleGenerator):
             return drawn._replace(mask=mask, cover=cover)
         # Both hands of a person have one skin, one sleeve and one exposure.
         person = np.random.default_rng([self.seed, 19, number // (MOST_HANDS + 1), plan.person])
-        appearance = sample_appearance(person)
+        appearance = sample_appearance(person, _GLOVES)
         arm = sample_arm(rng, appearance)
         labels = self._stand(rng, number, plan, K)
         coarse = self.renderer.mesh(labels["vertices"], labels["global_orient"], arm)

@@ -74,8 +74,8 @@ def sample_tone(rng: np.random.Generator) -> tuple[np.ndarray, float]:
     return np.clip(tone, 0.012, 0.85), dark
 
 
-def sample_appearance(rng: np.random.Generator) -> SkinAppearance:
-    """A random person's hand, now and then dressed."""
+def sample_appearance(rng: np.random.Generator, gloves: float = 0.04) -> SkinAppearance:
+    """A random person's hand, now and then dressed; ``gloves`` is the share of hands in gloves."""
     tone, dark = sample_tone(rng)
     gain = np.zeros((len(MASKS), 3))
     gloss = np.zeros(len(MASKS))
@@ -117,7 +117,7 @@ def sample_appearance(rng: np.random.Generator) -> SkinAppearance:
     appearance = SkinAppearance(tone, gain, gloss, [])
     if rng.random() < 0.10:
         _polish_nails(appearance, rng)
-    _dress(appearance, rng)
+    _dress(appearance, rng, gloves)
     return appearance
 
 
@@ -139,7 +139,7 @@ def _polish_nails(appearance: SkinAppearance, rng: np.random.Generator) -> None:
     appearance.gloss[_NUMBER["nail"]] = 3.0
 
 
-def _dress(appearance: SkinAppearance, rng: np.random.Generator) -> None:
+def _dress(appearance: SkinAppearance, rng: np.random.Generator, gloves: float) -> None:
     if rng.random() < 0.45:
         start = float(abs(rng.normal(0, 0.05)) + 0.002 if rng.random() < 0.7 else rng.uniform(0.05, 0.2))
         appearance.sleeve_from_m = start
@@ -158,7 +158,7 @@ def _dress(appearance: SkinAppearance, rng: np.random.Generator) -> None:
             at = float(rng.uniform(0.018, 0.030))
             metal = _METALS[rng.integers(4)]
             appearance.bands.append(Band(finger, at, at + float(rng.uniform(0.002, 0.006)), metal, 4.0))
-    if rng.random() < 0.04:
+    if rng.random() < gloves:
         cuff, fingerless = float(rng.uniform(0, 0.08)), rng.random() < 0.2
         albedo, gloss, pattern = cloth_albedo(rng), float(rng.uniform(0, 1.0)), float(rng.uniform(0.1, 0.5))
         for finger in range(-1, 5):
