@@ -7,6 +7,7 @@ zoomed to the box, and mirrored for a left hand. Left hands are mirrored and un-
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -94,25 +95,24 @@ class CropTransform:
         """
         box = np.asarray(box_xyxy, np.float64)
         K = np.asarray(K, np.float64)
-        if box.shape != (4,) or not np.isfinite(box).all() or box[2] <= box[0] or box[3] <= box[1]:
+        # Every frame comes by here: numbers of Python's own cost a fraction of small arrays.
+        low_x, low_y, high_x, high_y = numbers = box.tolist() if box.shape == (4,) else [0.0] * 4
+        if not all(map(math.isfinite, numbers)) or high_x <= low_x or high_y <= low_y:
             raise ValueError(f"expected box_xyxy as four finite numbers x0 < x1, y0 < y1, got {box.tolist()}")
+        (f_x, _, c_x), (_, f_y, c_y), _ = K.tolist()
         # Box edges are pixel borders, half a pixel outside the centres of the first and last pixel within.
-        centre = (box[:2] + box[2:] - 1) / 2
-        side = padding * max(box[2] - box[0], box[3] - box[1])
-        roll = _rotation_about_z(-np.radians(rotation_deg))
+        x, y = ((low_x + high_x - 1) / 2 - c_x) / f_x, ((low_y + high_y - 1) / 2 - c_y) / f_y
+        f_px = (f_x + f_y) / 2 * size / (padding * max(high_x - low_x, high_y - low_y))
+        roll = _rotation_about_z(-math.radians(rotation_deg))
         if perspective:
-            ray = np.array([(centre[0] - K[0, 2]) / K[0, 0], (centre[1] - K[1, 2]) / K[1, 1], 1.0])
-            rotation = roll @ _look_at(ray)
+            rotation = roll @ _look_at(x, y)
             # The axis ray is longer than 1, so the turned camera is as much closer to the picture plane.
-            f_px = (K[0, 0] + K[1, 1]) / 2 * np.linalg.norm(ray) * size / side
-            K_crop = centred_intrinsics(float(f_px), size, size)
+            K_crop = centred_intrinsics(f_px * math.hypot(x, y, 1.0), size, size)
         else:
-            zoom = size / side
-            f_px = (K[0, 0] + K[1, 1]) / 2 * zoom
             rotation = roll
             # The box centre's ray after the roll must meet the crop's middle.
-            ray = roll @ np.array([(centre[0] - K[0, 2]) / K[0, 0], (centre[1] - K[1, 2]) / K[1, 1], 1.0])
-            c = (size - 1) / 2 - f_px * ray[:2]
+            ray = roll[:2, :2] @ [x, y]
+            c = (size - 1) / 2 - f_px * ray
             K_crop = np.array([[f_px, 0, c[0]], [0, f_px, c[1]], [0, 0, 1]])
         if mirror:
             K_crop[0, 2] = size - 1 - K_crop[0, 2]
@@ -136,12 +136,12 @@ class CropTransform:
     @cached_property
     def homography(self) -> NDArray[np.float64]:
         """(3, 3) from picture pixels to crop pixels."""
-        return np.asarray(self.K_crop @ self.camera_to_crop @ np.linalg.inv(self.K))
+        return np.asarray(self.K_crop @ self.camera_to_crop @ _inverse_intrinsics(self.K))
 
     @cached_property
     def inverse_homography(self) -> NDArray[np.float64]:
         """(3, 3) from crop pixels to picture pixels."""
-        return np.asarray(np.linalg.inv(self.homography))
+        return np.asarray(self.K @ self.camera_to_crop.T @ _inverse_intrinsics(self.K_crop))
 
     def apply_image(
         self, image: NDArray[np.uint8], interpolation: int | None = None, border: int = cv2.BORDER_CONSTANT
@@ -180,22 +180,18 @@ class CropTransform:
         averages are those of the whole image. A crop that looks past the horizon of the picture's plane gets all of it.
         """
         height, width = image.shape[:2]
-        last = self.size - 0.5
-        corners = np.array([[-0.5, -0.5, 1.0], [last, -0.5, 1.0], [-0.5, last, 1.0], [last, last, 1.0]])
-        seen = corners @ self.inverse_homography.T
-        block = 1 << int(np.log2(shrink))
-        if seen[:, 2].min() * seen[:, 2].max() <= 0 or height % block or width % block:
+        block = 1 << int(math.log2(shrink))
+        rows, ends = self.inverse_homography.tolist(), (-0.5, self.size - 0.5)
+        u, v, w = ([a * x + b * y + c for x in ends for y in ends] for a, b, c in rows)
+        if min(w) * max(w) <= 0 or height % block or width % block:
             return image, self.homography
-        places = seen[:, :2] / seen[:, 2:]
-        # Two averaged pixels more on each side: sampling is bilinear.
-        low = np.floor(places.min(0) / block).astype(np.int64) - 2
-        high = np.ceil(places.max(0) / block).astype(np.int64) + 3
-        left, top = (int(x) * block for x in np.clip(low, 0, [width // block - 1, height // block - 1]))
-        right, bottom = (int(x) * block for x in np.clip(high, 1, [width // block, height // block]))
+        left, right = _blocks([a / b for a, b in zip(u, w)], block, width)
+        top, bottom = _blocks([a / b for a, b in zip(v, w)], block, height)
         if right - left < 4 or bottom - top < 4:
             return image, self.homography
-        moved = np.array([[1.0, 0.0, left], [0.0, 1.0, top], [0.0, 0.0, 1.0]])
-        return image[top:bottom, left:right], self.homography @ moved
+        homography = self.homography.copy()
+        homography[:, 2] += homography[:, 0] * left + homography[:, 1] * top
+        return image[top:bottom, left:right], homography
 
     def apply_points_2d(self, points: FloatArray) -> NDArray[np.float64]:
         """Crop pixels of picture pixels (..., 2)."""
@@ -245,19 +241,18 @@ def box_around(points: FloatArray, padding: float = 1.0, rotation_deg: float = 0
     Returns:
         box_xyxy (4,) in pixels.
     """
-    angle = np.radians(rotation_deg)
-    axes = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    turned = np.asarray(points, np.float64) @ axes.T
-    low, high = turned.min(axis=0), turned.max(axis=0)
-    half = max(float((high - low).max()), 1.0) * padding / 2
-    centre = (low + high) / 2 @ axes + 0.5
-    return np.concatenate([centre - half, centre + half])
+    turn = _rotation_about_z(-math.radians(rotation_deg))[:2, :2]
+    turned = np.asarray(points, np.float64) @ turn.T
+    (low_x, low_y), (high_x, high_y) = turned.min(axis=0).tolist(), turned.max(axis=0).tolist()
+    half = max(high_x - low_x, high_y - low_y, 1.0) * padding / 2
+    x, y = ([(low_x + high_x) / 2, (low_y + high_y) / 2] @ turn + 0.5).tolist()
+    return np.array([x - half, y - half, x + half, y + half])
 
 
 def roll_of(keypoints_2d: FloatArray) -> float:
     """Degrees by which a hand's direction wrist to middle knuckle is turned clockwise from up, from (21, 2) pixels."""
-    dx, dy = np.asarray(keypoints_2d, np.float64)[9] - np.asarray(keypoints_2d, np.float64)[0]
-    return float(np.degrees(np.arctan2(dx, -dy)))
+    (x, y), (knuckle_x, knuckle_y) = keypoints_2d[0].tolist(), keypoints_2d[9].tolist()
+    return math.degrees(math.atan2(knuckle_x - x, y - knuckle_y))
 
 
 def _map_2d(homography: FloatArray, points: FloatArray) -> NDArray[np.float64]:
@@ -267,13 +262,30 @@ def _map_2d(homography: FloatArray, points: FloatArray) -> NDArray[np.float64]:
 
 
 def _rotation_about_z(angle: float) -> NDArray[np.float64]:
-    c, s = np.cos(angle), np.sin(angle)
+    c, s = math.cos(angle), math.sin(angle)
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
 
 
-def _look_at(ray: FloatArray) -> NDArray[np.float64]:
-    """The smallest rotation that takes the direction ``ray`` (3,) onto the z axis."""
-    z = ray / np.linalg.norm(ray)
-    # The axis of that turn is z x (0, 0, 1) = (z1, -z0, 0).
-    cross = np.array([[0, 0, -z[0]], [0, 0, -z[1]], [z[0], z[1], 0]])
-    return np.asarray(np.eye(3) + cross + cross @ cross / (1 + z[2]))
+def _look_at(x: float, y: float) -> NDArray[np.float64]:
+    """The smallest rotation that takes the direction (x, y, 1) onto the z axis."""
+    length = math.hypot(x, y, 1.0)
+    x, y, z = x / length, y / length, 1.0 / length
+    # The axis of that turn is (x, y, z) x (0, 0, 1) = (y, -x, 0).
+    part = 1 / (1 + z)
+    return np.array([[1 - x * x * part, -x * y * part, -x], [-x * y * part, 1 - y * y * part, -y], [x, y, z]])
+
+
+def _inverse_intrinsics(K: FloatArray) -> NDArray[np.float64]:
+    """The inverse (3, 3) of intrinsics without skew; of any other matrix too."""
+    (f_x, skew, c_x), (a, f_y, c_y), (b, c, one) = np.asarray(K, np.float64).tolist()
+    if skew or a or b or c or one != 1.0:
+        return np.asarray(np.linalg.inv(K))
+    return np.array([[1 / f_x, 0.0, -c_x / f_x], [0.0, 1 / f_y, -c_y / f_y], [0.0, 0.0, 1.0]])
+
+
+def _blocks(places: list[float], block: int, size: int) -> tuple[int, int]:
+    """From where to where, in blocks of pixels of an edge of ``size``, places and two averaged pixels more lie."""
+    count = size // block
+    # Two more on each side: sampling is bilinear.
+    first, last = math.floor(min(places) / block) - 2, math.ceil(max(places) / block) + 3
+    return min(max(first, 0), count - 1) * block, min(max(last, 1), count) * block

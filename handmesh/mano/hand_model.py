@@ -69,4 +69,5 @@ class HandModel:
 
     def rest_wrist(self, is_right: bool, betas: FloatArray) -> NDArray[np.float64]:
         """The point (3,) that global_orient turns about, metres: the rest wrist of that shape."""
-        return np.asarray(self.rest_joints(is_right, betas)[0])
+        wrist = self._hand.rest_joints[:3] + np.asarray(betas, np.float32) @ self._hand.joint_basis[:, :3]
+        return np.asarray(wrist if is_right else wrist * _FLIP_X, np.float64)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.inference.frame_kernels import exponential
+from handmesh.inference.frame_kernels import exponential, fit
 from handmesh.io.runtime.kernels import njit
 from handmesh.mano.layers.posing import add_shapes, place_bones
 
@@ -23,7 +23,7 @@ NUM_ANGLES = 48
 NUM_BETAS = 10
 #: Of the pose and the shape; the translation's three come behind them.
 NUM_POSE = NUM_ANGLES + NUM_BETAS
-_LEAST_DEPTH_M = 1e-3
+_LEAST_DEPTH_M = 0.05
 #: A step that makes the hand less likely is tried again half as long, so often.
 _TRIES = 3
 
@@ -268,17 +268,18 @@ def _solve(matrix: Array, vector: Array) -> bool:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def align(
-    rotations: Array, betas: Array, translation: Array, joints: Array, keypoints: Array, K: Array, root_weights: Array,
-    precision: Array, steps: int, hand: JointArrays,
+    rotations: Array, betas: Array, translation: Array, is_placed: bool, joints: Array, keypoints: Array,
+    confidence: Array, K: Array, sigma: float, sigma_unsure: float, precision: Array, steps: int, hand: JointArrays,
 ) -> None:  # fmt: skip
     """Move a hand onto keypoints, in place: rotations (16, 3, 3), betas (10,) and translation (3,).
 
     Args:
         rotations, betas, translation: of the hand, changed where a step makes it likelier.
+        is_placed: begin where the keypoints see the hand, and not at ``translation``.
         joints: (21, 3) of the hand, filled.
-        keypoints: (21, 2) pixels.
+        keypoints, confidence: (21, 2) pixels and (21,) 0..1.
         K: (3, 3) intrinsics.
-        root_weights: (21,) one over each keypoint's standard deviation, pixels.
+        sigma, sigma_unsure: a keypoint's standard deviation is sigma - sigma_unsure * ln(confidence), pixels.
         precision: (58,) of the pose's and the shape's prior.
         steps: at most so many.
         hand: the hand model's joints.
@@ -286,7 +287,13 @@ def align(
     posed, trial = empty_pose(len(hand.joint)), empty_pose(len(hand.joint))
     residuals, by_pose = np.empty((21, 2)), np.empty((21, 3, NUM_POSE))
     total, moved, change = np.zeros(NUM_POSE), np.empty(NUM_POSE), np.empty(NUM_POSE + 3)
+    weights, root_weights = np.empty(21), np.empty(21)
+    for j in range(21):
+        weights[j] = max(confidence[j], 0.01)
+        root_weights[j] = 1 / (sigma - sigma_unsure * math.log(min(weights[j], 1.0)))
     pose_joints(rotations, betas, hand, posed)
+    if is_placed:
+        translation[:] = fit(posed.joints, keypoints, K, weights)
     cost = _residuals(posed.joints, translation, keypoints, K, root_weights, residuals)
     for _ in range(steps):
         if not cost < math.inf:

@@ -95,7 +95,7 @@ class KeypointAligner:
 
     def __call__(
         self, rotations: FloatArray, betas: FloatArray, keypoints: FloatArray, confidence: FloatArray,
-        K: FloatArray, translation: FloatArray, size: int,
+        K: FloatArray, translation: FloatArray | None, size: int,
     ) -> tuple[Array, Array, Array, Array]:
         """The hand that agrees best with keypoints and pose.
 
@@ -105,7 +105,7 @@ class KeypointAligner:
             keypoints: (21, 2) pixels of the crop.
             confidence: (21,) 0..1.
             K: (3, 3) intrinsics of the crop.
-            translation: (3,) metres, where the hand lies now.
+            translation: (3,) metres, where the hand lies now; None for where it is seen.
             size: side of the crop in pixels.
 
         Returns:
@@ -113,13 +113,11 @@ class KeypointAligner:
             the joints (21, 3) of both, without the translation.
         """
         chosen = self.settings
-        unsure = -np.log(np.clip(_f64(confidence), 0.01, 1.0))
-        root_weights = 1 / (size * (chosen.sigma + chosen.sigma_unsure * unsure))
-        turns, shape, place = (np.array(part, np.float64, order="C") for part in (rotations, betas, translation))
-        joints = np.empty((21, 3))
+        turns, shape = np.array(rotations, np.float64, order="C"), np.array(betas, np.float64)
+        place, joints = np.zeros(3) if translation is None else np.array(translation, np.float64), np.empty((21, 3))
         align(
-            turns, shape, place, joints, _f64(keypoints), _f64(K), root_weights, self._precision, chosen.steps,
-            self._arrays,
+            turns, shape, place, translation is None, joints, _f64(keypoints), _f64(confidence), _f64(K),
+            size * chosen.sigma, size * chosen.sigma_unsure, self._precision, chosen.steps, self._arrays,
         )  # fmt: skip
         return turns, shape, place, joints
 

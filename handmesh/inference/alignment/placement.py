@@ -9,9 +9,9 @@ import numpy as np
 
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import fit_weak_perspective, weak_perspective_to_translation
-from handmesh.geometry.crop import CropTransform, box_around, mirror_pose
+from handmesh.geometry.crop import CropTransform
 from handmesh.inference.alignment.keypoint_alignment import KeypointAligner
-from handmesh.inference.frame_kernels import fit_translation
+from handmesh.inference.frame_kernels import to_camera
 from handmesh.mano.hand_model import HandModel
 from handmesh.results import Hand
 from handmesh.skeleton import HAND_LENGTH_RANGE_M, ROOT_JOINT
@@ -45,45 +45,43 @@ def lift_hand(
         aligner: moves the mesh onto the network's own keypoints first; None leaves it as the network has it.
         mesh: False leaves the vertices out, (0, 3), for callers that pose the hand themselves; see :func:`with_mesh`.
     """
+    keypoints, confidence, camera = output.keypoints_2d[index], output.confidence[index], output.camera[index]
+    rotations, betas = output.rotations[index], output.betas[index]
+    vertices, joints = output.vertices[index], output.joints[index]
     if aligner is not None:
-        output, index = align_row(output, index, crop, model, aligner, mesh), 0
+        rotations, betas, _, joints = aligner(rotations, betas, keypoints, confidence, crop.K_crop, None, crop.size)
+        if mesh:
+            # The crop shows every hand as a right one.
+            vertices, joints = model.pose(True, rotations[0], rotations[1:], betas)
     is_right = not crop.is_mirrored
-    K = np.asarray(crop.K, np.float64)
-    joints = crop.invert_points_3d(output.joints[index])
-    keypoints = crop.invert_points_2d(output.keypoints_2d[index])
-    confidence = output.confidence[index]
-    translation = fit_translation(joints, keypoints, K, np.maximum(confidence, 0.01).astype(np.float64))
-    depth = joints[:, 2].mean() + translation[2]
+    found = to_camera(
+        joints, keypoints, confidence, rotations, model.rest_wrist(True, betas), crop.rotation,
+        crop.inverse_homography, crop.K, crop.is_mirrored,
+    )  # fmt: skip
+    translation = found.translation
+    depth = found.joints[:, 2].mean() + translation[2]
     if not (np.isfinite(translation).all() and DEPTH_RANGE_M[0] < depth < DEPTH_RANGE_M[1]):
-        root_depth = float(output.joints[index, ROOT_JOINT, 2])
-        camera = output.camera[index]
         if not len(camera):
-            within = (output.keypoints_2d[index] + 0.5) * (2 / crop.size) - 1
-            camera = fit_weak_perspective(output.joints[index], within)
+            camera = fit_weak_perspective(joints, (keypoints + 0.5) * (2 / crop.size) - 1)
         translation = crop.invert_points_3d(
-            weak_perspective_to_translation(camera, crop.K_crop, crop.size, root_depth)
+            weak_perspective_to_translation(camera, crop.K_crop, crop.size, float(joints[ROOT_JOINT, 2]))
         )
-    vertices = crop.invert_points_3d(output.vertices[index] if mesh else np.empty((0, 3))) + translation
-    betas = output.betas[index]
-    # The model turns about its rest wrist, not about the origin: what the turn of the crop did to that point is
-    # part of the translation.
-    wrist = model.rest_wrist(True, betas).astype(np.float64)
-    moved = crop.invert_points_3d(wrist) - model.rest_wrist(is_right, betas)
-    pose = output.rotations[index, 1:]
+    shown = crop.invert_points_3d(vertices) + translation if mesh else np.empty((0, 3))
     right = float(output.is_right[index])
     hand = Hand(
-        vertices=vertices.astype(np.float32),
-        joints=(joints + translation).astype(np.float32),
-        keypoints_2d=keypoints.astype(np.float32),
+        vertices=shown.astype(np.float32),
+        joints=(found.joints + translation).astype(np.float32),
+        keypoints_2d=found.keypoints,
         is_right=is_right,
         score=float(output.presence[index]),
         faces=model.faces(is_right),
-        global_orient=crop.invert_rotation(output.rotations[index, 0]).astype(np.float32),
-        hand_pose=(pose if is_right else mirror_pose(pose)).astype(np.float32),
+        global_orient=found.global_orient,
+        hand_pose=found.hand_pose,
         betas=np.asarray(betas, np.float32),
-        translation=(translation + moved).astype(np.float32),
-        K=K.astype(np.float32),
-        box_xyxy=box_around(keypoints).astype(np.float32),
+        # The model turns about its rest wrist, not about the origin.
+        translation=(translation + found.wrist_shift).astype(np.float32),
+        K=np.asarray(crop.K, np.float32),
+        box_xyxy=found.box,
         confidence=np.asarray(confidence, np.float32),
     )
     return Estimate(hand, hand.score, right if is_right else 1.0 - right)
@@ -105,40 +103,6 @@ def with_mesh(hand: Hand, model: HandModel) -> Hand:
         return hand
     vertices, _ = model.pose(hand.is_right, hand.global_orient, hand.hand_pose, hand.betas)
     return replace(hand, vertices=hand.scale * vertices + hand.translation)
-
-
-def align_row(
-    output: EngineOutput, index: int, crop: CropTransform, model: HandModel, aligner: KeypointAligner,
-    mesh: bool = True,
-) -> EngineOutput:  # fmt: skip
-    """One hand of the network's output, its mesh moved onto its keypoints.
-
-    Args:
-        output, index, crop, model, aligner, mesh: as of :func:`lift_hand`.
-
-    Returns:
-        An output of one row, which has joints, and with ``mesh`` vertices, whether ``output`` has them or not. Its pose
-        is as it was where the hand cannot be placed before the camera.
-    """
-    row = type(output)(*(part[index : index + 1] for part in output))
-    if not row.joints.size:
-        row = row._replace(joints=aligner.joints(row.rotations[0], row.betas[0])[None].astype(np.float32))
-    K = np.asarray(crop.K_crop, np.float64)
-    keypoints, confidence = row.keypoints_2d[0], row.confidence[0].astype(np.float64)
-    start = fit_translation(row.joints[0], keypoints, K, np.maximum(confidence, 0.01))
-    if np.isfinite(start).all() and row.joints[0, :, 2].min() + start[2] >= DEPTH_RANGE_M[0]:
-        rotations, betas, _, moved = aligner(
-            row.rotations[0], row.betas[0], keypoints, confidence, K, start, crop.size
-        )
-        row = row._replace(
-            vertices=row.vertices[:, :0], joints=moved[None].astype(np.float32),
-            rotations=rotations[None].astype(np.float32), betas=betas[None].astype(np.float32),
-        )  # fmt: skip
-    if mesh and not row.vertices.size:
-        # The crop shows every hand as a right one.
-        vertices, joints = model.pose(True, row.rotations[0, 0], row.rotations[0, 1:], row.betas[0])
-        row = row._replace(vertices=vertices[None], joints=joints[None])
-    return row
 
 
 def resize_hand(hand: Hand, length_m: float | None, model: HandModel) -> Hand:

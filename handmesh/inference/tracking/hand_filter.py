@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,12 +63,12 @@ class HandFilter:
 
     def _translation(self, joints: np.ndarray, keypoints: np.ndarray, hand: Hand, timestamp_s: float) -> np.ndarray:
         """Where the filtered mesh stands: on the filtered points, at a depth filtered on its own."""
-        weights = np.maximum(hand.confidence, 0.01).astype(np.float64)
-        translation = fit_translation(joints, keypoints, hand.K, weights)
-        centre = joints.mean(axis=0, dtype=np.float64) + translation
+        translation = fit_translation(joints, keypoints, hand.K, np.maximum(hand.confidence, 0.01))
+        own = joints.mean(axis=0, dtype=np.float64)
+        centre = own + translation
         if not (np.isfinite(centre).all() and centre[2] > 0):
             # The estimate's own place is the one that the predictor has checked.
             centre = hand.joints.mean(axis=0, dtype=np.float64)
-        depth = float(np.exp(self._log_depth(np.log(centre[2:]), timestamp_s)[0]))
+        seen = math.log(centre[2])
         # Moved along its ray, the hand stays where it is seen.
-        return np.asarray(centre * (depth / centre[2]) - joints.mean(axis=0, dtype=np.float64))
+        return np.asarray(centre * math.exp(self._log_depth(np.array([seen]), timestamp_s)[0] - seen) - own)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.inference.frame_kernels import filter_rotations
+from handmesh.inference.frame_kernels import filter_groups, filter_rotations
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -40,12 +40,6 @@ class OneEuroSettings:
     lead: float = 0.0
 
 
-def smoothing_factor(cutoff_hz: FloatArray | float, step_s: float) -> Any:
-    """Weight of the newest value in a first-order low-pass of that cutoff after ``step_s`` seconds (eq. 6)."""
-    r = 2 * math.pi * np.asarray(cutoff_hz) * step_s
-    return r / (r + 1)
-
-
 class OneEuroFilter:
     """One-Euro on an array of independent groups: the speed that opens a group's cutoff is its vector's length.
 
@@ -64,16 +58,19 @@ class OneEuroFilter:
 
     def __call__(self, value: FloatArray, timestamp_s: float) -> NDArray[np.float64]:
         """The filtered value (same shape); timestamps in seconds, rising. A repeated timestamp repeats the answer."""
-        value = np.array(value, np.float64)
+        # One block, since a step changes what it becomes in place.
+        newest: NDArray[np.float64] = np.array(value, np.float64, order="C")
         step_s = timestamp_s - self._time_s
-        if self._value is None or self._speed is None or self._value.shape != value.shape or step_s > MAX_GAP_S:
-            self._value, self._speed, self._time_s = value.copy(), np.zeros_like(value), timestamp_s
+        if self._value is None or self._speed is None or self._value.shape != newest.shape or step_s > MAX_GAP_S:
+            self._value, self._speed, self._time_s = newest.copy(), np.zeros_like(newest), timestamp_s
             return self._value.copy()
         if step_s <= 0:
             return self._value.copy()
-        alpha_speed = smoothing_factor(self.settings.derivative_cutoff_hz, step_s)
-        self._speed = self._speed + alpha_speed * ((value - self._value) / step_s - self._speed)
-        self._value = self._value + _step(self.settings, self._speed, value - self._value, step_s)
+        chosen, shape = self.settings, (-1, newest.shape[-1])
+        filter_groups(
+            self._value.reshape(shape), self._speed.reshape(shape), newest.reshape(shape), step_s,
+            chosen.min_cutoff_hz, chosen.beta, chosen.derivative_cutoff_hz, chosen.lead,
+        )  # fmt: skip
         self._time_s = timestamp_s
         return self._value.copy()
 
@@ -158,15 +155,3 @@ class ShapeLock:
         elif timestamp_s - self._since_s >= self.agreement_s and self._samples >= self.min_samples:
             self.is_locked = True
         return self._mean.copy()
-
-
-def _step(
-    settings: OneEuroSettings, speed: NDArray[np.float64], change: NDArray[np.float64], step_s: float
-) -> NDArray[np.float64]:
-    """How far to go (..., d) towards the newest value, which lies ``change`` (..., d) away, at a speed (..., d).
-
-    The cutoff opens with the speed (eq. 7).
-    """
-    cutoff_hz = settings.min_cutoff_hz + settings.beta * np.linalg.norm(speed, axis=-1, keepdims=True)
-    ahead = speed * (settings.lead * step_s)
-    return np.asarray(ahead + smoothing_factor(cutoff_hz, step_s) * (change - ahead), np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -84,8 +85,10 @@ class Track:
         box = box_around(points, rotation_deg=roll)
         side = float(box[2] - box[0])
         lead = self.velocity * step_s
-        lead *= min(1.0, 0.5 * side / max(float(np.linalg.norm(lead)), 1e-6))
-        widen = 1.0 + min(0.3, float(np.linalg.norm(lead)) / side) + 0.2 * self.misses
+        length = math.hypot(*lead.tolist())
+        shorter = min(1.0, 0.5 * side / max(length, 1e-6))
+        lead, length = lead * shorter, length * shorter
+        widen = 1.0 + min(0.3, length / side) + 0.2 * self.misses
         centre, half = (box[:2] + box[2:]) / 2 + lead, side * widen / 2
         return Detection(np.concatenate([centre - half, centre + half]), self.is_right, self.hand.score, roll)
 
@@ -109,9 +112,9 @@ class Track:
         """
         hand, step_s = estimate.hand, timestamp_s - self.timestamp_s
         if step_s > 0:
-            moved = hand.keypoints_2d.mean(axis=0) - self.hand.keypoints_2d.mean(axis=0)
+            moved = (hand.keypoints_2d - self.hand.keypoints_2d).mean(axis=0)
             self.velocity = 0.5 * self.velocity + 0.5 * moved / step_s
-            self.vote *= float(np.exp(-step_s / VOTE_MEMORY_S))
+            self.vote *= math.exp(-step_s / VOTE_MEMORY_S)
         # A second of frames counts the same at any frame rate.
         self.vote += ((2 * estimate.right - 1) * VOTE_RATE + lean) * min(max(step_s, 0.0), 0.1)
         self.hand, self.timestamp_s, self.misses = hand, timestamp_s, 0

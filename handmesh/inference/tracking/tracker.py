@@ -5,6 +5,7 @@ The only stateful object of the library.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -337,8 +338,9 @@ def _is_about(place: Detection, hand: Hand) -> bool:
 
 def _is_in_view(hand: Hand, shape: tuple[int, ...]) -> bool:
     """Whether the points make a hand somewhere in a picture of that shape."""
-    if not np.isfinite(hand.keypoints_2d).all():
+    x0, y0, x1, y1 = numbers = hand.box_xyxy.tolist()
+    if not all(map(math.isfinite, numbers)):
         return False
-    low, high = hand.keypoints_2d.min(axis=0), hand.keypoints_2d.max(axis=0)
-    centre = (low + high) / 2
-    return bool(np.max(high - low) >= MIN_SIDE_PX and (centre >= 0).all() and (centre < (shape[1], shape[0])).all())
+    # A box counts from the border of the first pixel, half a pixel before its centre.
+    x, y = (x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2
+    return x1 - x0 >= MIN_SIDE_PX and 0 <= x < shape[1] and 0 <= y < shape[0]
