@@ -18,6 +18,7 @@ from timm.layers import ConvNormAct
 from torch import Tensor, nn
 
 from handmesh.config import ModelConfig
+from handmesh.models.activation import harden
 from handmesh.models.aligned_head import Double, UpPath
 from handmesh.models.backbone import Backbone, fold_conv_norms
 
@@ -68,7 +69,7 @@ class HandDetectorNet(nn.Module):
     hand_fingerprint = ""
 
     def __init__(self, config: ModelConfig) -> None:
-        """Build the network; of the config, backbone, pretrained, drop_path, layer_scale and width count.
+        """Build the network; of the config, backbone, pretrained, drop_path, layer_scale, activation and width count.
 
         Raises:
             HandMeshError: an unknown backbone, or weights that cannot be had.
@@ -93,6 +94,8 @@ class HandDetectorNet(nn.Module):
             nn.init.normal_(layer.weight, std=0.01)
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
+        if config.activation == "hard_gelu":
+            harden(self)
         with torch.no_grad():
             self.out.bias[0] = -math.log((1 - _PRIOR) / _PRIOR)  # type: ignore[index]
             self.out.bias[6] = 1.0  # type: ignore[index]

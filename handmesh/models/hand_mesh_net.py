@@ -13,6 +13,7 @@ from handmesh.config import ModelConfig
 from handmesh.errors import HandMeshError
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.layers.layer import ManoLayer
+from handmesh.models.activation import harden
 from handmesh.models.aligned_head import AlignedHead
 from handmesh.models.backbone import Backbone, fold_conv_norms
 from handmesh.models.outputs import HandMeshOutput, HeadOutput, fit_camera, project, to_pixels
@@ -50,6 +51,11 @@ class HandMeshNet(nn.Module):
             self.head = PooledHead(self.backbone.pooled_channels, self.mano.mean_pose)
         else:
             self.head = self._aligned(config)
+        if config.activation == "hard_gelu":
+            # Not of the head's small layers: they take no time.
+            harden(self.backbone)
+            if isinstance(self.head, AlignedHead):
+                harden(self.head.up)
         self.refinements = nn.ModuleList(
             Refinement(self.backbone.channels, config.image_size, self.backbone.strides, config.width)
             for _ in range(config.refinements)

@@ -13,6 +13,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from handmesh.models.activation import HardGelu, harden
 from handmesh.training.cpu import ops
 from handmesh.training.cpu.fastvit import accelerate, plain
 
@@ -68,12 +69,13 @@ def test_the_number_of_threads_changes_no_digit() -> None:
     assert found["1"] == found["2"]
 
 
-def test_gelu_is_torchs() -> None:
+@pytest.mark.parametrize("is_hard", [False, True])
+def test_gelu_is_torchs(is_hard: bool) -> None:
     z = torch.linspace(-12, 12, 4096).view(2, 4, 8, 64).requires_grad_()
     bias = torch.tensor([0.3, -0.2], requires_grad=True)
-    expected = nn.functional.gelu(z + bias.view(2, 1, 1, 1))
+    expected = (HardGelu() if is_hard else nn.GELU())(z + bias.view(2, 1, 1, 1))
     wanted = torch.autograd.grad(expected.square().sum(), (z, bias))
-    got = ops.gelu(z, bias)
+    got = ops.gelu(z, bias, is_hard)
     gradients = torch.autograd.grad(got.square().sum(), (z, bias))
     torch.testing.assert_close(got, expected, atol=2e-6, rtol=1e-6)
     for a, b in zip(gradients, wanted):
@@ -91,10 +93,12 @@ def _steps(net: nn.Module, x: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fastvit_t8", "fastvit_sa12"])
-def test_a_backbone_trains_the_same(name: str) -> None:
+@pytest.mark.parametrize(("name", "is_hard"), [("fastvit_t8", False), ("fastvit_t8", True), ("fastvit_sa12", False)])
+def test_a_backbone_trains_the_same(name: str, is_hard: bool) -> None:
     torch.manual_seed(0)
     reference = timm.create_model(name, features_only=True)
+    if is_hard:
+        harden(reference)
     for module in reference.modules():
         if hasattr(module, "gamma"):
             nn.init.uniform_(module.gamma, -0.5, 0.5)  # at timm's 1e-5 no mistake would show

@@ -218,8 +218,27 @@ def gelu_forward(z: Array, bias: Array, out: Array, slope: Array) -> None:
 
 
 @njit(parallel=True, **OPTIONS)
+def hard_gelu_forward(z: Array, bias: Array, out: Array, slope: Array) -> None:
+    """out = HardGelu(z + bias), and its slope there.
+
+    Args:
+        z, bias, out, slope: as of :func:`gelu_forward`.
+    """
+    for c in prange(z.shape[0]):
+        b = bias[c]
+        for r in range(z.shape[1]):
+            from_z, to, to_slope = z[c, r], out[c, r], slope[c, r]
+            for i in range(to.size):
+                x = from_z[i] + b
+                third = x * np.float32(1 / 3)
+                share = min(max(third + np.float32(0.5), np.float32(0.0)), np.float32(1.0))
+                to[i] = x * share
+                to_slope[i] = share + (third if abs(x) < np.float32(1.5) else np.float32(0.0))
+
+
+@njit(parallel=True, **OPTIONS)
 def gelu_backward(grad: Array, slope: Array, grad_z: Array, grad_bias: Array) -> None:
-    """Gradients of :func:`gelu_forward`.
+    """Gradients of :func:`gelu_forward` or :func:`hard_gelu_forward`.
 
     Args:
         grad: (C, rows, row) of its out.

@@ -19,6 +19,7 @@ from timm.models import fastvit
 from torch import Tensor, nn
 from torch.nn import functional
 
+from handmesh.models.activation import HardGelu
 from handmesh.models.aligned_head import Double
 from handmesh.training.cpu import ops
 
@@ -88,10 +89,12 @@ def _of_all_processes(mean: Tensor, var: Tensor, count: int) -> tuple[Tensor, Te
     return mean_all, square - mean_all * mean_all, count * world
 
 
-def _activate(act: nn.Module, y: Tensor) -> Tensor:
-    """(C, H, W, N) through an activation -> (N, C, H, W)."""
+def _activate(act: nn.Module, y: Tensor, bias: Tensor | None = None) -> Tensor:
+    """(C, H, W, N), with a bias (C,) added, through an activation -> (C, H, W, N)."""
     is_exact_gelu = isinstance(act, nn.GELU) and getattr(act, "approximate", "none") == "none"
-    return ops.to_nchw(ops.gelu(y)) if is_exact_gelu else act(ops.to_nchw(y))
+    if is_exact_gelu or isinstance(act, HardGelu):
+        return ops.gelu(y, bias, isinstance(act, HardGelu))
+    return act(y if bias is None else y + bias.view(-1, 1, 1, 1))
 
 
 def _count(x: Tensor) -> int:
@@ -123,7 +126,7 @@ class FastConvNormAct(ConvNormAct):
         y, mean, var = ops.pointwise(x, conv.weight) if is_pointwise else ops.depthwise(x, conv.weight, conv.stride[0])
         alpha, delta = normalisation(self.bn, mean, var, _count(y))
         y = ops.scale(y, alpha, delta)
-        return _activate(getattr(self.bn, "act", nn.Identity()), y)
+        return ops.to_nchw(_activate(getattr(self.bn, "act", nn.Identity()), y))
 
 
 class FastMobileOneBlock(fastvit.MobileOneBlock):
@@ -143,7 +146,7 @@ class FastMobileOneBlock(fastvit.MobileOneBlock):
         out = self._dense(x) if is_dense else self.linear(ops.to_chwn(x))
         if not isinstance(self.se, nn.Identity):
             out = ops.to_chwn(self.se(ops.to_nchw(out)))
-        return _activate(self.act, out)
+        return ops.to_nchw(_activate(self.act, out))
 
     def centre(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scale and offset of the branches that look at one pixel only: the identity and the 1 x 1 scale.
@@ -221,7 +224,7 @@ class FastLargeKernel(fastvit.ReparamLargeKernelConv):
             small, mean, var = ops.depthwise(x, self.small_conv.conv.weight, self.stride)
             beta, offset = normalisation(self.small_conv.bn, mean, var, _count(small))
             out = ops.blend(large, small, alpha, beta, delta + offset)
-        return self.act(self.se(ops.to_nchw(out)))
+        return ops.to_nchw(_activate(self.act, ops.to_chwn(self.se(ops.to_nchw(out)))))
 
 
 class FastRepMixer(fastvit.RepMixer):
@@ -267,7 +270,7 @@ class FastConvMlp(fastvit.ConvMlp):
         w1, w2 = self.fc1.weight.flatten(1), self.fc2.weight.flatten(1)
         b1, b2 = w1 @ delta + self.fc1.bias, self.fc2.bias
         hidden = torch.mm(w1 * alpha, y.view(len(y), -1)).view(-1, *y.shape[1:])
-        hidden = ops.gelu(hidden, b1) if isinstance(self.act, nn.GELU) else self.act(hidden + b1.view(-1, 1, 1, 1))
+        hidden = _activate(self.act, hidden, b1)
         if residual is None or gamma is None:
             return torch.addmm(b2[:, None], w2, hidden.view(len(hidden), -1)).view_as(x)
         return ops.add_product(residual, w2 * gamma[:, None], hidden, b2 * gamma)

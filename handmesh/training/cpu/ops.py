@@ -185,23 +185,30 @@ def blend(y: Tensor, x: Tensor, alpha: Tensor, beta: Tensor, delta: Tensor) -> T
 
 class _Gelu(Function):
     @staticmethod
-    def forward(ctx: Any, z: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, z: Tensor, bias: Tensor, is_hard: bool) -> Tensor:
         out, slope = torch.empty_like(z), torch.empty_like(z)
-        channelwise.gelu_forward(_rows(z), _array(bias), _rows(out), _rows(slope))
+        fill = channelwise.hard_gelu_forward if is_hard else channelwise.gelu_forward
+        fill(_rows(z), _array(bias), _rows(out), _rows(slope))
         ctx.save_for_backward(slope)
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         (slope,) = ctx.saved_tensors
         grad_z, grad_bias = torch.empty_like(slope), slope.new_empty(len(slope))
         channelwise.gelu_backward(_rows(grads[0].contiguous()), _rows(slope), _rows(grad_z), _array(grad_bias))
-        return grad_z, grad_bias
+        return grad_z, grad_bias, None
 
 
-def gelu(z: Tensor, bias: Tensor | None = None) -> Tensor:
-    """GELU(z + bias), for z (C, H, W, N) and bias (C,)."""
-    return _Gelu.apply(z, (z.new_zeros(len(z)) if bias is None else bias).contiguous())
+def gelu(z: Tensor, bias: Tensor | None = None, is_hard: bool = False) -> Tensor:
+    """GELU(z + bias).
+
+    Args:
+        z: (C, H, W, N).
+        bias: (C,).
+        is_hard: HardGelu in GELU's place.
+    """
+    return _Gelu.apply(z, (z.new_zeros(len(z)) if bias is None else bias).contiguous(), is_hard)
 
 
 class _AddProduct(Function):
