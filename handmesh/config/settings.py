@@ -86,7 +86,7 @@ class ModelConfig(metaclass=_Named):
     drop_path: Annotated[Real, Interval(ge=0, le=0.99)] = 0.0
     #: Start value of the layer scales without ImageNet weights (timm's own is 1e-5: made for 300 epochs).
     layer_scale: Real = 0.1
-    #: Of the convolutions: "gelu" as in timm, or "hard_gelu" (models/activation.py), nearly the same and faster on CPUs.
+    #: Of the convolutions: "gelu" as in timm, or "hard_gelu" (models/activation.py), nearly the same, faster on CPUs.
     activation: Literal["gelu", "hard_gelu"] = "gelu"
     #: "aligned" (ours: heatmaps, one token a joint) or "pooled" (the FastViT paper's).
     head: Literal["aligned", "pooled"] = "aligned"
