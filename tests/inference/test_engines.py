@@ -21,7 +21,7 @@ from handmesh.errors import HandMeshError
 from handmesh.inference.engines import cache, openvino_engine
 from handmesh.inference.engines.base import ENGINES, Engine, EngineOutput, choose_device
 from handmesh.inference.engines.factory import make_engine
-from handmesh.inference.engines.mixed_precision import halves, has_bfloat16, has_halves
+from handmesh.inference.engines.mixed_precision import halves, has_bfloat16, has_halves, has_matrix_units
 from handmesh.inference.engines.openvino_engine import OpenVinoEngine
 from handmesh.inference.engines.pytorch_engine import TorchEngine
 from handmesh.inference.export.sample_crops import rendered_crops
@@ -296,11 +296,11 @@ def test_a_network_in_two_halves_is_the_network_and_bfloat16_convolutions_cost_a
 
 def test_which_processors_multiply_bfloat16(tmp_path: Path) -> None:
     info = tmp_path / "cpuinfo"
-    cases = (("fpu amx_bf16 amx_tile", True), ("fpu avx512_bf16", True), ("fpu avx512f avx512_fp16", False))
-    for flags, expected in cases:
-        info.write_text(f"model name: x\nflags\t\t: {flags}\n")
-        assert has_bfloat16(info) == expected
-    assert not has_bfloat16(tmp_path / "absent")
+    cases = (("amx_bf16 amx_tile", True, True), ("avx512_bf16", True, False), ("avx512f avx512_fp16", False, False))
+    for flags, has_products, has_matrices in cases:
+        info.write_text(f"model name: x\nflags\t\t: fpu {flags}\n")
+        assert (has_bfloat16(info), has_matrix_units(info)) == (has_products, has_matrices)
+    assert not has_bfloat16(tmp_path / "absent") and not has_matrix_units(tmp_path / "absent")
 
 
 @pytest.mark.slow
@@ -321,7 +321,12 @@ def test_an_engine_may_leave_out_the_mesh_and_nothing_else() -> None:
             np.testing.assert_allclose(getattr(bare, name), getattr(whole, name), atol=1e-5)
 
 
-def test_a_small_network_has_one_thread_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("has_units", [True, False])
+def test_a_small_network_has_one_thread_where_there_are_matrix_units(
+    monkeypatch: pytest.MonkeyPatch, has_units: bool
+) -> None:
+    monkeypatch.setattr(openvino_engine, "has_matrix_units", lambda: has_units)
+
     class Layer(nn.Module):
         def __init__(self, channels: int) -> None:
             super().__init__()
@@ -338,4 +343,4 @@ def test_a_small_network_has_one_thread_unless_told_otherwise(monkeypatch: pytes
         # Of each output pixel three channels of 3 x 3, and rows of 16 times two columns of them.
         assert openvino_engine.multiplications(model) == channels * (16 * 16 * 27 + 16 * 16 * 2)
         OpenVinoEngine(model, asked, "f32")._compile(model, "")
-    assert threads == [1, 2, 0, 1]
+    assert threads == [int(has_units), 2, 0, 1]

@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.inference.engines.base import EngineOutput, in_pairs
-from handmesh.inference.engines.mixed_precision import halves, has_bfloat16, has_halves
+from handmesh.inference.engines.mixed_precision import halves, has_bfloat16, has_halves, has_matrix_units
 from handmesh.io.runtime.fork import renew_after_fork
 from handmesh.io.runtime.openvino_loader import CompiledModel, load_openvino
 
 #: Outputs that are computed from the posed mesh (of the pooled head, the camera is not, and is not missed either).
 _OF_THE_MESH = ("vertices", "joints", "camera")
-#: Multiplications up to which a network runs on one thread: its layers are so small that several threads wait for one
-#: another most of the time (two cores: a tenth faster for twice the work), and drawing wants a core as well.
+#: Multiplications up to which a network runs on one thread where the processor has matrix units: they make its layers so
+#: short that several threads wait for one another most of the time (two cores: a call is a tenth faster for twice the
+#: work), and drawing wants a core as well. On cores of Zen 4, without such units, two threads take 0.63 of one's time.
 SMALL = 1e9
 
 
@@ -29,7 +30,7 @@ class OpenVinoEngine:
 
         Args:
             model: an ov.Model.
-            threads: 0 = one for a small network, else OpenVINO's own choice.
+            threads: 0 = one for a small network on a processor with matrix units, else OpenVINO's own choice.
             precision: of the arithmetic: "f32", "bf16" or "f16" of all of it; "mixed" for bfloat16 convolutions and
                 float32 behind them (mixed_precision.py); "auto" for mixed where the processor multiplies
                 bfloat16 and the model has the halves, else "f32".
@@ -79,7 +80,7 @@ class OpenVinoEngine:
             return self._compiled[shape, mesh]
 
     def _compile(self, model: Any, keep: str) -> CompiledModel:
-        threads = self._threads or int(multiplications(model) < SMALL)
+        threads = self._threads or int(has_matrix_units() and multiplications(model) < SMALL)
         if self._precision != "mixed":
             return CompiledModel(model, threads, keep=keep, INFERENCE_PRECISION_HINT=self._precision)
         first, second = halves(model)
