@@ -16,7 +16,7 @@ from handmesh.io.runtime.openvino_loader import CompiledModel, load_openvino
 
 #: Outputs that are computed from the posed mesh (of the pooled head, the camera is not, and is not missed either).
 _OF_THE_MESH = ("vertices", "joints", "camera")
-#: Multiplications up to which a network runs on one thread where the processor has matrix units: they make its layers so
+#: Multiplications up to which a network runs on one thread where the processor has matrix units: its layers are then so
 #: short that several threads wait for one another most of the time (two cores: a call is a tenth faster for twice the
 #: work), and drawing wants a core as well. On cores of Zen 4, without such units, two threads take 0.63 of one's time.
 SMALL = 1e9
