@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from handmesh.errors import HandMeshError
+from handmesh.models.activation import HardGelu
 
 BACKBONES: tuple[str, ...] = (
     "fastvit_t8", "fastvit_t12", "fastvit_s12", "fastvit_sa12", "fastvit_sa24", "fastvit_sa36", "fastvit_ma36",
@@ -165,6 +166,8 @@ def _fold_block(block: Any) -> None:
         block.set_submodule("proj", DoublingEmbed.of(block.proj))
     if isinstance(block, fastvit.ConvMlp) and not isinstance(block.conv, nn.Conv2d):
         block.set_submodule("conv", fold_conv_norm(block.conv))
+    if isinstance(block, fastvit.ConvMlp) and isinstance(block.act, HardGelu):
+        block.set_submodule("act", _as_hard_swish(block.fc1, block.fc2))
     if isinstance(block, fastvit.AttentionBlock) and isinstance(block.norm, nn.BatchNorm2d):
         block.token_mixer.qkv = _fold_norm_before(block.norm, block.token_mixer.qkv)
         block.set_submodule("norm", nn.Identity())
@@ -237,6 +240,13 @@ def _scale_output(layer: Any, gamma: Tensor) -> None:
     layer.weight.mul_(scale.view(-1, *[1] * (layer.weight.dim() - 1)))
     if layer.bias is not None:
         layer.bias.mul_(scale)
+
+
+def _as_hard_swish(before: Any, after: Any) -> nn.Module:
+    """The hard swish that takes a HardGelu's place once its factors are folded into the layers around it."""
+    _scale_output(before, before.weight.new_full((len(before.weight),), 2.0))
+    after.weight.mul_(0.5)
+    return nn.Hardswish()
 
 
 def _fold_norm_before(norm: Any, linear: nn.Linear) -> nn.Linear:

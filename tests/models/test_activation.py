@@ -36,5 +36,7 @@ def test_a_network_has_it_in_its_convolutions_alone(open_mano: ManoArrays) -> No
     with torch.no_grad():
         before, folded = hard.eval()(pictures), hard.reparameterize()(pictures)
     torch.testing.assert_close(folded.joints, before.joints, atol=1e-4, rtol=1e-4)
+    # Its factors are in the layers around it, where those are convolutions on both sides.
+    assert sum(isinstance(module, nn.Hardswish) for module in hard.backbone.modules()) == 10
     detector = HandDetectorNet(ModelConfig(width=32, activation="hard_gelu"))
     assert not any(isinstance(module, nn.GELU) for module in detector.modules())
