@@ -198,3 +198,8 @@ def test_mottling_stays_finer_than_the_lines() -> None:
         spread.append(np.abs(appearance.gain[[MASKS.index(name) for name in names]]).sum(0).max())
         crease.append(-appearance.gain[MASKS.index("crease"), 1])
     assert np.median(spread) < np.median(crease) and np.percentile(spread, 90) < 0.75
+
+
+def test_how_many_hands_wear_gloves_is_said() -> None:
+    for share, expected in ((0.0, {False}), (1.0, {True})):
+        assert {sample_appearance(np.random.default_rng(seed), share).gloved for seed in range(20)} == expected
