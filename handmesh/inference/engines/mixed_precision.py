@@ -55,10 +55,11 @@ def halves(model: Any) -> tuple[Any, Any]:
     ov = load_openvino()
     model = model.clone()
     results, pixels, edges = model.get_results(), model.get_parameters(), _edges(model)
+    first = _first_half(model.get_ordered_ops())
     given = []
     for edge in edges:
         parameter = ov.opset13.parameter(edge.get_partial_shape(), edge.get_element_type())
-        for reader in _readers(edge):
+        for reader in _readers(edge, first):
             reader.replace_source_output(parameter.output(0))
         given.append(parameter)
     return ov.Model([ov.opset13.result(edge) for edge in edges], pixels), ov.Model(results, given)
@@ -66,18 +67,29 @@ def halves(model: Any) -> tuple[Any, Any]:
 
 def _edges(model: Any) -> list[Any]:
     """The outputs of the first half that the second reads, in the order of the graph."""
+    nodes = [node for node in model.get_ordered_ops() if node.get_type_name() != "Constant"]
+    first = _first_half(nodes)
     return [
-        output
-        for node in model.get_ordered_ops()
-        if node.get_type_name() != "Constant" and _is_first(node)
-        for output in node.outputs()
-        if _readers(output)
+        output for node in nodes if node.get_name() in first for output in node.outputs() if _readers(output, first)
     ]
 
 
-def _readers(output: Any) -> list[Any]:
-    return [reader for reader in output.get_target_inputs() if not _is_first(reader.get_node())]
+def _readers(output: Any, first: set[str]) -> list[Any]:
+    return [reader for reader in output.get_target_inputs() if reader.get_node().get_name() not in first]
 
 
-def _is_first(node: Any) -> bool:
-    return bool(_CONVOLUTIONS.search(node.get_friendly_name()))
+def _first_half(nodes: list[Any]) -> set[str]:
+    """Names of the nodes of the first half: the convolutions' by their modules' paths, and whatever lies between them.
+
+    Converters give some operations, such as a hard swish, no path.
+    """
+    named = {node.get_name() for node in nodes if _CONVOLUTIONS.search(node.get_friendly_name())}
+    behind, before = set(named), set(named)
+    for node in nodes:
+        if any(each.get_source_output().get_node().get_name() in behind for each in node.inputs()):
+            behind.add(node.get_name())
+    for node in reversed(nodes):
+        readers = [each.get_node() for output in node.outputs() for each in output.get_target_inputs()]
+        if any(reader.get_name() in before for reader in readers):
+            before.add(node.get_name())
+    return behind & before
