@@ -145,6 +145,13 @@ def fit(points: Array, keypoints: Array, K: Array, weights: Array) -> Array:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _newest_weight(cutoff_hz: float, step_s: float) -> float:
+    """Weight of the newest value in a first-order low-pass after so many seconds (Casiez et al. 2012, eq. 6)."""
+    r = 2 * math.pi * cutoff_hz * step_s
+    return r / (r + 1)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def filter_rotations(
     rotations: Array, speeds: Array, targets: Array, step_s: float, min_cutoff_hz: float, beta: float,
     derivative_cutoff_hz: float, lead: float,
@@ -159,8 +166,7 @@ def filter_rotations(
         min_cutoff_hz, beta, derivative_cutoff_hz, lead: as of OneEuroSettings.
     """
     change, ahead, turn, old = np.empty(3), np.empty(3), np.empty((3, 3)), np.empty((3, 3))
-    r = 2 * math.pi * derivative_cutoff_hz * step_s
-    alpha_speed = r / (r + 1)
+    alpha_speed = _newest_weight(derivative_cutoff_hz, step_s)
     for n in range(len(rotations)):
         for a in range(3):
             for b in range(3):
@@ -175,8 +181,7 @@ def filter_rotations(
         for a in range(3):
             speeds[n, a] += alpha_speed * (change[a] / step_s - speeds[n, a])
             square += speeds[n, a] * speeds[n, a]
-        r = 2 * math.pi * (min_cutoff_hz + beta * math.sqrt(square)) * step_s
-        alpha = r / (r + 1)
+        alpha = _newest_weight(min_cutoff_hz + beta * math.sqrt(square), step_s)
         for a in range(3):
             ahead[a] = speeds[n, a] * (lead * step_s)
             change[a] = ahead[a] + alpha * (change[a] - ahead[a])
@@ -199,15 +204,13 @@ def filter_groups(
         step_s: since the last ones, seconds, above 0.
         min_cutoff_hz, beta, derivative_cutoff_hz, lead: as of OneEuroSettings.
     """
-    r = 2 * math.pi * derivative_cutoff_hz * step_s
-    alpha_speed = r / (r + 1)
+    alpha_speed = _newest_weight(derivative_cutoff_hz, step_s)
     for n in range(len(values)):
         square = 0.0
         for a in range(values.shape[1]):
             speeds[n, a] += alpha_speed * ((targets[n, a] - values[n, a]) / step_s - speeds[n, a])
             square += speeds[n, a] * speeds[n, a]
-        r = 2 * math.pi * (min_cutoff_hz + beta * math.sqrt(square)) * step_s
-        alpha = r / (r + 1)
+        alpha = _newest_weight(min_cutoff_hz + beta * math.sqrt(square), step_s)
         for a in range(values.shape[1]):
             ahead = speeds[n, a] * (lead * step_s)
             values[n, a] += ahead + alpha * (targets[n, a] - values[n, a] - ahead)

@@ -63,11 +63,15 @@ class HandModel:
 
     def rest_joints(self, is_right: bool, betas: FloatArray) -> NDArray[np.float64]:
         """Joints (16, 3) of the flat hand of that shape, MANO order, metres, in the model's frame."""
-        joints = self._hand.rest_joints + np.asarray(betas, np.float32) @ self._hand.joint_basis
-        joints = joints.reshape(16, 3)
-        return np.asarray(joints if is_right else joints * _FLIP_X, np.float64)
+        return self._rest(is_right, betas, 16)
 
     def rest_wrist(self, is_right: bool, betas: FloatArray) -> NDArray[np.float64]:
         """The point (3,) that global_orient turns about, metres: the rest wrist of that shape."""
-        wrist = self._hand.rest_joints[:3] + np.asarray(betas, np.float32) @ self._hand.joint_basis[:, :3]
-        return np.asarray(wrist if is_right else wrist * _FLIP_X, np.float64)
+        return self._rest(is_right, betas, 1)[0]
+
+    def _rest(self, is_right: bool, betas: FloatArray, count: int) -> NDArray[np.float64]:
+        """The first joints (count, 3) at rest: every frame asks for the wrist alone."""
+        end = 3 * count
+        flat = self._hand.rest_joints[:end] + np.asarray(betas, np.float32) @ self._hand.joint_basis[:, :end]
+        joints = flat.reshape(count, 3)
+        return np.asarray(joints if is_right else joints * _FLIP_X, np.float64)

@@ -23,7 +23,8 @@ NUM_ANGLES = 48
 NUM_BETAS = 10
 #: Of the pose and the shape; the translation's three come behind them.
 NUM_POSE = NUM_ANGLES + NUM_BETAS
-_LEAST_DEPTH_M = 0.05
+#: Nothing nearer to the camera is a hand, metres.
+LEAST_DEPTH_M = 0.05
 #: A step that makes the hand less likely is tried again half as long, so often.
 _TRIES = 3
 
@@ -182,7 +183,7 @@ def _residuals(
     cost = 0.0
     for j in range(21):
         depth = joints[j, 2] + translation[2]
-        if not depth > _LEAST_DEPTH_M:
+        if not depth > LEAST_DEPTH_M:
             return math.inf
         for a in range(2):
             pixel = (joints[j, a] + translation[a]) / depth * K[a, a] + K[a, 2]
@@ -268,14 +269,14 @@ def _solve(matrix: Array, vector: Array) -> bool:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def align(
-    rotations: Array, betas: Array, translation: Array, is_placed: bool, joints: Array, keypoints: Array,
+    rotations: Array, betas: Array, translation: Array, is_sought: bool, joints: Array, keypoints: Array,
     confidence: Array, K: Array, sigma: float, sigma_unsure: float, precision: Array, steps: int, hand: JointArrays,
 ) -> None:  # fmt: skip
     """Move a hand onto keypoints, in place: rotations (16, 3, 3), betas (10,) and translation (3,).
 
     Args:
         rotations, betas, translation: of the hand, changed where a step makes it likelier.
-        is_placed: begin where the keypoints see the hand, and not at ``translation``.
+        is_sought: begin where the keypoints see the hand, and not at ``translation``.
         joints: (21, 3) of the hand, filled.
         keypoints, confidence: (21, 2) pixels and (21,) 0..1.
         K: (3, 3) intrinsics.
@@ -292,7 +293,7 @@ def align(
         weights[j] = max(confidence[j], 0.01)
         root_weights[j] = 1 / (sigma - sigma_unsure * math.log(min(weights[j], 1.0)))
     pose_joints(rotations, betas, hand, posed)
-    if is_placed:
+    if is_sought:
         translation[:] = fit(posed.joints, keypoints, K, weights)
     cost = _residuals(posed.joints, translation, keypoints, K, root_weights, residuals)
     for _ in range(steps):

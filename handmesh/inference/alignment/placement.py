@@ -10,6 +10,7 @@ import numpy as np
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import fit_weak_perspective, weak_perspective_to_translation
 from handmesh.geometry.crop import CropTransform
+from handmesh.inference.alignment.alignment_kernels import LEAST_DEPTH_M
 from handmesh.inference.alignment.keypoint_alignment import KeypointAligner
 from handmesh.inference.frame_kernels import to_camera
 from handmesh.mano.hand_model import HandModel
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from handmesh.inference.engines.base import EngineOutput
 
 #: Hands nearer or farther than this are a sign that the translation's fit failed, metres.
-DEPTH_RANGE_M = (0.05, 20.0)
+DEPTH_RANGE_M = (LEAST_DEPTH_M, 20.0)
 
 
 class Estimate(NamedTuple):

@@ -40,7 +40,7 @@ def _flags(cpu_info: Path) -> set[str]:
 
 def has_halves(model: Any) -> bool:
     """Whether :func:`halves` can part an ov.Model: whether it has a backbone and something behind it."""
-    return bool(_edges(model))
+    return bool(_edges(model, _first_half(model)))
 
 
 def halves(model: Any) -> tuple[Any, Any]:
@@ -54,9 +54,8 @@ def halves(model: Any) -> tuple[Any, Any]:
     """
     ov = load_openvino()
     model = model.clone()
-    results, pixels, edges = model.get_results(), model.get_parameters(), _edges(model)
-    first = _first_half(model.get_ordered_ops())
-    given = []
+    results, pixels, first = model.get_results(), model.get_parameters(), _first_half(model)
+    edges, given = _edges(model, first), []
     for edge in edges:
         parameter = ov.opset13.parameter(edge.get_partial_shape(), edge.get_element_type())
         for reader in _readers(edge, first):
@@ -65,12 +64,14 @@ def halves(model: Any) -> tuple[Any, Any]:
     return ov.Model([ov.opset13.result(edge) for edge in edges], pixels), ov.Model(results, given)
 
 
-def _edges(model: Any) -> list[Any]:
+def _edges(model: Any, first: set[str]) -> list[Any]:
     """The outputs of the first half that the second reads, in the order of the graph."""
-    nodes = [node for node in model.get_ordered_ops() if node.get_type_name() != "Constant"]
-    first = _first_half(nodes)
     return [
-        output for node in nodes if node.get_name() in first for output in node.outputs() if _readers(output, first)
+        output
+        for node in model.get_ordered_ops()
+        if node.get_name() in first
+        for output in node.outputs()
+        if _readers(output, first)
     ]
 
 
@@ -78,11 +79,12 @@ def _readers(output: Any, first: set[str]) -> list[Any]:
     return [reader for reader in output.get_target_inputs() if reader.get_node().get_name() not in first]
 
 
-def _first_half(nodes: list[Any]) -> set[str]:
+def _first_half(model: Any) -> set[str]:
     """Names of the nodes of the first half: the convolutions' by their modules' paths, and whatever lies between them.
 
     Converters give some operations, such as a hard swish, no path.
     """
+    nodes = [node for node in model.get_ordered_ops() if node.get_type_name() != "Constant"]
     named = {node.get_name() for node in nodes if _CONVOLUTIONS.search(node.get_friendly_name())}
     behind, before = set(named), set(named)
     for node in nodes:

@@ -7,6 +7,7 @@ hand does not jitter and a moving one does not lag. Time comes from the frames, 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,11 +41,8 @@ class OneEuroSettings:
     lead: float = 0.0
 
 
-class OneEuroFilter:
-    """One-Euro on an array of independent groups: the speed that opens a group's cutoff is its vector's length.
-
-    Values have shape (..., d): each leading index is one group (a keypoint, say) of d numbers.
-    """
+class _Filter(ABC):
+    """What both filters share: when a value is passed through, when the last is repeated, when a step is due."""
 
     def __init__(self, settings: OneEuroSettings) -> None:
         self.settings = settings
@@ -52,8 +50,8 @@ class OneEuroFilter:
 
     def reset(self) -> None:
         """Forget everything: the next value is passed through."""
-        self._value: NDArray[Any] | None = None
-        self._speed: NDArray[Any] | None = None
+        self._value: NDArray[np.float64] | None = None
+        self._speed = np.zeros(0)
         self._time_s = -math.inf
 
     def __call__(self, value: FloatArray, timestamp_s: float) -> NDArray[np.float64]:
@@ -61,53 +59,60 @@ class OneEuroFilter:
         # One block, since a step changes what it becomes in place.
         newest: NDArray[np.float64] = np.array(value, np.float64, order="C")
         step_s = timestamp_s - self._time_s
-        if self._value is None or self._speed is None or self._value.shape != newest.shape or step_s > MAX_GAP_S:
-            self._value, self._speed, self._time_s = newest.copy(), np.zeros_like(newest), timestamp_s
-            return self._value.copy()
-        if step_s <= 0:
-            return self._value.copy()
-        chosen, shape = self.settings, (-1, newest.shape[-1])
-        filter_groups(
-            self._value.reshape(shape), self._speed.reshape(shape), newest.reshape(shape), step_s,
-            chosen.min_cutoff_hz, chosen.beta, chosen.derivative_cutoff_hz, chosen.lead,
-        )  # fmt: skip
-        self._time_s = timestamp_s
+        if self._value is None or self._value.shape != newest.shape or step_s > MAX_GAP_S:
+            self._value, self._speed, self._time_s = newest, self._at_rest(newest), timestamp_s
+        elif step_s > 0:
+            self._step(self._value, self._speed, newest, step_s)
+            self._time_s = timestamp_s
         return self._value.copy()
 
+    @abstractmethod
+    def _at_rest(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The speed of a value that does not move."""
 
-class RotationFilter:
+    @abstractmethod
+    def _step(
+        self, value: NDArray[np.float64], speed: NDArray[np.float64], newest: NDArray[np.float64], step_s: float
+    ) -> None:
+        """Bring filtered value and speed nearer to the newest value, in place."""
+
+
+class OneEuroFilter(_Filter):
+    """One-Euro on an array of independent groups: the speed that opens a group's cutoff is its vector's length.
+
+    Values have shape (..., d): each leading index is one group (a keypoint, say) of d numbers.
+    """
+
+    def _at_rest(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.zeros(value.shape)
+
+    def _step(
+        self, value: NDArray[np.float64], speed: NDArray[np.float64], newest: NDArray[np.float64], step_s: float
+    ) -> None:
+        chosen, shape = self.settings, (-1, newest.shape[-1])
+        filter_groups(
+            value.reshape(shape), speed.reshape(shape), newest.reshape(shape), step_s,
+            chosen.min_cutoff_hz, chosen.beta, chosen.derivative_cutoff_hz, chosen.lead,
+        )  # fmt: skip
+
+
+class RotationFilter(_Filter):
     """One-Euro in the rotation group, on (..., 3, 3): steps are taken along the geodesic from the filtered rotation.
 
     Speeds are angular, in radians a second, in the tangent space at the filtered rotation.
     """
 
-    def __init__(self, settings: OneEuroSettings) -> None:
-        self.settings = settings
-        self.reset()
+    def _at_rest(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.zeros(value.shape[:-1])
 
-    def reset(self) -> None:
-        """Forget everything: the next rotation is passed through."""
-        self._rotation: NDArray[Any] | None = None
-        self._speed: NDArray[Any] | None = None
-        self._time_s = -math.inf
-
-    def __call__(self, rotation: FloatArray, timestamp_s: float) -> NDArray[np.float64]:
-        """The filtered rotations (same shape); timestamps in seconds, rising."""
-        # One block each, since a step changes them in place.
-        target = np.array(rotation, np.float64, order="C")
-        step_s = timestamp_s - self._time_s
-        if self._rotation is None or self._speed is None or step_s > MAX_GAP_S:
-            self._rotation, self._speed, self._time_s = target.copy(), np.zeros(target.shape[:-1]), timestamp_s
-            return self._rotation.copy()
-        if step_s <= 0:
-            return self._rotation.copy()
+    def _step(
+        self, value: NDArray[np.float64], speed: NDArray[np.float64], newest: NDArray[np.float64], step_s: float
+    ) -> None:
         chosen = self.settings
         filter_rotations(
-            self._rotation.reshape(-1, 3, 3), self._speed.reshape(-1, 3), target.reshape(-1, 3, 3), step_s,
+            value.reshape(-1, 3, 3), speed.reshape(-1, 3), newest.reshape(-1, 3, 3), step_s,
             chosen.min_cutoff_hz, chosen.beta, chosen.derivative_cutoff_hz, chosen.lead,
         )  # fmt: skip
-        self._time_s = timestamp_s
-        return self._rotation.copy()
 
 
 class ShapeLock:

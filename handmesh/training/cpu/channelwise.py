@@ -200,45 +200,39 @@ def _gelu(z: Any) -> tuple[Any, Any]:
     return z * below, below + z * e * np.float32(0.39894228040143268)
 
 
+@njit(inline="always")
+def _hard_gelu(z: Any) -> tuple[Any, Any]:
+    """HardGelu (models/activation.py) of one number and its slope."""
+    third = z * np.float32(1 / 3)
+    share = min(max(third + np.float32(0.5), np.float32(0.0)), np.float32(1.0))
+    return z * share, share + (third if abs(z) < np.float32(1.5) else np.float32(0.0))
+
+
 @njit(parallel=True, **OPTIONS)
-def gelu_forward(z: Array, bias: Array, out: Array, slope: Array) -> None:
+def gelu_forward(z: Array, bias: Array, is_hard: bool, out: Array, slope: Array) -> None:
     """out = GELU(z + bias), and its slope there.
 
     Args:
         z: (C, rows, row).
         bias: (C,).
+        is_hard: HardGelu in GELU's place.
         out, slope: (C, rows, row), filled.
     """
     for c in prange(z.shape[0]):
         b = bias[c]
         for r in range(z.shape[1]):
             from_z, to, to_slope = z[c, r], out[c, r], slope[c, r]
-            for i in range(to.size):
-                to[i], to_slope[i] = _gelu(from_z[i] + b)
-
-
-@njit(parallel=True, **OPTIONS)
-def hard_gelu_forward(z: Array, bias: Array, out: Array, slope: Array) -> None:
-    """out = HardGelu(z + bias), and its slope there.
-
-    Args:
-        z, bias, out, slope: as of :func:`gelu_forward`.
-    """
-    for c in prange(z.shape[0]):
-        b = bias[c]
-        for r in range(z.shape[1]):
-            from_z, to, to_slope = z[c, r], out[c, r], slope[c, r]
-            for i in range(to.size):
-                x = from_z[i] + b
-                third = x * np.float32(1 / 3)
-                share = min(max(third + np.float32(0.5), np.float32(0.0)), np.float32(1.0))
-                to[i] = x * share
-                to_slope[i] = share + (third if abs(x) < np.float32(1.5) else np.float32(0.0))
+            if is_hard:
+                for i in range(to.size):
+                    to[i], to_slope[i] = _hard_gelu(from_z[i] + b)
+            else:
+                for i in range(to.size):
+                    to[i], to_slope[i] = _gelu(from_z[i] + b)
 
 
 @njit(parallel=True, **OPTIONS)
 def gelu_backward(grad: Array, slope: Array, grad_z: Array, grad_bias: Array) -> None:
-    """Gradients of :func:`gelu_forward` or :func:`hard_gelu_forward`.
+    """Gradients of :func:`gelu_forward`.
 
     Args:
         grad: (C, rows, row) of its out.

@@ -187,8 +187,7 @@ class _Gelu(Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, bias: Tensor, is_hard: bool) -> Tensor:
         out, slope = torch.empty_like(z), torch.empty_like(z)
-        fill = channelwise.hard_gelu_forward if is_hard else channelwise.gelu_forward
-        fill(_rows(z), _array(bias), _rows(out), _rows(slope))
+        channelwise.gelu_forward(_rows(z), _array(bias), is_hard, _rows(out), _rows(slope))
         ctx.save_for_backward(slope)
         return out
 
