@@ -326,11 +326,16 @@ class HandMeshPredictor(HandEstimator):
         with clock("crop"):
             crops = [self.make_crop(place, K) for place in sided]
         found = iter(self.estimate([image] * len(crops), crops, clock, mesh, views))
-        return [next(found) if place.is_right is not None else _likelier(next(found), next(found)) for place in places]
+        return [next(found) if place.is_right is not None else likelier(next(found), next(found)) for place in places]
 
 
-def _likelier(right: Estimate, left: Estimate) -> Estimate:
-    """Of the same place seen as a right and (mirrored) as a left hand, the one both answers together favour."""
+def likelier(right: Estimate, left: Estimate) -> Estimate:
+    """Which hand it is: of one place seen as a right and (mirrored) as a left hand, what both answers together favour.
+
+    Args:
+        right: the answer about the crop as it is.
+        left: that about the mirrored crop.
+    """
     return right if right.right + left.right >= 1.0 else left
 
 

@@ -114,15 +114,22 @@ def compare(
 
 
 def photo_rows(estimator: HandEstimator, photos: Sequence[LabelledPhoto], views: Views = ()) -> list[Row]:
-    """Figures of every photo, its crop made from the label, seen once or in ``views``."""
+    """Figures of every photo, its crop made from the label, seen once or in ``views``.
+
+    Where a label does not say which hand it is, the network does, as for users.
+    """
+    from handmesh.inference.predictor import likelier
     from handmesh.io.images import read_image
     from handmesh.labeling.photo_sets import crop_for
 
     rows = []
     for photo in photos:
         image = read_image(photo.path)
-        crop = crop_for(photo, image.shape[1], image.shape[0], estimator.crop)
-        hand = estimator.estimate([image], [crop], views=views)[0].hand
+        sides = (True, False) if photo.is_right is None else (photo.is_right,)
+        crops = [crop_for(replace(photo, is_right=side), *image.shape[1::-1], estimator.crop) for side in sides]
+        found = estimator.estimate([image] * len(crops), crops, views=views)
+        chosen = found[0] if len(found) == 1 else likelier(*found)
+        hand, crop = chosen.hand, crops[[each is chosen for each in found].index(True)]
         known = np.asarray(np.isfinite(photo.keypoints_2d).all(-1))
         if not known.all():
             rows.append(_partly(photo, hand, crop, known))
