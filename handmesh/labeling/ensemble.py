@@ -84,6 +84,7 @@ def relabel(
             replace(
                 photo, keypoints_2d=points, joints=joints, is_right=opinion.right >= 0.5,
                 disagreement=apart if is_sure else 1.0, has_depth=not has_collapsed_palm(joints),
+                opinions=opinion.joints[np.isfinite(opinion.joints).all((1, 2))],
             )
         )  # fmt: skip
     return found

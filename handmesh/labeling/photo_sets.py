@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,8 @@ class LabelledPhoto:
         disagreement: of the views (landmark_label.py), as a share of the hand; 0 for annotations.
         fov_deg: what the photo is taken to span over its longer side.
         has_depth: whether the joints' depths may be trained on; else only the keypoints are.
+        opinions: (N, 21, 3) metres about their middles, what each of several landmark networks says of the joints, as
+            it says it; none for a label of one network or of people.
     """
 
     path: Path
@@ -80,6 +82,7 @@ class LabelledPhoto:
     disagreement: float = 0.0
     fov_deg: float = CUT_OUT_FOV_DEG
     has_depth: bool = True
+    opinions: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 21, 3)))
 
     @property
     def is_trusted(self) -> bool:

@@ -10,6 +10,9 @@ Of photos of held-out makers (folders with labels.jsonl: handmesh/labeling/landm
   mesh px, tips px        mesh joints to the network's own keypoints, in pixels of a crop of 256; fingertips alone
   fingers                 per cent of hands with a finger (thumb left out) that is straight by the label and not by the
                           mesh, or the other way round; fingers that are neither in the label do not count
+  agreed                  the same with --networks, of the fingers that each network says are straight, or bent
+  by eye                  the same as fingers, but where finger_labels.jsonl has what a person saw, that is the label;
+                          fingers of which he could not tell do not count
 With --networks the labels are those of several landmark networks together (handmesh/labeling/ensemble.py), for all
 hands and for those on which the networks agree. The same of the held-out photos of REAL by the landmark model's labels
 (sign-digits and webcam-crops), of its annotated ones, and of the rendered evaluation split of SYNTH against its truth;
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +48,9 @@ if TYPE_CHECKING:
     from handmesh.labeling.photo_sets import LabelledPhoto
 
 Array = NDArray[np.float64]
+#: By photo and finger: 1 straight, -1 bent, 0 could not be told.
+Fingers = dict[str, dict[int, int]]
+FINGERS_FILE = Path(__file__).with_name("finger_labels.jsonl")
 #: Tip to knuckle over the finger's bones: at least the first is straight, at most the second is bent.
 STRAIGHT, BENT = 0.9, 0.7
 PICTURE_PX = 256
@@ -64,6 +71,9 @@ class Row:
     keypoints_px: float
     has_wrong_finger: bool
     fit_score: float
+    #: None where no fingers were told so.
+    is_wrong_where_agreed: bool | None = None
+    is_wrong_by_eye: bool | None = None
 
 
 def straightness(joints: Array) -> Array:
@@ -75,11 +85,38 @@ def straightness(joints: Array) -> Array:
     return np.array(found)
 
 
-def has_wrong_finger(joints: Array, label: Array) -> bool:
-    """Whether a finger is straight by the label and bent by the joints, or the other way round."""
-    theirs, ours = straightness(label), straightness(joints)
-    middle = (STRAIGHT + BENT) / 2
-    return bool(((theirs >= STRAIGHT) & (ours < middle)).any() or ((theirs <= BENT) & (ours > middle)).any())
+def states(label: Array) -> Array:
+    """(4,) of the four fingers of joints (21, 3): 1 straight, -1 bent, 0 neither."""
+    told = straightness(label)
+    return np.where(told >= STRAIGHT, 1, np.where(told <= BENT, -1, 0))
+
+
+def agreed_states(opinions: Array) -> Array:
+    """(4,) the states of which all opinions (N, 21, 3) are, 0 where they are not of one; all 0 without opinions."""
+    each = np.stack([states(joints) for joints in opinions]) if len(opinions) else np.zeros((1, 4))
+    return np.where((each == each[0]).all(0), each[0], 0)
+
+
+def has_wrong_finger(joints: Array, told: Array) -> bool:
+    """Whether a finger of joints (21, 3) is bent that is told to be straight, or the other way round; told: (4,)."""
+    ours = straightness(joints) - (STRAIGHT + BENT) / 2
+    return bool((ours * told < 0).any())
+
+
+def read_fingers(path: Path) -> Fingers:
+    """What a person saw: for "maker/file.jpg" the states by the finger's place among the four; 0 could not be told."""
+    names, found = ("index", "middle", "ring", "little"), Fingers()
+    for line in path.read_text().splitlines():
+        entry = json.loads(line)
+        seen = {None: 0, True: 1, False: -1}[entry["is_straight"]]
+        found.setdefault(entry["photo"], {})[names.index(entry["finger"])] = seen
+    return found
+
+
+def by_eye(photo: LabelledPhoto, told: Array, fingers: Fingers) -> Array:
+    """The states (4,) of a photo's label with those that a person saw in their place."""
+    seen = fingers.get(f"{photo.path.parent.name}/{photo.path.name}", {})
+    return np.array([seen.get(place, state) for place, state in enumerate(told)])
 
 
 def compare(
@@ -101,7 +138,7 @@ def compare(
     if joints is not None:
         aligned, _ = similarity_align(np.asarray(hand.joints, np.float64), joints, allow_reflection=False)
         pa = 1000 * float(np.linalg.norm(aligned - joints, axis=-1).mean())
-        wrong = has_wrong_finger(np.asarray(hand.joints, np.float64), joints)
+        wrong = has_wrong_finger(np.asarray(hand.joints, np.float64), states(joints))
 
     def off(points: Array) -> float:
         return 100 * float(np.linalg.norm(points - keypoints, axis=-1).mean()) / side
@@ -113,10 +150,12 @@ def compare(
     )  # fmt: skip
 
 
-def photo_rows(estimator: HandEstimator, photos: Sequence[LabelledPhoto], views: Views = ()) -> list[Row]:
+def photo_rows(
+    estimator: HandEstimator, photos: Sequence[LabelledPhoto], views: Views = (), fingers: Fingers | None = None
+) -> list[Row]:
     """Figures of every photo, its crop made from the label, seen once or in ``views``.
 
-    Where a label does not say which hand it is, the network does, as for users.
+    Where a label does not say which hand it is, the network does, as for users. ``fingers`` is what a person saw.
     """
     from handmesh.inference.predictor import likelier
     from handmesh.io.images import read_image
@@ -125,8 +164,9 @@ def photo_rows(estimator: HandEstimator, photos: Sequence[LabelledPhoto], views:
     rows = []
     for photo in photos:
         image = read_image(photo.path)
+        height, width = image.shape[:2]
         sides = (True, False) if photo.is_right is None else (photo.is_right,)
-        crops = [crop_for(replace(photo, is_right=side), *image.shape[1::-1], estimator.crop) for side in sides]
+        crops = [crop_for(replace(photo, is_right=side), width, height, estimator.crop) for side in sides]
         found = estimator.estimate([image] * len(crops), crops, views=views)
         chosen = found[0] if len(found) == 1 else likelier(*found)
         hand, crop = chosen.hand, crops[[each is chosen for each in found].index(True)]
@@ -136,7 +176,14 @@ def photo_rows(estimator: HandEstimator, photos: Sequence[LabelledPhoto], views:
             continue
         joints = photo.joints if photo.has_depth else None
         label_px = crop.apply_points_2d(photo.keypoints_2d)
-        rows.append(compare(photo.group, hand, crop, photo.keypoints_2d, joints, label_px))
+        row = compare(photo.group, hand, crop, photo.keypoints_2d, joints, label_px)
+        if joints is not None:
+            ours = np.asarray(hand.joints, np.float64)
+            if len(photo.opinions):
+                row = replace(row, is_wrong_where_agreed=has_wrong_finger(ours, agreed_states(photo.opinions)))
+            if fingers is not None:
+                row = replace(row, is_wrong_by_eye=has_wrong_finger(ours, by_eye(photo, states(joints), fingers)))
+        rows.append(row)
     return rows
 
 
@@ -170,7 +217,9 @@ def rendered_rows(estimator: HandEstimator, dataset: FreiHandDataset, views: Vie
     return rows
 
 
-NAMES = ("keypoints", "mesh", "pa_mm", "mesh_px", "tips_px", "keypoints_px", "wrong_fingers")
+NAMES = ("keypoints", "mesh", "pa_mm", "mesh_px", "tips_px", "keypoints_px")
+#: Shares of the hands that have a label in space.
+SHARES = {"wrong_fingers": "has_wrong_finger", "agreed": "is_wrong_where_agreed", "by_eye": "is_wrong_by_eye"}
 
 
 def summarize(rows: list[Row]) -> dict[str, dict[str, float]]:
@@ -178,14 +227,16 @@ def summarize(rows: list[Row]) -> dict[str, dict[str, float]]:
     table = {}
     for group in sorted({row.group for row in rows}):
         part = [row for row in rows if row.group == group]
-        columns = {name: np.array([getattr(row, name) for row in part]) for name in NAMES[:-1]}
+        columns = {name: np.array([getattr(row, name) for row in part]) for name in NAMES}
         values = {name: float(np.nanmean(column)) for name, column in columns.items() if np.isfinite(column).any()}
         labelled = [row for row in part if np.isfinite(row.pa_mm)]
-        wrong = [row.has_wrong_finger for row in labelled]
-        values["wrong_fingers"] = 100 * float(np.mean(wrong)) if wrong else np.nan
+        for name, attribute in SHARES.items():
+            wrong = [share for row in labelled if (share := getattr(row, attribute)) is not None]
+            if wrong:
+                values[name] = 100 * float(np.mean(wrong))
         table[group] = {"hands": len(part), **values}
     if len(table) > 1:
-        names = [name for name in NAMES if all(name in values for values in table.values())]
+        names = [name for name in (*NAMES, *SHARES) if all(name in values for values in table.values())]
         means = {name: float(np.nanmean([values[name] for values in table.values()])) for name in names}
         table["mean of groups"] = {"hands": len(rows), **means}
     return table
@@ -205,10 +256,10 @@ def reliability(rows: list[Row]) -> list[dict[str, float]]:
 
 def show(table: dict[str, dict[str, float]]) -> str:
     """The table as text."""
-    heads = ("2D keyp. %", "2D mesh %", "PA mm", "mesh px", "tips px", "keyp. px", "fingers %")
+    heads = ("2D keyp. %", "2D mesh %", "PA mm", "mesh px", "tips px", "keyp. px", "fingers %", "agreed %", "by eye %")
     lines = [f"{'group':24s} {'hands':>5s}" + "".join(f" {head:>10s}" for head in heads)]
     for group, values in table.items():
-        cells = "".join(f" {values[name]:10.2f}" if name in values else f" {'-':>10s}" for name in NAMES)
+        cells = "".join(f" {values[name]:10.2f}" if name in values else f" {'-':>10s}" for name in (*NAMES, *SHARES))
         lines.append(f"{group:24s} {values['hands']:5.0f}{cells}")
     return "\n".join(lines)
 
@@ -251,7 +302,7 @@ def main() -> None:
     if args.photos:
         photos = [photo for photo in read_landmark_photos(args.photos) if photo.is_held_out or args.all_makers]
         photos = label_together(photos, args.networks)
-        rows = photo_rows(estimator, correct(photos, mano), views)
+        rows = photo_rows(estimator, correct(photos, mano), views, read_fingers(FINGERS_FILE))
         tables["held-out makers"] = summarize(rows)
         if args.networks:
             trusted = [row for row, photo in zip(rows, photos, strict=True) if photo.is_trusted]

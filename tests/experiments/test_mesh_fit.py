@@ -15,11 +15,22 @@ from handmesh.geometry.crop import CropSettings, CropTransform
 from handmesh.inference.alignment.placement import Estimate
 from handmesh.inference.estimator import HandEstimator
 from handmesh.io.images import write_image
+from handmesh.labeling.held_out import read_held_out
 from handmesh.labeling.photo_sets import LabelledPhoto
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
 from handmesh.results import Hand
-from scripts.experiments.mesh_fit import Row, has_wrong_finger, photo_rows, reliability, summarize
+from scripts.experiments.mesh_fit import (
+    FINGERS_FILE,
+    Fingers,
+    Row,
+    has_wrong_finger,
+    photo_rows,
+    read_fingers,
+    reliability,
+    states,
+    summarize,
+)
 
 SIDE = 200
 
@@ -96,12 +107,48 @@ def test_where_the_label_has_no_side_the_network_decides(
     assert row.mesh < 1e-3
 
 
-def test_a_bent_finger_is_not_a_straight_one(open_mano: ManoArrays, flat: Hand) -> None:
+@pytest.fixture
+def curled(open_mano: ManoArrays) -> Hand:
+    """As flat, but the index finger is bent by a right angle at each joint."""
     bent = np.tile(np.eye(3), (15, 1, 1))
-    bent[0:3] = [[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]]  # the index finger, a right angle at each joint
-    curled = standing(open_mano, bent)
-    assert has_wrong_finger(curled.joints, flat.joints) and has_wrong_finger(flat.joints, curled.joints)
-    assert not has_wrong_finger(flat.joints, flat.joints) and not has_wrong_finger(curled.joints, curled.joints)
+    bent[0:3] = [[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]]
+    return standing(open_mano, bent)
+
+
+def test_a_bent_finger_is_not_a_straight_one(flat: Hand, curled: Hand) -> None:
+    assert states(flat.joints).tolist() == [1, 1, 1, 1] and states(curled.joints).tolist() == [-1, 1, 1, 1]
+    assert has_wrong_finger(curled.joints, states(flat.joints)) and has_wrong_finger(flat.joints, states(curled.joints))
+    assert not has_wrong_finger(flat.joints, states(flat.joints))
+    assert not has_wrong_finger(curled.joints, np.array([0, 1, 1, 1]))
+
+
+def test_only_what_networks_agree_on_counts_there(flat: Hand, curled: Hand, photo: LabelledPhoto) -> None:
+    answer, rest = Estimate(curled, 1.0, 1.0), Estimate(flat, 1.0, 0.0)
+    one = replace(photo, opinions=np.stack([flat.joints, flat.joints]))
+    assert rows_of(one, answer, rest)[0].is_wrong_where_agreed
+    divided = rows_of(replace(photo, opinions=np.stack([flat.joints, curled.joints])), answer, rest)[0]
+    assert divided.has_wrong_finger and divided.is_wrong_where_agreed is False
+    assert rows_of(photo, answer, rest)[0].is_wrong_where_agreed is None
+
+
+@pytest.mark.parametrize(("seen", "wrong"), [("true", True), ("false", False), ("null", False)])
+def test_what_a_person_saw_takes_the_place_of_the_label(
+    seen: str, wrong: bool, flat: Hand, curled: Hand, photo: LabelledPhoto, tmp_path: Path
+) -> None:
+    path = tmp_path / "fingers.jsonl"
+    path.write_text(f'{{"photo": "{tmp_path.name}/hand.png", "finger": "index", "is_straight": {seen}}}\n')
+    fingers = read_fingers(path)
+    answers = cast(HandEstimator, Answers(Estimate(curled, 1.0, 1.0), Estimate(flat, 1.0, 0.0)))
+    row = photo_rows(answers, [photo], fingers=fingers)[0]
+    assert row.has_wrong_finger and row.is_wrong_by_eye is wrong
+    assert photo_rows(answers, [photo], fingers=Fingers())[0].is_wrong_by_eye, "a photo that nobody looked at"
+
+
+def test_fingers_were_looked_at_on_held_out_photos_alone() -> None:
+    told = read_fingers(FINGERS_FILE)
+    assert len(told) > 100
+    held = read_held_out()
+    assert all(photo.split("/")[0] in held for photo in told)
 
 
 def test_the_mean_is_over_groups_and_scores_are_counted_in_classes() -> None:

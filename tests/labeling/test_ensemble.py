@@ -99,6 +99,7 @@ def test_photos_get_the_label_side_and_doubt_of_all_networks(tmp_path: Path) -> 
     (found,) = relabel([given], networks, progress=False)
     np.testing.assert_allclose(found.keypoints_2d, points)
     np.testing.assert_allclose(found.joints, networks[0].joints - networks[0].joints.mean(0), atol=1e-12)
+    assert found.opinions.shape == (2, 21, 3), "the old one says nothing of space"
     assert found.is_right and found.is_trusted and (found.path, found.group) == (given.path, given.group)
     (doubted,) = relabel([given], [*networks, FakeNetwork(points, move=60.0)], progress=False)
     assert not doubted.is_trusted
