@@ -57,8 +57,8 @@ class AlignmentSettings:
     abduction_deg: float = 5.0
     twist_deg: float = 4.0
     betas: float = 2.0
-    sigma: float = 0.004
-    sigma_unsure: float = 0.008
+    sigma: float = 0.006
+    sigma_unsure: float = 0.014
     steps: int = 1
 
     def deviations(self) -> Array:
