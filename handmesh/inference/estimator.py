@@ -91,6 +91,16 @@ def place_of(hand: Hand) -> Detection:
     return Detection(box_around(hand.keypoints_2d, rotation_deg=roll), hand.is_right, hand.score, roll)
 
 
+def likelier(right: Estimate, left: Estimate) -> Estimate:
+    """Which hand it is: of one place seen as a right and (mirrored) as a left hand, what both answers together favour.
+
+    Args:
+        right: the answer about the crop as it is.
+        left: that about the mirrored crop.
+    """
+    return right if right.right + left.right >= 1.0 else left
+
+
 def is_plausible(hand: Hand, place: Detection, sides: tuple[float, float] = (0.4, 1.8), shift: float = 0.5) -> bool:
     """Whether a hand found at a place is still about there, so that a next crop may follow it.
 

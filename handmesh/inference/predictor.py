@@ -21,7 +21,7 @@ from handmesh.inference.arguments import box_places, camera_matrix, for_each, on
 from handmesh.inference.detectors.by_name import loaders_of, make_detector, segmenter_of
 from handmesh.inference.detectors.fastvit import FastVitDetector, with_masks
 from handmesh.inference.engines.warm_start import may_start_quickly, remember, start_quickly
-from handmesh.inference.estimator import HandEstimator, is_plausible, place_of
+from handmesh.inference.estimator import HandEstimator, is_plausible, likelier, place_of
 from handmesh.inference.same_hand import is_same_hand
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.start_up import beside, load_kernels
@@ -327,16 +327,6 @@ class HandMeshPredictor(HandEstimator):
             crops = [self.make_crop(place, K) for place in sided]
         found = iter(self.estimate([image] * len(crops), crops, clock, mesh, views))
         return [next(found) if place.is_right is not None else likelier(next(found), next(found)) for place in places]
-
-
-def likelier(right: Estimate, left: Estimate) -> Estimate:
-    """Which hand it is: of one place seen as a right and (mirrored) as a left hand, what both answers together favour.
-
-    Args:
-        right: the answer about the crop as it is.
-        left: that about the mirrored crop.
-    """
-    return right if right.right + left.right >= 1.0 else left
 
 
 def _load(kind: type[HandMeshPredictor], words: dict[str, Any]) -> HandMeshPredictor:

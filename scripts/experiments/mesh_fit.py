@@ -51,6 +51,7 @@ Array = NDArray[np.float64]
 #: By photo and finger: 1 straight, -1 bent, 0 could not be told.
 Fingers = dict[str, dict[int, int]]
 FINGERS_FILE = Path(__file__).with_name("finger_labels.jsonl")
+FOUR_FINGERS = ("index", "middle", "ring", "little")
 #: Tip to knuckle over the finger's bones: at least the first is straight, at most the second is bent.
 STRAIGHT, BENT = 0.9, 0.7
 PICTURE_PX = 256
@@ -79,7 +80,7 @@ class Row:
 def straightness(joints: Array) -> Array:
     """(4,) tip to knuckle over the length of the bones between, of the four fingers of joints (21, 3)."""
     found = []
-    for name in ("index", "middle", "ring", "little"):
+    for name in FOUR_FINGERS:
         points = joints[list(FINGERS[name])]
         found.append(np.linalg.norm(points[3] - points[0]) / np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
     return np.array(found)
@@ -105,11 +106,11 @@ def has_wrong_finger(joints: Array, told: Array) -> bool:
 
 def read_fingers(path: Path) -> Fingers:
     """What a person saw: for "maker/file.jpg" the states by the finger's place among the four; 0 could not be told."""
-    names, found = ("index", "middle", "ring", "little"), Fingers()
+    found = Fingers()
     for line in path.read_text().splitlines():
         entry = json.loads(line)
         seen = {None: 0, True: 1, False: -1}[entry["is_straight"]]
-        found.setdefault(entry["photo"], {})[names.index(entry["finger"])] = seen
+        found.setdefault(entry["photo"], {})[FOUR_FINGERS.index(entry["finger"])] = seen
     return found
 
 
@@ -157,7 +158,7 @@ def photo_rows(
 
     Where a label does not say which hand it is, the network does, as for users. ``fingers`` is what a person saw.
     """
-    from handmesh.inference.predictor import likelier
+    from handmesh.inference.estimator import likelier
     from handmesh.io.images import read_image
     from handmesh.labeling.photo_sets import crop_for
 
@@ -168,8 +169,8 @@ def photo_rows(
         sides = (True, False) if photo.is_right is None else (photo.is_right,)
         crops = [crop_for(replace(photo, is_right=side), width, height, estimator.crop) for side in sides]
         found = estimator.estimate([image] * len(crops), crops, views=views)
-        chosen = found[0] if len(found) == 1 else likelier(*found)
-        hand, crop = chosen.hand, crops[[each is chosen for each in found].index(True)]
+        hand = (found[0] if len(found) == 1 else likelier(*found)).hand
+        crop = crops[sides.index(hand.is_right)]
         known = np.asarray(np.isfinite(photo.keypoints_2d).all(-1))
         if not known.all():
             rows.append(_partly(photo, hand, crop, known))
@@ -274,6 +275,7 @@ def main() -> None:
     parser.add_argument("--teacher", metavar="DIR", help="folder with sign-digits/ and webcam-crops/ in it")
     parser.add_argument("--annotated", metavar="DIR", help="folder with annotated/ in it")
     parser.add_argument("--data", metavar="ROOT", help="rendered set in FreiHAND's layout")
+    parser.add_argument("--split", choices=["evaluation", "training"], default="evaluation", help="of --data")
     parser.add_argument("--all-makers", action="store_true", help="also those that are trained on")
     parser.add_argument("--padding", type=float, help="side of the crop over the hand's box; default: the checkpoint's")
     parser.add_argument("--no-align", action="store_true", help="the mesh as the network has it")
@@ -318,7 +320,7 @@ def main() -> None:
         annotated = readable(annotated_photos(args.annotated))
         tables["annotated"] = summarize(photo_rows(estimator, annotated, views))
     if args.data:
-        tables["rendered"] = summarize(rendered_rows(estimator, open_split(args.data, "evaluation"), views))
+        tables["rendered"] = summarize(rendered_rows(estimator, open_split(args.data, args.split), views))
     for name, table in tables.items():
         if isinstance(table, dict):
             print(f"\n{name}:\n{show(table)}")

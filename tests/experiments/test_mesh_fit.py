@@ -63,7 +63,8 @@ class Answers:
         self.plain, self.mirrored = plain, mirrored
 
     def estimate(self, images: Sequence[Any], crops: Sequence[CropTransform], **_: Any) -> list[Estimate]:
-        return [self.mirrored if crop.is_mirrored else self.plain for crop in crops]
+        found = [self.mirrored if crop.is_mirrored else self.plain for crop in crops]
+        return [each._replace(hand=replace(each.hand, is_right=not c.is_mirrored)) for each, c in zip(found, crops)]
 
 
 def rows_of(photo: LabelledPhoto, plain: Estimate, mirrored: Estimate) -> list[Row]:
