@@ -51,7 +51,7 @@ def validate(net: HandMeshNet, batches: Iterable[Batch], device: torch.device | 
             _aligned_error(output.vertices.float().cpu().numpy(), batch["vertices"][kept].numpy())
         )
         pixels = (output.keypoints_2d.float().cpu() - batch["keypoints_2d"][kept]).norm(dim=-1).mean(-1)
-        columns["keypoints_px"].append(pixels.numpy() * 256 / net.config.image_size)
+        columns["keypoints_px"].append(pixels.numpy() * 256 / batch["image"].shape[1])
         columns["mean_pose_pa_mpjpe"].append(_aligned_error(np.repeat(mean_hand, len(joints), 0), joints))
     net.train(was_training)
     return {name: float(np.concatenate(parts).mean()) if parts else float("nan") for name, parts in columns.items()}

@@ -110,13 +110,11 @@ class AlignedHead(nn.Module):
 
     mean_6d: Tensor
     rest_frame: Tensor
-    grid: Tensor
 
     def __init__(
         self,
         channels: tuple[int, ...],
         strides: tuple[int, ...],
-        image_size: int,
         mean_pose: Tensor,
         rest_joints: Tensor,
         width: int = 128,
@@ -127,7 +125,6 @@ class AlignedHead(nn.Module):
 
         Args:
             channels, strides: of the backbone's maps, finest first.
-            image_size: side of the crop in pixels.
             mean_pose: (15, 3, 3).
             rest_joints: (21, 3) of the mean hand at identity orientation, metres.
             width: channels of the joined map and of the tokens.
@@ -136,11 +133,9 @@ class AlignedHead(nn.Module):
         """
         super().__init__()
         self.first = strides.index(heatmap_stride)
-        self.image_size = image_size
         mean = torch.cat([torch.eye(3)[None], mean_pose.float()])
         self.register_buffer("mean_6d", matrix_to_rotation_6d(mean), persistent=False)
         self.register_buffer("rest_frame", palm_frame(rest_joints.float()[None])[0], persistent=False)
-        self.register_buffer("grid", cell_centres(image_size, heatmap_stride), persistent=False)
         self.up = UpPath(channels[self.first :], width)
         self.maps_out = nn.Linear(width, 2 * NUM_JOINTS)
         last = channels[-1]
@@ -170,13 +165,14 @@ class AlignedHead(nn.Module):
             of_the_hand: mean_6d (16, 6) and rest_frame (3, 3), where they are not to be the head's own.
         """
         mean_6d, rest_frame = of_the_hand or (self.mean_6d, self.rest_frame)
-        joined = self.up(maps[self.first :]).flatten(2)
+        square = self.up(maps[self.first :])
+        joined = square.flatten(2)
         features = joined.transpose(1, 2)
         # The linear layer from the left: its outputs are wanted as maps, and so nothing is transposed.
         channels = self.maps_out.weight @ joined + self.maps_out.bias.unsqueeze(1)
         logits, depths = channels.float().split(NUM_JOINTS, dim=1)
         heat = logits.softmax(dim=-1)
-        points = heat @ self.grid
+        points = heat @ cell_centres(square)
         z = (heat * depths).sum(-1, keepdim=True)
         overall = self.overall(pooled)
         scale = START_SCALE * torch.exp(self.scale(overall).float()).unsqueeze(-1)
@@ -238,9 +234,12 @@ def palm_frame(joints: Tensor) -> Tensor:
     return rotation_6d_to_matrix(torch.cat([along, across], dim=-1))
 
 
-def cell_centres(image_size: int, stride: int) -> Tensor:
-    """Centres (cells, 2) of a heatmap's cells, row by row, in -1..1 over the crop (x, y)."""
-    side = image_size // stride
-    line = (torch.arange(side, dtype=torch.float32) + 0.5) * (2.0 / side) - 1.0
+def cell_centres(features: Tensor) -> Tensor:
+    """Centres (S * S, 2) of the cells of a map (B, channels, S, S), row by row, in -1..1 over the crop (x, y), float32.
+
+    Of the map at hand, so that one network, and each graph that it is exported to, takes crops of any size.
+    """
+    side = features.shape[-1]
+    line = (torch.arange(side, dtype=torch.float32, device=features.device) + 0.5) * (2.0 / side) - 1.0
     y, x = torch.meshgrid(line, line, indexing="ij")
     return torch.stack([x.flatten(), y.flatten()], dim=-1)

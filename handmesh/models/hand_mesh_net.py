@@ -24,6 +24,8 @@ from handmesh.models.refinement import Refinement
 class HandMeshNet(nn.Module):
     """FastViT, one of the two heads, and the MANO layer."""
 
+    #: For converters: it takes crops of every side that is a multiple of 32, whatever its config's.
+    any_size = True
     pixel_mean: Tensor
     pixel_std: Tensor
 
@@ -57,7 +59,7 @@ class HandMeshNet(nn.Module):
             if isinstance(self.head, AlignedHead):
                 harden(self.head.up)
         self.refinements = nn.ModuleList(
-            Refinement(self.backbone.channels, config.image_size, self.backbone.strides, config.width)
+            Refinement(self.backbone.channels, config.width)
             for _ in range(config.refinements)
         )
 
@@ -68,12 +70,16 @@ class HandMeshNet(nn.Module):
             mean = self.mano.mean_pose[None]
             _, joints = self.mano(torch.eye(3)[None], mean, torch.zeros(1, 10))
         return AlignedHead(
-            self.backbone.channels, self.backbone.strides, config.image_size, mean[0], joints[0],
+            self.backbone.channels, self.backbone.strides, mean[0], joints[0],
             width=config.width, heatmap_stride=config.heatmap_stride, blocks=config.blocks,
         )  # fmt: skip
 
     def forward(self, images: Tensor) -> HandMeshOutput:
-        """images (B, S, S, 3) uint8 RGB -> :class:`HandMeshOutput`."""
+        """images (B, S, S, 3) uint8 RGB -> :class:`HandMeshOutput`.
+
+        S is any multiple of 32; answers are good at the sizes that the network was trained at (``model.image_size``, or
+        ``train.image_sizes``).
+        """
         return self.detailed(images)[0]
 
     def detailed(self, images: Tensor) -> tuple[HandMeshOutput, HeadOutput]:
@@ -94,9 +100,10 @@ class HandMeshNet(nn.Module):
             rotations, betas = refine(maps, rotations, betas, joints, project(joints, camera))
             vertices, joints, camera = self._pose(rotations, betas, found)
         keypoints = project(joints, camera) if found.keypoints_2d is None else found.keypoints_2d
+        size = maps[-1].shape[-1] * self.backbone.strides[-1]
         confidence = torch.ones_like(keypoints[..., 0]) if found.confidence is None else found.confidence.sigmoid()
         output = HandMeshOutput(
-            vertices, joints, rotations, betas, camera, to_pixels(keypoints, self.config.image_size), confidence,
+            vertices, joints, rotations, betas, camera, to_pixels(keypoints, size), confidence,
             found.presence.sigmoid(), found.is_right.sigmoid(),
         )  # fmt: skip
         return output, found

@@ -65,5 +65,5 @@ class ParameterNet(nn.Module):
             assert found.camera is not None, "the pooled head gives a camera"
             return found.rotations, found.betas, found.camera, presence, is_right
         assert found.keypoints_2d is not None and found.confidence is not None, "the image-aligned head gives keypoints"
-        keypoints = to_pixels(found.keypoints_2d, self.net.config.image_size)
+        keypoints = to_pixels(found.keypoints_2d, maps[-1].shape[-1] * self.net.backbone.strides[-1])
         return found.rotations, found.betas, keypoints, found.confidence.sigmoid(), presence, is_right

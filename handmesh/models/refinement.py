@@ -23,18 +23,14 @@ class Refinement(nn.Module):
 
     identity_6d: Tensor
 
-    def __init__(self, channels: tuple[int, ...], image_size: int, strides: tuple[int, ...], width: int) -> None:
-        """A round for maps of known size.
+    def __init__(self, channels: tuple[int, ...], width: int) -> None:
+        """A round for maps of known channels.
 
         Args:
-            channels, strides: of the backbone's maps, finest first.
-            image_size: side of the crop, pixels.
+            channels: of the backbone's maps, finest first.
             width: of the joint tokens.
         """
         super().__init__()
-        self.cells = tuple(image_size // stride for stride in strides)
-        for index, stride in enumerate(strides):
-            self.register_buffer(f"grid_{index}", cell_centres(image_size, stride), persistent=False)
         self.register_buffer("identity_6d", matrix_to_rotation_6d(torch.eye(3)), persistent=False)
         self.from_maps = nn.Linear(sum(channels), width)
         self.from_place = JointLinear(NUM_JOINTS, 5, width)
@@ -75,8 +71,8 @@ class Refinement(nn.Module):
     def _sample(self, maps: list[Tensor], points: Tensor) -> Tensor:
         """What lies under the points in every map: (B, 21, sum of channels)."""
         samples = []
-        for index, (features, cells) in enumerate(zip(maps, self.cells)):
-            apart = (points.unsqueeze(2) - getattr(self, f"grid_{index}")) * (cells / 2)
+        for features in maps:
+            apart = (points.unsqueeze(2) - cell_centres(features)) * (features.shape[-1] / 2)
             weights = (-apart.square().sum(-1) / (2 * SPREAD**2)).softmax(dim=-1)
             samples.append(weights.to(features.dtype) @ features.flatten(2).transpose(1, 2))
         return torch.cat(samples, dim=-1)

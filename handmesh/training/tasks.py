@@ -32,8 +32,8 @@ class Task(Protocol):
         """What is trained on, indexed by (epoch, index)."""
         ...
 
-    def prepare(self, batch: Any, autocast: AbstractContextManager[None]) -> Any:
-        """A batch on the device as the losses take it."""
+    def prepare(self, batch: Any, step: int, autocast: AbstractContextManager[None]) -> Any:
+        """The batch of a step of the run, on the device, as the losses take it."""
         ...
 
     def validate(self, net: Any, loader: DataLoader[Any]) -> tuple[dict[str, float], float]:

@@ -170,7 +170,7 @@ class Trainer:
             # loader that starts draws a number of its own.
             place = (self.config.seed * 1_000_003 + self.progress.step) * train.accumulate + micro
             torch.manual_seed(place * self.accelerator.num_processes + self.accelerator.process_index)
-            batch = self.task.prepare(batch, self.accelerator.autocast())
+            batch = self.task.prepare(batch, self.progress.step, self.accelerator.autocast())
             is_last = micro == train.accumulate - 1
             self.losses.keeps_features = is_measured and is_last
             with self.accelerator.no_sync(self.model) if not is_last else torch.enable_grad():

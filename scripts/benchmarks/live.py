@@ -109,7 +109,7 @@ class Besides:
 
     def __init__(self, own: Engine, other: Engine, size: int) -> None:
         self._own, self._other, self._size = own, other, size
-        self.name = f"{own.name} + {other.name}"
+        self.name, self.any_size = f"{own.name} + {other.name}", own.any_size
 
     def __call__(self, images: NDArray[np.uint8]) -> EngineOutput:
         self._other(np.stack([cv2.resize(image, (self._size, self._size)) for image in images]))

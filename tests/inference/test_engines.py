@@ -209,8 +209,8 @@ def test_the_cache_keeps_graphs_for_onnx_runtime_too(tmp_path: Path, monkeypatch
     written: list[Path] = []
 
     def write(*args: Any) -> None:
-        written.append(args[-1])
-        args[-1].write_bytes(b"x")
+        written.append(args[4])
+        args[4].write_bytes(b"x")
 
     monkeypatch.setattr(cache, "write_onnx", write)
     for _ in range(2):
@@ -268,6 +268,19 @@ def test_every_engine_agrees_with_the_training_form_within_a_tenth_of_a_millimet
         assert np.linalg.norm(output.vertices - before.vertices, axis=-1).max() < 1e-4, name
         assert np.abs(output.keypoints_2d - before.keypoints_2d).max() < 0.05, name
         assert largest_difference(output, before) < 0.05, name
+
+
+@pytest.mark.parametrize("name", ["torch", "openvino-float32", "onnx"])
+@pytest.mark.parametrize("head", ["aligned", "pooled"])
+def test_one_engine_takes_crops_of_several_sizes(
+    name: str, head: str, fake_mano: ManoArrays, trained_looking: Callable[[ModelConfig, ManoArrays], HandMeshNet]
+) -> None:
+    net = trained_looking(ModelConfig(image_size=64, width=16, head=head), fake_mano)
+    engine = build(name, net)
+    assert engine.any_size
+    for size in (64, 96, 32):
+        crops = pictures(2, size)
+        assert largest_difference(engine(crops), TorchEngine(net)(crops)) < 0.01, size
 
 
 @pytest.mark.slow

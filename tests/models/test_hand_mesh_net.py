@@ -53,6 +53,22 @@ def test_output_is_as_promised(head: str, fake_mano: ManoArrays) -> None:
         assert bool(((part >= 0) & (part <= 1)).all())
 
 
+@pytest.mark.parametrize("head", ["aligned", "pooled"])
+def test_a_network_takes_crops_of_any_size(head: str, fake_mano: ManoArrays) -> None:
+    config = dataclasses.replace(SMALL, head=head, refinements=1)
+    net = randomise(HandMeshNet(config, fake_mano)).eval()
+    other = HandMeshNet(dataclasses.replace(config, image_size=96), fake_mano).eval()
+    other.load_state_dict(net.state_dict())
+    with torch.no_grad():
+        # Wherever all pixels are alike a place in the crop is one in -1..1, whatever the crop's size.
+        found, expected = net(pictures(2, 96)), other(pictures(2, 96))
+        for part, wanted in zip(found, expected, strict=True):
+            torch.testing.assert_close(part, wanted, atol=0, rtol=0)
+        grey = torch.full((1, 64, 64, 3), 128, dtype=torch.uint8), torch.full((1, 96, 96, 3), 128, dtype=torch.uint8)
+        small, large = (net(image).keypoints_2d for image in grey)
+    assert bool((small < 80).all()) and bool((large < 120).all()) and float(large.mean()) > float(small.mean())
+
+
 def test_a_refinement_starts_as_no_change_and_can_learn(fake_mano: ManoArrays) -> None:
     torch.manual_seed(0)
     net = HandMeshNet(dataclasses.replace(SMALL, refinements=2), fake_mano).eval()

@@ -16,8 +16,9 @@ from handmesh.mano.arrays import ManoArrays
 from handmesh.models.auxiliary import DirectVertices, FeatureProjection
 from handmesh.models.checkpoint import load_checkpoint, save_checkpoint
 from handmesh.models.hand_mesh_net import HandMeshNet
-from handmesh.training.mesh.distillation import Teacher, resize, shrink
+from handmesh.training.mesh.distillation import Teacher
 from handmesh.training.mesh.loss_net import LossNet
+from handmesh.training.mesh.resizing import resize_crops, resize_images
 from handmesh.training.trainer import STATE_FILE, Trainer
 
 SMALL = ModelConfig(image_size=32, width=16, heatmap_stride=4)
@@ -91,36 +92,36 @@ def test_the_teachers_own_answer_costs_nothing(config: Config, fake_mano: ManoAr
     teacher = Teacher(config, fake_mano, "cpu")
     alike = dataclasses.replace(config, model=LARGER)
     pupil = Teacher(alike, fake_mano, "cpu")
-    batch = pupil.label(_batch(alike, pupil.crop_size))
+    batch = pupil.label(_batch(alike, 64), 64)
     losses = LossNet(pupil.net, config.train, pupil).eval()
     with torch.no_grad():
         terms = losses(batch)
     for name in ("joints", "vertices", "rotations", "betas"):
         assert terms[f"teacher_{name}"].item() == pytest.approx(0, abs=1e-5), name
     assert terms["vertices"].item() > 1e-4
-    assert teacher.crop_size == 64 and teacher.size == 64 and teacher.pupil_size == 32
+    assert teacher.size == 64
 
 
 def test_the_pupil_sees_the_same_crop_smaller(config: Config, fake_mano: ManoArrays) -> None:
     teacher = Teacher(config, fake_mano, "cpu")
-    large = _batch(config, teacher.crop_size)
-    batch = teacher.label(large)
+    large = _batch(config, 64)
+    batch = teacher.label(large, 32)
     assert batch["image"].shape == (3, 32, 32, 3) and batch["image"].dtype == torch.uint8
     for joints, K, keypoints in zip(batch["joints"], batch["K_crop"], batch["keypoints_2d"], strict=True):
         torch.testing.assert_close(
             torch.from_numpy(project_points(joints.numpy(), K.numpy())).float(), keypoints, atol=1e-3, rtol=1e-4
         )
     assert batch["teacher"].joints.shape == (3, 21, 3) and batch["teacher"].maps[1].shape[0] == 3
-    assert shrink(large, 64) is large
+    assert resize_crops(large, 64) is large
 
 
 def test_resizing_keeps_a_smooth_picture() -> None:
     line = torch.linspace(0, 255, 64)
     images = line[None, :, None, None].expand(2, 64, 64, 3).to(torch.uint8)
-    small = resize(images, 32)
+    small = resize_images(images, 32)
     wanted = images.float().view(2, 32, 2, 32, 2, 3).mean((2, 4))
     assert (small.float() - wanted).abs()[:, 1:-1].max() <= 1
-    assert resize(images, 64) is images
+    assert resize_images(images, 64) is images
 
 
 def test_maps_equal_after_projection_cost_nothing() -> None:

@@ -22,6 +22,7 @@ from handmesh.mano.arrays import ManoArrays
 from handmesh.models.checkpoint import load_checkpoint, save_checkpoint
 from handmesh.models.hand_mesh_net import HandMeshNet
 from handmesh.training.logger import Log, check_folder
+from handmesh.training.mesh.loss_net import LossNet
 from handmesh.training.state import Progress
 from handmesh.training.trainer import STATE_FILE, Trainer
 
@@ -66,6 +67,25 @@ def test_an_interrupted_run_equals_an_uninterrupted_one(config: Config, monkeypa
     net, header = load_checkpoint(Path(cut.output) / "last", None)
     assert header["step"] == 4 and header["metrics"] == scores
     assert not net.training and scores["pa_mpjpe"] > 0
+
+
+def test_steps_take_the_sizes_of_crops_in_turn(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = dataclasses.replace(config.train, image_sizes=[64, 32])
+    seen: list[tuple[int, int]] = []
+    forward = LossNet.forward
+
+    def note(self: LossNet, batch: Any) -> Any:
+        terms = forward(self, batch)
+        seen.append((batch["image"].shape[1], self.net.config.image_size))
+        # Places are those of the picture at its size: no keypoint lies far outside it.
+        assert batch["keypoints_2d"].abs().max() < 3 * batch["image"].shape[1]
+        return terms
+
+    monkeypatch.setattr(LossNet, "forward", note)
+    Trainer(dataclasses.replace(config, train=train)).run()
+    assert seen == [(64, 64), (32, 32)] * 2
+    net, _ = load_checkpoint(Path(config.output) / "last")
+    assert net.config.image_size == config.model.image_size
 
 
 def test_a_clock_ends_a_run_with_its_checkpoints(config: Config) -> None:

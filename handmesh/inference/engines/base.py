@@ -47,6 +47,8 @@ class Engine(Protocol):
 
     #: What runs, for the screen: "OpenVINO CPU".
     name: str
+    #: Whether crops may have any side that is a multiple of 32, not the network's own alone.
+    any_size: bool
 
     def __call__(self, images: NDArray[np.uint8]) -> EngineOutput:
         """images (B, S, S, 3) uint8 RGB, B >= 1 -> the network's answer; the arrays are the caller's own."""

@@ -31,11 +31,11 @@ MAX_KEPT = 6
 
 
 def openvino_model(net: nn.Module, image_size: int, keep: bool) -> Any:
-    """The network as an ov.Model: uint8 (B, S, S, 3) in, its fields in order out, batch free.
+    """The network as an ov.Model: uint8 (B, S, S, 3) in, its fields in order out, batch and size free.
 
     Args:
         net: folded, normalisation and hand model inside.
-        image_size: side S of its crops, pixels.
+        image_size: side S of its crops, pixels, a multiple of 32; of the example that is traced.
         keep: write it to the cache folder and read it from there the next time; where the folder cannot be written it
             is converted each time.
     """
@@ -69,7 +69,7 @@ def openvino_file(net: nn.Module, image_size: int) -> Path:
 
 
 def onnx_bytes(net: nn.Module, image_size: int, keep: bool) -> bytes:
-    """The network as an ONNX graph: uint8 (B, S, S, 3) in, its fields by name out, batch free.
+    """The network as an ONNX graph: uint8 (B, S, S, 3) in, its fields by name out, batch and size free.
 
     Args:
         net, image_size, keep: as of :func:`openvino_model`.
@@ -86,7 +86,7 @@ def onnx_bytes(net: nn.Module, image_size: int, keep: bool) -> bytes:
             _LOG.debug("%s is written anew: %s", file, error)
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "net.onnx"
-        write_onnx(net, [_example(image_size)], [INPUT], EngineOutput._fields, part)
+        write_onnx(net, [_example(image_size)], [INPUT], EngineOutput._fields, part, getattr(net, "any_size", False))
         content = part.read_bytes()
     if keep:
         try:

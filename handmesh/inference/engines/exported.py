@@ -27,7 +27,10 @@ def open_engine(file: Path, threads: int = 0) -> tuple[Engine, dict[str, str]]:
         raise HandMeshError(f"expected an exported network, got {file}: no such file; make it with handmesh export")
     readers = {".xml": _openvino, ".onnx": _onnx, ".pt": _torchscript}
     try:
-        return readers[file.suffix](file, threads)
+        engine, metadata = readers[file.suffix](file, threads)
+        # Verified, and in an older file made, for crops of the network's own size alone.
+        engine.any_size = False
+        return engine, metadata
     except (RuntimeError, ValueError, OSError, IndexError) as error:
         line = reason_of(error)
         raise HandMeshError(

@@ -47,6 +47,7 @@ class OnnxEngine:
         self._session: Any = open_session(model, threads, device)
         used = self._session.get_providers()[0].removesuffix("ExecutionProvider")
         self.name = f"ONNX Runtime {used}"
+        self.any_size = not isinstance(self._session.get_inputs()[0].shape[1], int)
         renew_after_fork(self)
 
     @property
@@ -93,8 +94,9 @@ def open_session(model: bytes | str, threads: int = 0, device: str = "cpu") -> A
 
 
 def write_onnx(
-    net: nn.Module, examples: Sequence[Tensor], inputs: Sequence[str], outputs: Sequence[str], file: Path
-) -> None:
+    net: nn.Module, examples: Sequence[Tensor], inputs: Sequence[str], outputs: Sequence[str], file: Path,
+    any_size: bool = False,
+) -> None:  # fmt: skip
     """Write a module as one ONNX file.
 
     Args:
@@ -102,14 +104,17 @@ def write_onnx(
         examples: its inputs; the first one's first axis is the batch, which stays free, and has two rows or more.
         inputs, outputs: names of what goes in and comes out, in order.
         file: the path.
+        any_size: the first input (B, S, S, 3) may have any S that is a multiple of 32.
 
     Raises:
         HandMeshError: the packages that write ONNX are not installed.
     """
     # At least two rows: with one, the exporter takes the batch for a constant.
     assert len(examples[0]) >= 2
-    batch = torch.export.Dim("batch", min=1, max=64)
-    shapes = ({0: batch}, *[None] * (len(examples) - 1))
+    free: dict[int, Any] = {0: torch.export.Dim("batch", min=1, max=64)}
+    if any_size:
+        free[1] = free[2] = 32 * torch.export.Dim("cells", min=1, max=32)
+    shapes = (free, *[None] * (len(examples) - 1))
     if not (find_spec("onnx") and find_spec("onnxscript")):
         raise HandMeshError("expected onnx and onnxscript, which are not installed; run pip install 'handmesh[export]'")
     with TRACING, torch.no_grad(), _quiet():

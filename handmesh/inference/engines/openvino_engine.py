@@ -43,6 +43,7 @@ class OpenVinoEngine:
         self._compiled: dict[tuple[tuple[int, ...], bool], CompiledModel] = {}
         self._lock = threading.Lock()
         renew_after_fork(self)
+        self.any_size = bool(model.input(0).partial_shape[1].is_dynamic)
         self.name = "OpenVINO CPU" + ("" if precision == "f32" else f" {precision.replace('mixed', 'bf16')}")
 
     def __call__(self, images: NDArray[np.uint8]) -> EngineOutput:

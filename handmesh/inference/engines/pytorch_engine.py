@@ -54,6 +54,7 @@ class TorchEngine:
         """
         self._device = torch.device(device)
         self._net: Any = net.eval().to(self._device)
+        self.any_size = bool(getattr(net, "any_size", False))
         if half:
             # A copy: the caller's network stays as it is.
             self._net = copy.deepcopy(self._net)
@@ -62,7 +63,7 @@ class TorchEngine:
         self._forward: Callable[[Tensor], Tensor] = self._flat
         if compiled:
             self._forward = torch.compile(self._flat, dynamic=False, backend=backend)
-        self._graphs: dict[int, _Recorded] = {}
+        self._graphs: dict[tuple[int, ...], _Recorded] = {}
         self._records = graphs and not compiled and self._device.type == "cuda"
         self._report = report
         words = [device.upper(), *(["half"] if half else []), *(["compiled"] if compiled else [])]
@@ -107,15 +108,15 @@ class TorchEngine:
         return torch.cat([part.float().reshape(len(pixels), -1) for part in self._net(pixels)], dim=1)
 
     def _recorded(self, pixels: Tensor) -> Tensor:
-        count = len(pixels)
-        if count not in self._graphs:
+        shape = tuple(pixels.shape)
+        if shape not in self._graphs:
             try:
-                self._graphs[count] = _Recorded(self._flat, pixels.to(self._device))
+                self._graphs[shape] = _Recorded(self._flat, pixels.to(self._device))
             except RuntimeError as error:
                 self._records = False
                 self._report(f"CUDA graphs are not used ({reason_of(error, 120)}); the answer is the same")
                 return self._flat(pixels.to(self._device))
-        return self._graphs[count](pixels)
+        return self._graphs[shape](pixels)
 
 
 def settle_after_fork() -> None:

@@ -69,7 +69,7 @@ def photo_crops(folder: str | Path, net: nn.Module, arrays: ManoArrays, config: 
 class _Recorder:
     """An engine that keeps what it is shown."""
 
-    name = "recorder"
+    name, any_size = "recorder", False
 
     def __init__(self, net: nn.Module) -> None:
         self._engine = TorchEngine(net)

@@ -127,7 +127,7 @@ class DetectorTask:
         """What is trained on."""
         return SceneDataset(self.source, self.config.detector, self.config.seed)
 
-    def prepare(self, batch: SceneCrop, autocast: AbstractContextManager[None]) -> SceneCrop:
+    def prepare(self, batch: SceneCrop, step: int, autocast: AbstractContextManager[None]) -> SceneCrop:
         """The batch as it is."""
         return batch
 

@@ -46,7 +46,7 @@ class LossNet(nn.Module):
         self.features = [*maps, pooled] if self.keeps_features else []
         output, head = self.net.decode(maps, pooled)
         direct = self.branches["vertices"](head.details, pooled) if "vertices" in self.branches else None
-        terms = hand_losses(output, head, batch, self.net.config.image_size, self.squared, direct)
+        terms = hand_losses(output, head, batch, batch["image"].shape[1], self.squared, direct)
         if "features" in self.branches:
             terms["teacher_features"] = self.branches["features"](maps, batch["teacher"].maps)
         return terms

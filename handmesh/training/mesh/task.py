@@ -19,6 +19,7 @@ from handmesh.mano.arrays import load_mano
 from handmesh.models.hand_mesh_net import HandMeshNet
 from handmesh.training.mesh.distillation import Teacher
 from handmesh.training.mesh.loss_net import LossNet
+from handmesh.training.mesh.resizing import resize_crops
 from handmesh.training.mesh.visualization import prediction_sheet
 from handmesh.training.sources import fingerprint, make_sources
 from handmesh.training.start import start_network
@@ -31,6 +32,7 @@ class MeshTask:
         source: the samples that are trained on.
         data_fingerprint: a name for them.
         val_data: what is validated on.
+        sizes: sides of the crops that the network is trained on, pixels.
         teacher: the network that this one learns from besides, once the losses are made.
     """
 
@@ -45,6 +47,7 @@ class MeshTask:
             HandMeshError: data or hand model that cannot be had.
         """
         self.config, self.device = config, device
+        self.sizes = config.train.image_sizes or [config.model.image_size]
         self.mano = load_mano(config.mano)
         self.source: SampleSource
         self.source, val_source = make_sources(config, self.mano)
@@ -64,20 +67,26 @@ class MeshTask:
 
     @property
     def crop_size(self) -> int:
-        """Side of the crops, pixels."""
-        return self.teacher.crop_size if self.teacher else self.config.model.image_size
+        """Side of the crops as they are loaded, pixels."""
+        return max(*self.sizes, self.teacher.size if self.teacher else 0)
 
     def training_data(self) -> Dataset[Any]:
         """What is trained on."""
         return HandDataset(self.source, self.config, train=True, size=self.crop_size)
 
-    def prepare(self, batch: Batch, autocast: AbstractContextManager[None]) -> Batch:
-        """A batch on the device as the losses take it: cut out there if that is left to it, labelled by the teacher."""
-        batch = finish(batch, self.crop_size)
-        if self.teacher:
-            with autocast:
-                batch = self.teacher.label(batch)
-        return batch
+    def prepare(self, batch: Batch, step: int, autocast: AbstractContextManager[None]) -> Batch:
+        """A batch on the device as the losses take it.
+
+        Args:
+            batch: of crops, or of pictures that are left to the device to cut out.
+            step: of the run; steps take the sizes of crops in turn.
+            autocast: of the teacher, who labels the batch besides.
+        """
+        batch, size = finish(batch, self.crop_size), self.sizes[step % len(self.sizes)]
+        if self.teacher is None:
+            return resize_crops(batch, size)
+        with autocast:
+            return self.teacher.label(batch, size)
 
     def validate(self, net: nn.Module, loader: DataLoader[Any]) -> tuple[dict[str, float], float]:
         """The network's scores, and the one of them that is to be small."""
