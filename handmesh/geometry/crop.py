@@ -24,15 +24,20 @@ _FLIP_X = np.diag([-1.0, 1.0, 1.0])
 
 @dataclass(frozen=True)
 class CropSettings:
-    """What the network was trained to see, from its checkpoint: size in pixels, padding, kind of crop."""
+    """What the network was trained to see, from its checkpoint: size in pixels, padding, kind of crop.
+
+    ``view_size`` is the size of crops where a hand is seen in several views, which are for those who have the time: the
+    largest that the network was trained at. 0 is ``image_size``.
+    """
 
     image_size: int = 128
     padding: float = 1.5
     perspective: bool = True
+    view_size: int = 0
 
     def __post_init__(self) -> None:
         # Also of a note in the cache, which anything may have happened to.
-        if not 1 <= self.image_size <= 1024 or not 1 <= self.padding <= 4:
+        if not 1 <= self.image_size <= 1024 or not 1 <= self.padding <= 4 or not 0 <= self.view_size <= 1024:
             raise ValueError(f"expected a crop of 1 to 1024 pixels with padding 1 to 4, got {self}")
 
     def crop(
@@ -127,6 +132,11 @@ class CropTransform:
         # To the camera behind a mirror the same turn goes the other way round.
         own = turn.T if self.is_mirrored else turn
         return CropTransform(self.K, own @ self.rotation, K, self.size, self.is_mirrored)
+
+    def resized(self, size: int) -> CropTransform:
+        """The same crop in another number of pixels a side."""
+        K = resize_matrix(size / self.size, size / self.size) @ self.K_crop
+        return CropTransform(self.K, self.rotation, K, size, self.is_mirrored)
 
     @property
     def camera_to_crop(self) -> NDArray[np.float64]:

@@ -45,13 +45,19 @@ class HandEstimator:
         self.engine, self.crop, self.align = engine, crop, align
         self.model, self._aligner = HandModel(mano), KeypointAligner(mano)
 
+    @property
+    def view_size(self) -> int:
+        """Side in pixels of the crops of several views: the largest that network and engine take."""
+        own, largest = self.crop.image_size, self.crop.view_size
+        return largest if largest > own and self.engine.any_size else own
+
     def make_crop(self, place: Detection, K: FloatArray) -> CropTransform:
         """The crop the network gets for a place; a left hand's is mirrored."""
         return self.crop.crop(place.box_xyxy, K, place.rotation_deg, mirror=not place.is_right)
 
     def view_crops(self, crops: Sequence[CropTransform], views: Views) -> list[list[CropTransform]]:
-        """For each crop those that the network sees in its place; without views itself."""
-        return [[crop.turned(*view) for view in views] or [crop] for crop in crops]
+        """For each crop those that the network sees in its place, of ``view_size``; without views itself."""
+        return [[crop.turned(*view).resized(self.view_size) for view in views] or [crop] for crop in crops]
 
     def estimate(
         self, images: Sequence[NDArray[np.uint8]], crops: Sequence[CropTransform], clock: StageClock | None = None,

@@ -33,7 +33,13 @@ class Task(Protocol):
         ...
 
     def prepare(self, batch: Any, step: int, autocast: AbstractContextManager[None]) -> Any:
-        """The batch of a step of the run, on the device, as the losses take it."""
+        """The batch of a step of the run as the losses take it.
+
+        Args:
+            batch: of the loader, on the device.
+            step: of the run.
+            autocast: for a network that has to answer first.
+        """
         ...
 
     def validate(self, net: Any, loader: DataLoader[Any]) -> tuple[dict[str, float], float]:

@@ -151,6 +151,16 @@ def test_a_crop_of_a_large_hand_is_that_of_the_whole_picture_averaged_down(borde
         assert apart.max() <= 8 and (apart > 1).mean() < 2e-3, number
 
 
+def test_a_resized_crop_is_the_crop_made_at_that_size() -> None:
+    K, box = intrinsics_from_fov(640, 480, 60), np.array([300.0, 200, 420, 330])
+    for mirror in (False, True):
+        small, large = (CropTransform.from_box(box, K, size, 15.0, 1.3, mirror) for size in (96, 128))
+        resized = small.resized(128)
+        np.testing.assert_allclose(resized.homography, large.homography, atol=1e-9)
+        np.testing.assert_allclose(resized.K_crop, large.K_crop, atol=1e-9)
+        assert resized.size == 128 and resized.is_mirrored == mirror
+
+
 @pytest.mark.parametrize("mirror", [False, True])
 @pytest.mark.parametrize("perspective", [False, True])
 def test_a_turned_crop_is_the_crop_turned(mirror: bool, perspective: bool) -> None:

@@ -167,6 +167,33 @@ def test_truth_comes_back(open_mano: ManoArrays, is_right: bool, perspective: bo
         assert_model_gives_vertices(hand, open_mano)
 
 
+class SizedEngine:
+    """A predictor's engine that notes the sizes of what it is shown."""
+
+    name = "oracle"
+
+    def __init__(self, answer: Callable[[np.ndarray], EngineOutput], any_size: bool) -> None:
+        self.answer, self.any_size, self.sizes = answer, any_size, list[int]()
+
+    def __call__(self, images: np.ndarray) -> EngineOutput:
+        self.sizes.append(images.shape[1])
+        return self.answer(images)
+
+
+@pytest.mark.parametrize("any_size", [True, False])
+def test_several_views_of_a_hand_are_larger_where_the_engine_takes_them(open_mano: ManoArrays, any_size: bool) -> None:
+    truth = Truth(HandModel(open_mano), True)
+    predictor = OraclePredictor(open_mano, truth, CropSettings(64, 1.5, view_size=96))
+    predictor.engine = engine = SizedEngine(predictor._answer, any_size)
+    (hand,) = predictor(picture(), K=K)
+    assert engine.sizes == [64, 96 if any_size else 64]  # where it is, then the four views
+    assert np.abs(hand.vertices - truth.vertices).max() < 2e-4
+    assert np.abs(hand.keypoints_2d - truth.keypoints_2d).max() < 1e-2
+    predictor.views = ()
+    predictor(picture(), K=K)
+    assert engine.sizes[2:] == [64, 64]
+
+
 def test_a_place_that_is_known_roughly_is_cropped_anew_around_the_first_estimate(open_mano: ManoArrays) -> None:
     truth = Truth(HandModel(open_mano), True)
     rough = Detection(truth.place().box_xyxy + [9, 4, 15, 10], True, 1.0, truth.place().rotation_deg + 40)

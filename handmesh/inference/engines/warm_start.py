@@ -67,8 +67,8 @@ def start_quickly(
     note = _note_of(find_checkpoint(checkpoint), arrays)
     try:
         known = json.loads(note.read_text(encoding="utf-8"))
-        model, (size, padding, perspective) = note.with_name(known["model"]), known["crop"]
-        crop = CropSettings(int(size), float(padding), bool(perspective))
+        model, (size, padding, perspective, view_size) = note.with_name(known["model"]), known["crop"]
+        crop = CropSettings(int(size), float(padding), bool(perspective), int(view_size))
         if not is_intact(model):
             return None
         # The cache drops what was not used for long.
@@ -92,7 +92,7 @@ def remember(checkpoint: str | Path, arrays: ManoArrays, net: Any, crop: CropSet
         checkpoint: as of load_checkpoint.
         arrays: the hand model inside it.
         net: its network, folded.
-        crop: (image_size in pixels, padding, perspective).
+        crop: of its checkpoint.
     """
     from handmesh.inference.engines.cache import openvino_file
 

@@ -128,7 +128,12 @@ class DetectorTask:
         return SceneDataset(self.source, self.config.detector, self.config.seed)
 
     def prepare(self, batch: SceneCrop, step: int, autocast: AbstractContextManager[None]) -> SceneCrop:
-        """The batch as it is."""
+        """The batch as it is.
+
+        Args:
+            batch: of the loader.
+            step, autocast: of no matter here.
+        """
         return batch
 
     def validate(self, net: nn.Module, loader: DataLoader[Any]) -> tuple[dict[str, float], float]:
