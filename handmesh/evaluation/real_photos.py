@@ -19,7 +19,7 @@ from handmesh.geometry.alignment import point_errors, similarity_align
 from handmesh.inference.estimator import HandEstimator
 from handmesh.io.images import read_image
 from handmesh.labeling.landmark_correction import LandmarkCorrection
-from handmesh.labeling.photo_sets import LabelledPhoto, crop_for
+from handmesh.labeling.photo_sets import LabelledPhoto, crops_for
 from handmesh.results import Hand
 
 #: An image (H, W, 3) uint8 RGB -> the hands in it.
@@ -81,7 +81,8 @@ def as_landmarks(results: Sequence[RealResult], correction: LandmarkCorrection |
 
 
 def evaluate_real(estimator: HandEstimator, photos: Sequence[LabelledPhoto], batch_size: int = 32) -> list[RealResult]:
-    """Errors of every photo, in their order, with crops made from the labels.
+    """Errors of every photo, in their order, with crops made from the labels. Where a label does not say which hand it
+    is, the network does.
 
     Args:
         estimator: makes hands of crops.
@@ -92,10 +93,10 @@ def evaluate_real(estimator: HandEstimator, photos: Sequence[LabelledPhoto], bat
     for start in range(0, len(photos), batch_size):
         chunk = photos[start : start + batch_size]
         images = [read_image(photo.path) for photo in chunk]
-        crops = [crop_for(p, i.shape[1], i.shape[0], estimator.crop) for p, i in zip(chunk, images, strict=True)]
+        crops = [crops_for(p, i.shape[1], i.shape[0], estimator.crop) for p, i in zip(chunk, images, strict=True)]
         results += [
             compare(photo, found.hand.joints, found.hand.keypoints_2d, max(image.shape[:2]))
-            for photo, image, found in zip(chunk, images, estimator.estimate(images, crops), strict=True)
+            for photo, image, found in zip(chunk, images, estimator.estimate_either(images, crops), strict=True)
         ]
     return results
 

@@ -90,6 +90,21 @@ class HandEstimator:
             aligner = self._aligner if self.align else None
             return [lift_hand(output, index, crop, self.model, aligner, mesh) for index, crop in enumerate(crops)]
 
+    def estimate_either(
+        self, images: Sequence[NDArray[np.uint8]], crops: Sequence[Sequence[CropTransform]],
+        clock: StageClock | None = None, mesh: bool = True, views: Views = (),
+    ) -> list[Estimate]:  # fmt: skip
+        """One Estimate a hand, of the likelier side where a hand may be either.
+
+        Args:
+            images: (H, W, 3) uint8 RGB, one a hand.
+            crops: of each hand its crop, or two where nobody knows its side: as a right and (mirrored) as a left one.
+            clock, mesh, views: as of :meth:`estimate`.
+        """
+        pictures = [image for image, own in zip(images, crops, strict=True) for _ in own]
+        found = iter(self.estimate(pictures, [crop for own in crops for crop in own], clock, mesh, views))
+        return [next(found) if len(own) == 1 else likelier(next(found), next(found)) for own in crops]
+
 
 def place_of(hand: Hand) -> Detection:
     """Where to crop to see this hand again: the square around its points, turned upright."""

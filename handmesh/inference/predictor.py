@@ -21,7 +21,7 @@ from handmesh.inference.arguments import box_places, camera_matrix, for_each, on
 from handmesh.inference.detectors.by_name import loaders_of, make_detector, segmenter_of
 from handmesh.inference.detectors.fastvit import FastVitDetector, with_masks
 from handmesh.inference.engines.warm_start import may_start_quickly, remember, start_quickly
-from handmesh.inference.estimator import HandEstimator, is_plausible, likelier, place_of
+from handmesh.inference.estimator import HandEstimator, is_plausible, place_of
 from handmesh.inference.same_hand import is_same_hand
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.start_up import beside, load_kernels
@@ -318,15 +318,15 @@ class HandMeshPredictor(HandEstimator):
         self, image: NDArray[np.uint8], K: FloatArray, places: Sequence[Detection], clock: StageClock, mesh: bool,
         views: Views,
     ) -> list[Estimate]:  # fmt: skip
-        sided = [
-            replace(place, is_right=side)
-            for place in places
-            for side in ((True, False) if place.is_right is None else (place.is_right,))
-        ]
         with clock("crop"):
-            crops = [self.make_crop(place, K) for place in sided]
-        found = iter(self.estimate([image] * len(crops), crops, clock, mesh, views))
-        return [next(found) if place.is_right is not None else likelier(next(found), next(found)) for place in places]
+            crops = [
+                [
+                    self.make_crop(replace(place, is_right=side), K)
+                    for side in ((True, False) if place.is_right is None else (place.is_right,))
+                ]
+                for place in places
+            ]
+        return self.estimate_either([image] * len(crops), crops, clock, mesh, views)
 
 
 def _load(kind: type[HandMeshPredictor], words: dict[str, Any]) -> HandMeshPredictor:

@@ -212,6 +212,17 @@ def crop_for(photo: LabelledPhoto, width: int, height: int, settings: CropSettin
     return settings.crop(box, intrinsics_from_fov(width, height), roll, mirror=photo.is_right is False)
 
 
+def crops_for(photo: LabelledPhoto, width: int, height: int, settings: CropSettings) -> list[CropTransform]:
+    """The crops in which a network that is measured sees a photo's hand: two, as a right and (mirrored) as a left one,
+    where the label does not say which it is; else one.
+
+    Args:
+        photo, width, height, settings: as of :func:`crop_for`.
+    """
+    sides = (True, False) if photo.is_right is None else (photo.is_right,)
+    return [crop_for(replace(photo, is_right=side), width, height, settings) for side in sides]
+
+
 def annotated_photos(root: str | Path) -> list[LabelledPhoto]:
     """The photos of ``root``/annotated with 2D keypoints (COCO style); empty when the folder is absent."""
     found: list[LabelledPhoto] = []

@@ -158,19 +158,16 @@ def photo_rows(
 
     Where a label does not say which hand it is, the network does, as for users. ``fingers`` is what a person saw.
     """
-    from handmesh.inference.estimator import likelier
     from handmesh.io.images import read_image
-    from handmesh.labeling.photo_sets import crop_for
+    from handmesh.labeling.photo_sets import crops_for
 
     rows = []
     for photo in photos:
         image = read_image(photo.path)
         height, width = image.shape[:2]
-        sides = (True, False) if photo.is_right is None else (photo.is_right,)
-        crops = [crop_for(replace(photo, is_right=side), width, height, estimator.crop) for side in sides]
-        found = estimator.estimate([image] * len(crops), crops, views=views)
-        hand = (found[0] if len(found) == 1 else likelier(*found)).hand
-        crop = crops[sides.index(hand.is_right)]
+        crops = crops_for(photo, width, height, estimator.crop)
+        hand = estimator.estimate_either([image], [crops], views=views)[0].hand
+        crop = next(crop for crop in crops if crop.is_mirrored != hand.is_right)
         known = np.asarray(np.isfinite(photo.keypoints_2d).all(-1))
         if not known.all():
             rows.append(_partly(photo, hand, crop, known))

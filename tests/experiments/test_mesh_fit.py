@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,21 +54,19 @@ def standing(arrays: ManoArrays, pose: np.ndarray) -> Hand:
     )  # fmt: skip
 
 
-class Answers:
+class Answers(HandEstimator):
     """An estimator that has its answers: one where the crop is as the photo, one where it is mirrored."""
 
-    crop = CropSettings(96, 1.3)
-
     def __init__(self, plain: Estimate, mirrored: Estimate) -> None:
-        self.plain, self.mirrored = plain, mirrored
+        self.crop, self.plain, self.mirrored = CropSettings(96, 1.3), plain, mirrored
 
-    def estimate(self, images: Sequence[Any], crops: Sequence[CropTransform], **_: Any) -> list[Estimate]:
+    def estimate(self, images: Sequence[Any], crops: Sequence[CropTransform], *_: Any, **__: Any) -> list[Estimate]:
         found = [self.mirrored if crop.is_mirrored else self.plain for crop in crops]
         return [each._replace(hand=replace(each.hand, is_right=not c.is_mirrored)) for each, c in zip(found, crops)]
 
 
 def rows_of(photo: LabelledPhoto, plain: Estimate, mirrored: Estimate) -> list[Row]:
-    return photo_rows(cast(HandEstimator, Answers(plain, mirrored)), [photo])
+    return photo_rows(Answers(plain, mirrored), [photo])
 
 
 @pytest.fixture
@@ -139,7 +137,7 @@ def test_what_a_person_saw_takes_the_place_of_the_label(
     path = tmp_path / "fingers.jsonl"
     path.write_text(f'{{"photo": "{tmp_path.name}/hand.png", "finger": "index", "is_straight": {seen}}}\n')
     fingers = read_fingers(path)
-    answers = cast(HandEstimator, Answers(Estimate(curled, 1.0, 1.0), Estimate(flat, 1.0, 0.0)))
+    answers = Answers(Estimate(curled, 1.0, 1.0), Estimate(flat, 1.0, 0.0))
     row = photo_rows(answers, [photo], fingers=fingers)[0]
     assert row.has_wrong_finger and row.is_wrong_by_eye is wrong
     assert photo_rows(answers, [photo], fingers=Fingers())[0].is_wrong_by_eye, "a photo that nobody looked at"

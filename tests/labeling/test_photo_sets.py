@@ -24,6 +24,7 @@ from handmesh.labeling.photo_sets import (
     LabelledPhoto,
     annotated_photos,
     crop_for,
+    crops_for,
     list_unlabelled,
     photos_with_landmarks,
     readable,
@@ -140,13 +141,13 @@ def test_a_damaged_photo_is_named_and_left_out(tmp_path: Path, caplog: pytest.Lo
 
 
 def test_a_perfect_network_measures_zero_also_for_left_hands(tmp_path: Path) -> None:
-    photos = [make_photo(tmp_path, f"{i}.png", side, i) for i, side in enumerate((True, False, None))]
+    photos = [make_photo(tmp_path, f"{i}.png", side, i) for i, side in enumerate((True, False))]
     crops = [crop_for(photo, 120, 90, CROP) for photo in photos]
-    assert [crop.is_mirrored for crop in crops] == [False, True, False]
+    assert [crop.is_mirrored for crop in crops] == [False, True]
     truth = [(c.apply_points_3d(p.joints) * 1.3, c.apply_points_2d(p.keypoints_2d)) for c, p in zip(crops, photos)]
 
     def perfect(batch: np.ndarray) -> EngineOutput:
-        assert batch.shape == (3, 64, 64, 3) and batch.dtype == np.uint8
+        assert batch.shape == (2, 64, 64, 3) and batch.dtype == np.uint8
         return answer(*(np.stack(part) for part in zip(*truth)))
 
     def shifted(batch: np.ndarray) -> EngineOutput:
@@ -162,6 +163,29 @@ def test_a_perfect_network_measures_zero_also_for_left_hands(tmp_path: Path) -> 
         assert result.error_2d == pytest.approx(5 / zoom / side, rel=0.1)
         # A mirrored hand is no match where only proper rotations count.
         assert result.pa_mm > 5
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_photo_of_an_unknown_side_is_measured_on_the_side_that_the_network_says(
+    tmp_path: Path, is_right: bool
+) -> None:
+    known, photo = make_photo(tmp_path, "0.png", True, 0), make_photo(tmp_path, "1.png", None, 1)
+    crops = [*crops_for(known, 120, 90, CROP), *crops_for(photo, 120, 90, CROP)]
+    assert [crop.is_mirrored for crop in crops] == [False, False, True]
+    owners = [known, photo, photo]
+
+    def sure(batch: np.ndarray) -> EngineOutput:
+        assert len(batch) == 3
+        output = answer(
+            np.stack([c.apply_points_3d(p.joints) for c, p in zip(crops, owners)]),
+            np.stack([c.apply_points_2d(p.keypoints_2d) for c, p in zip(crops, owners)]),
+        )
+        wrong = 2 if is_right else 1
+        output.keypoints_2d[wrong] += 9
+        return output._replace(is_right=np.array([1, 0.9, 0.2] if is_right else [1, 0.1, 0.8], np.float32))
+
+    for result in evaluate_real(estimator(sure), [known, photo]):
+        assert result.pa_mm == pytest.approx(0, abs=1e-3) and result.error_2d == pytest.approx(0, abs=1e-6)
 
 
 def test_results_as_landmarks_are_measured_at_the_landmark_models_points(tmp_path: Path) -> None:

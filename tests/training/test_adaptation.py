@@ -113,11 +113,11 @@ def test_it_is_measured_on_crops_of_the_kind_it_is_trained_on(
     config = Config(model=ModelConfig(image_size=32, width=16), data=data)
     seen = []
 
-    def crop_for(*words: object) -> None:
+    def crops_for(*words: object) -> None:
         seen.append(words[-1].perspective)  # type: ignore[attr-defined]
         raise InterruptedError
 
-    monkeypatch.setattr("handmesh.evaluation.real_photos.crop_for", crop_for)
+    monkeypatch.setattr("handmesh.evaluation.real_photos.crops_for", crops_for)
     monkeypatch.setattr("handmesh.evaluation.real_photos.read_image", lambda _: np.zeros((64, 64, 3), np.uint8))
     monkeypatch.setattr("handmesh.evaluation.validation.validate", lambda *_: {"pa_mpjpe": 1.0})
     hand = LabelledPhoto(Path("a.png"), "clip", True, np.ones((21, 2)), np.ones((21, 3)), True)
