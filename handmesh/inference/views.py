@@ -1,6 +1,7 @@
 """One hand seen in several crops, turned and zoomed a little: the mean of the network's answers is better than any one.
 
-For stills, where some milliseconds more are nothing; a live picture has the frames before it instead.
+For stills, where some milliseconds more are nothing; a live picture has the frames before it instead. The crops are as
+large as the network was trained at (``HandEstimator.view_size``).
 """
 
 from __future__ import annotations
