@@ -21,7 +21,7 @@ _LOG = logging.getLogger("handmesh")
 _SUFFIX = ".blob"
 _DIGEST_BYTES = 32
 #: Models kept; the least recently used go.
-MAX_KEPT = 16
+MAX_KEPT = 20
 
 
 def kept_file(core: Any, name: str, options: Mapping[str, Any]) -> Path:
