@@ -19,6 +19,7 @@ from handmesh.errors import HandMeshError
 from handmesh.inference.predictor import results_model
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.timing import LiveStats
+from handmesh.inference.views import STILL_VIEWS
 from handmesh.io.files import refuse_to_replace
 from handmesh.io.images import write_image
 from handmesh.io.runtime.stop_signals import StopSignals
@@ -62,7 +63,9 @@ class LiveOutputs:
     def __init__(self, args: argparse.Namespace) -> None:
         """``args``: as parsed by :func:`handmesh.cli.commands.webcam.parse`."""
         self._args = args
-        self.view = LiveView(args.opacity, args.outline, args.mirror, args.hud, smoothing=not args.no_smoothing)
+        self.view = LiveView(
+            args.opacity, args.outline, args.mirror, args.hud, smoothing=not args.no_smoothing, views=args.tta
+        )
         self._stack, self._stop = ExitStack(), StopSignals()
         self._stats: LiveStats | None = None
         self._window: Window | None = None
@@ -163,6 +166,7 @@ class LiveOutputs:
             size, self._clock = frame.image.shape[1::-1], StageClock()
             yield frame
             tracker.smoothing = self.view.smoothing
+            tracker.views = STILL_VIEWS if self.view.views else ()
 
     def draw(self, frame: Frame) -> NDArray[np.uint8]:
         """The frame with its hands drawn as the options and keys say; as it is where no output shows pictures."""

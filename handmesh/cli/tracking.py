@@ -41,11 +41,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_camera_options(parser)
     add_model_options(parser)
     add_hand_options(parser)
-    parser.set_defaults(tta=False)  # an option of clips: add_smoothing_options
+    add_views_option(parser)
 
 
 def add_smoothing_options(parser: argparse.ArgumentParser) -> None:
-    """How the recordings of clips are made: ``args.smoothing``, one of SMOOTHINGS, and ``args.tta``."""
+    """How the recordings of clips are made: ``args.smoothing``, one of SMOOTHINGS."""
     how = parser.add_mutually_exclusive_group()
     for name, kind, about in (
         ("--offline", "offline", "smooth without lag, fill short gaps, one shape a hand (default)"),
@@ -54,6 +54,10 @@ def add_smoothing_options(parser: argparse.ArgumentParser) -> None:
     ):
         how.add_argument(name, dest="smoothing", action="store_const", const=kind, help=about)
     parser.set_defaults(smoothing="offline")
+
+
+def add_views_option(parser: argparse.ArgumentParser) -> None:
+    """``args.tta``: whether each frame is seen as a photo is."""
     parser.add_argument(
         "--tta", action="store_true",
         help="see each hand in four views a frame and average them, as in photos: nearer to the hand, and slower",

@@ -30,7 +30,7 @@ class LiveView:
         labels: side, score and track at each hand, in the annotated picture.
         side: the hands from the side, in the annotated picture.
         stages: milliseconds of each stage under the one line of the annotated picture.
-        smoothing: what is to be done with the hands; the view only shows it.
+        smoothing, views: whether hands are to be filtered, and seen in several views a frame; the view only shows it.
         is_paused, is_over, wants_picture: what the user asked for last.
     """
 
@@ -44,6 +44,7 @@ class LiveView:
     side: bool = False
     stages: bool = False
     smoothing: bool = True
+    views: bool = False
     is_paused: bool = False
     is_over: bool = False
     wants_picture: bool = False
@@ -60,6 +61,7 @@ class LiveView:
         self.side ^= key == "v"
         self.is_mirrored ^= key == "r"
         self.smoothing ^= key == "f"
+        self.views ^= key == "w"
         self.stages ^= key == "t"
         self.is_paused ^= key in (" ", "p")
         self.is_over |= key in ("q", "\x1b")
@@ -70,7 +72,8 @@ class LiveView:
         switches = (
             ("m", "mesh", self.mesh), ("o", "outline", self.outline), ("j", "joints", self.joints),
             ("l", "labels", self.labels), ("v", "side view", self.side), ("r", "mirror", self.is_mirrored),
-            ("f", "smoothing", self.smoothing), ("t", "timings", self.stages), ("space", "pause", self.is_paused),
+            ("f", "smoothing", self.smoothing), ("w", "4 views", self.views), ("t", "timings", self.stages),
+            ("space", "pause", self.is_paused),
         )  # fmt: skip
         return [*(KeyHint(*switch) for switch in switches), KeyHint("s", "save"), KeyHint("q", "quit")]
 

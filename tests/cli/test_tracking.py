@@ -6,6 +6,7 @@ import argparse
 
 import pytest
 
+from handmesh.cli.commands import webcam
 from handmesh.cli.tracking import (
     add_run_options,
     add_smoothing_options,
@@ -29,6 +30,10 @@ def parse(*words: str) -> argparse.Namespace:
 @pytest.mark.parametrize(("words", "views"), [((), ()), (("--tta",), STILL_VIEWS)])
 def test_several_views_are_had_for_a_word(words: tuple[str, ...], views: tuple[tuple[float, float], ...]) -> None:
     assert load_tracker(parse("--detector", "fastvit", *words), smoothing=False).views == views
+
+
+def test_a_camera_may_be_seen_in_several_views_too() -> None:
+    assert webcam.parse(["--tta"]).tta and not webcam.parse([]).tta
 
 
 def test_a_run_with_other_views_is_another_run() -> None:

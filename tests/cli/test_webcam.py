@@ -24,6 +24,7 @@ from handmesh.cli.commands import webcam
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import intrinsics_from_fov
 from handmesh.inference.tracking.tracker import Frame
+from handmesh.inference.views import STILL_VIEWS, Views
 from handmesh.io.images import read_image, write_image
 from handmesh.io.video import cameras
 from handmesh.io.video.camera_source import CameraSource
@@ -53,6 +54,7 @@ class FakeTracker:
     """Finds the same hand in every second frame."""
 
     smoothing = True
+    views: Views = ()
 
     def __init__(self, hand: Hand, stop_after: int | None = None) -> None:
         self.hand, self.stop_after = hand, stop_after
@@ -170,7 +172,7 @@ def test_sources_are_never_replaced_by_their_results(tracker: FakeTracker, clip:
 
 
 def test_a_window_obeys_keys(tracker: FakeTracker, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = iter(["m", "j", "f", " ", "v", "s", " ", "q"])
+    keys = iter(["m", "j", "f", "w", " ", "v", "s", " ", "q"])
     shown = []
 
     class FakeWindow:
@@ -191,7 +193,7 @@ def test_a_window_obeys_keys(tracker: FakeTracker, clip: Path, tmp_path: Path, m
     monkeypatch.setattr(live_outputs, "why_no_window", lambda: None)
     monkeypatch.setattr(live_outputs, "Window", FakeWindow)
     assert webcam.main(["--source", str(clip)]) == 0
-    assert len(shown) == 8 and tracker.smoothing is False
+    assert len(shown) == 9 and tracker.smoothing is False and tracker.views == STILL_VIEWS
     assert not (tmp_path / "output" / "clip-hands.mp4").exists()
     saved = sorted(file.suffix for file in (tmp_path / "output").iterdir())
     assert saved == [".json", ".png"]

@@ -85,7 +85,7 @@ def test_files_get_the_hands_and_nothing_else(hands: list[Hand]) -> None:
 
 def test_every_key_changes_the_picture_and_says_so(hands: list[Hand]) -> None:
     image = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
-    for key in "mojlvrft":
+    for key in "mojlvrfwt":
         view = LiveView()
         before = view.annotate(view.draw(image, hands, [0, 1, 2]), hands, [0, 1, 2], ["60 fps", "network 5 ms"], True)
         states = {hint.key: hint.is_on for hint in view.keys()}

@@ -18,7 +18,7 @@ from handmesh.cli.options import (
     model_options,
 )
 from handmesh.cli.progress import Progress, say
-from handmesh.cli.tracking import add_smoothing_options, follow_with, run_settings
+from handmesh.cli.tracking import add_smoothing_options, add_views_option, follow_with, run_settings
 from handmesh.errors import CommandParser, HandMeshError
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add_hand_options(parser)
     add_smoothing_options(parser)
+    add_views_option(parser)
     add_camera_options(parser)
     add_model_options(parser)
     args = parser.parse_args(argv)

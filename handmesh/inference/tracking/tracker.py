@@ -103,7 +103,8 @@ class HandTracker:
             camera: a calibration instead of those: :meth:`run` gives frames undistorted, :meth:`step` wants them so.
             hand_length_m: wrist crease to middle fingertip, measured, of the person in view.
             min_score: hands of a lower score (0..1) are followed but not among the results; it may be changed later.
-            views: turns and zooms in which each hand is seen in every frame, as of HandEstimator.estimate; for clips.
+            views: turns and zooms in which each hand is seen in every frame, as of HandEstimator.estimate; for clips
+                and for cameras that leave the time.
 
         Raises:
             HandMeshError: the camera given twice, no hands to follow, a length or a score out of range.
