@@ -72,6 +72,11 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--trust-engine-file", action="store_true",
         help="run a TorchScript file (.pt) named with --engine: it is a program, and may do whatever you may",
     )  # fmt: skip
+    parser.add_argument(
+        "--crop-size", type=int, default=0, metavar="PX",
+        help="side of the crop in which a hand is seen, 96 or 128 with the default weights: smaller is faster, larger "
+        "nearer to the hand; several views of a hand always have the larger (default: the checkpoint's)",
+    )  # fmt: skip
 
 
 def add_hand_options(parser: argparse.ArgumentParser) -> None:
@@ -92,7 +97,7 @@ def expect_hand_options(args: argparse.Namespace) -> None:
         raise HandMeshError(f"expected --min-score between 0 and 1, got {args.min_score:g}")
 
 
-_MODEL_OPTIONS = ("checkpoint", "mano", "engine", "trust_engine_file", "detector")
+_MODEL_OPTIONS = ("checkpoint", "mano", "engine", "trust_engine_file", "detector", "crop_size")
 
 
 def model_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -78,6 +78,7 @@ def run_settings(args: argparse.Namespace) -> dict[str, str]:
         "camera": args.view.describe(),
         "hand_length_m": str(args.view.hand_length_m),
         **({"tta": "1"} if args.tta else {}),
+        **({"crop_size": str(args.crop_size)} if args.crop_size else {}),
     }
 
 

@@ -301,5 +301,5 @@ class Config(metaclass=_Named):
         """What the network of this config is given of a hand."""
         from handmesh.geometry.crop import CropSettings
 
-        largest = max(self.train.image_sizes, default=0)
-        return CropSettings(self.model.image_size, self.data.crop_padding, self.data.perspective, largest)
+        data, sizes = self.data, tuple(self.train.image_sizes)
+        return CropSettings(self.model.image_size, data.crop_padding, data.perspective, sizes)

@@ -8,7 +8,7 @@ zoomed to the box, and mirrored for a left hand. Left hands are mirrored and un-
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import centred_intrinsics, resize_matrix
 
 FloatArray = NDArray[np.floating[Any]]
@@ -26,19 +27,37 @@ _FLIP_X = np.diag([-1.0, 1.0, 1.0])
 class CropSettings:
     """What the network was trained to see, from its checkpoint: size in pixels, padding, kind of crop.
 
-    ``view_size`` is the size of crops where a hand is seen in several views, which are for those who have the time: the
-    largest that the network was trained at. 0 is ``image_size``.
+    ``sizes`` are all the sizes that it was trained at; none where that is ``image_size`` alone.
     """
 
     image_size: int = 128
     padding: float = 1.5
     perspective: bool = True
-    view_size: int = 0
+    sizes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         # Also of a note in the cache, which anything may have happened to.
-        if not 1 <= self.image_size <= 1024 or not 1 <= self.padding <= 4 or not 0 <= self.view_size <= 1024:
+        if not all(1 <= size <= 1024 for size in (self.image_size, *self.sizes)) or not 1 <= self.padding <= 4:
             raise ValueError(f"expected a crop of 1 to 1024 pixels with padding 1 to 4, got {self}")
+
+    @property
+    def largest(self) -> int:
+        """The largest size that the network was trained at, pixels."""
+        return max((self.image_size, *self.sizes))
+
+    def at_size(self, image_size: int) -> CropSettings:
+        """The same at another size that the network was trained at, pixels.
+
+        Raises:
+            HandMeshError: it was not trained at that size.
+        """
+        known = sorted({self.image_size, *self.sizes})
+        if image_size not in known:
+            raise HandMeshError(
+                f"expected a crop size that the network was trained at, {' or '.join(map(str, known))} pixels, got "
+                f"{image_size}"
+            )
+        return replace(self, image_size=image_size)
 
     def crop(
         self, box_xyxy: FloatArray, K: FloatArray, rotation_deg: float = 0.0, mirror: bool = False

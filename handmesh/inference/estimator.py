@@ -48,7 +48,7 @@ class HandEstimator:
     @property
     def view_size(self) -> int:
         """Side in pixels of the crops of several views: the largest that network and engine take."""
-        own, largest = self.crop.image_size, self.crop.view_size
+        own, largest = self.crop.image_size, self.crop.largest
         return largest if largest > own and self.engine.any_size else own
 
     def make_crop(self, place: Detection, K: FloatArray) -> CropTransform:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from handmesh.detection.interface import Detector
 from handmesh.detection.nms import drop_repeats
+from handmesh.errors import HandMeshError
 from handmesh.geometry.crop import CropSettings
 from handmesh.inference.alignment.placement import Estimate, check_hand_length, resize_hand
 from handmesh.inference.arguments import box_places, camera_matrix, for_each, one_side
@@ -99,6 +100,7 @@ class HandMeshPredictor(HandEstimator):
         threads: int = 0,
         trust_engine_file: bool = False,
         detector: str = "auto",
+        crop_size: int = 0,
     ) -> HandMeshPredictor:
         """A predictor from a checkpoint and a hand model.
 
@@ -114,16 +116,20 @@ class HandMeshPredictor(HandEstimator):
             detector: what finds the hands: "fastvit" (our own network, in the package), "mediapipe" (its palm and
                 landmark models), "both" (what either finds), "auto" (both where MediaPipe's have been fetched, which
                 set-up does, else ours), or the file or the run's folder of a network of ours.
+            crop_size: side in pixels of the crops in which hands are seen once, one of the sizes that the network was
+                trained at: smaller is faster, larger nearer to the hand. 0 for the checkpoint's own. Several views of a
+                still are always as large as they can be.
 
         Raises:
-            HandMeshError: a missing or damaged file, weights of another hand model, an engine that cannot run.
+            HandMeshError: a missing or damaged file, weights of another hand model, an engine that cannot run, a size
+                at which the network was not trained or that an exported file does not take.
         """
         from handmesh.inference.engines.factory import refuse_programs
 
         refuse_programs(engine, trust_engine_file)
         words = {
             "checkpoint": checkpoint, "device": device, "engine": engine, "mano": mano, "threads": threads,
-            "trust_engine_file": trust_engine_file, "detector": detector,
+            "trust_engine_file": trust_engine_file, "detector": detector, "crop_size": crop_size,
         }  # fmt: skip
         finder = make_detector(detector, engine, threads)
         arrays, transfer = load_mano(mano), None
@@ -141,7 +147,7 @@ class HandMeshPredictor(HandEstimator):
         # A licensed hand stays out of every file we write; the open one may be copied, whatever its file is called.
         with beside(lambda: load_kernels(arrays), *loaders_of(finder)):
             predictor = cls._load(
-                checkpoint, device, engine, arrays, threads, is_open or bool(transfer), trust_engine_file
+                checkpoint, device, engine, arrays, threads, is_open or bool(transfer), trust_engine_file, crop_size
             )
         predictor.transfer, predictor._origin = transfer, words
         predictor.detector = finder
@@ -156,14 +162,14 @@ class HandMeshPredictor(HandEstimator):
     @classmethod
     def _load(
         cls, checkpoint: str | Path, device: str, engine: str, arrays: ManoArrays, threads: int, keep: bool,
-        trust_engine_file: bool = False,
+        trust_engine_file: bool = False, crop_size: int = 0,
     ) -> HandMeshPredictor:  # fmt: skip
         """``keep``: the converted network may stay in the cache: a licensed hand stays out of every file we write."""
         is_quick = keep and may_start_quickly(engine, device)
         if is_quick:
-            started = start_quickly(checkpoint, arrays, threads, engine)
+            started = start_quickly(checkpoint, arrays, threads, engine, crop_size)
             if started is not None:
-                return cls(started[0], arrays, started[1])
+                return cls(started[0], arrays, _sized(started[1], crop_size, started[0]))
         if is_forked():
             from handmesh.inference.engines.pytorch_engine import settle_after_fork
 
@@ -176,7 +182,7 @@ class HandMeshPredictor(HandEstimator):
         runner = make_engine(net, engine, device, threads=threads, keep=keep, trust_engine_file=trust_engine_file)
         if is_quick:
             remember(checkpoint, arrays, net, crop)
-        return cls(runner, arrays, crop)
+        return cls(runner, arrays, _sized(crop, crop_size, runner))
 
     @overload
     def __call__(
@@ -327,6 +333,16 @@ class HandMeshPredictor(HandEstimator):
                 for place in places
             ]
         return self.estimate_either([image] * len(crops), crops, clock, mesh, views)
+
+
+def _sized(crop: CropSettings, crop_size: int, engine: Engine) -> CropSettings:
+    """Crops of the size asked for, which network and engine must take; 0 asks for none."""
+    if crop_size in (0, crop.image_size):
+        return crop
+    sized = crop.at_size(crop_size)
+    if not engine.any_size:
+        raise HandMeshError(f"expected crops of {crop.image_size} pixels, as {engine.name} takes them, got {crop_size}")
+    return sized
 
 
 def _load(kind: type[HandMeshPredictor], words: dict[str, Any]) -> HandMeshPredictor:

@@ -50,8 +50,10 @@ WARM_UP = 40
 LOOKS = 10
 _START_UP = """
 import sys, handmesh
-checkpoint, engine, mano, source, max_hands, detector = sys.argv[1:]
-predictor = handmesh.HandMeshPredictor.from_pretrained(checkpoint, engine=engine, mano=mano, detector=detector)
+checkpoint, engine, mano, source, max_hands, detector, size = sys.argv[1:]
+predictor = handmesh.HandMeshPredictor.from_pretrained(
+    checkpoint, engine=engine, mano=mano, detector=detector, crop_size=int(size)
+)
 frames = handmesh.HandTracker(predictor, max_hands=int(max_hands)).run(source)
 print(next((len(frame.hands[0].vertices) for frame in frames if frame.hands), 0), flush=True)
 """
@@ -170,6 +172,7 @@ def latencies_ms(tracker: HandTracker, clip: ClipSource, count: int) -> list[flo
 def start_up_s(args: argparse.Namespace) -> float:
     """Seconds from a process's start to its first mesh, the second time: the first one fills the caches."""
     words = [args.checkpoint, args.engine, args.mano, str(args.source), str(args.max_hands), args.detector]
+    words.append(str(args.crop_size))
     for _ in range(2):
         start_s = time.perf_counter()
         with subprocess.Popen([sys.executable, "-c", _START_UP, *words], stdout=subprocess.PIPE, text=True) as process:
@@ -225,6 +228,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--detector", default="auto", help="as of handmesh webcam")
     parser.add_argument("--threads", type=int, default=0, help="of the networks (default 0: their own choice)")
     parser.add_argument("--mano", default="open")
+    parser.add_argument("--crop-size", type=int, default=0, help="as of handmesh webcam")
     parser.add_argument("--max-hands", type=int, default=2, help="as the live page; a free slot is searched for")
     parser.add_argument("--besides", metavar="VARIANT", help="also run this network on every crop: fastvit_sa12, ...")
     parser.add_argument("--mediapipe", metavar="PYTHON", help="an interpreter with mediapipe: only run it beside")
@@ -240,8 +244,10 @@ def main(argv: Sequence[str]) -> int:
     clip = open_source(args.source)
     if not isinstance(clip, ClipSource):
         raise HandMeshError(f"expected a clip, got {args.source}; name a video file")
-    words = {"engine": args.engine, "mano": args.mano, "threads": args.threads, "detector": args.detector}
-    predictor = HandMeshPredictor.from_pretrained(args.checkpoint, **words)
+    predictor = HandMeshPredictor.from_pretrained(
+        args.checkpoint, engine=args.engine, mano=args.mano, threads=args.threads, detector=args.detector,
+        crop_size=args.crop_size,
+    )  # fmt: skip
     if args.besides:
         predictor.engine = besides(predictor.engine, args.besides, args.besides_size)
     tracker = HandTracker(predictor, max_hands=args.max_hands)

@@ -275,6 +275,7 @@ def main() -> None:
     parser.add_argument("--split", choices=["evaluation", "training"], default="evaluation", help="of --data")
     parser.add_argument("--all-makers", action="store_true", help="also those that are trained on")
     parser.add_argument("--padding", type=float, help="side of the crop over the hand's box; default: the checkpoint's")
+    parser.add_argument("--crop-size", type=int, help="its pixels, one of those trained at; default: the checkpoint's")
     parser.add_argument("--no-align", action="store_true", help="the mesh as the network has it")
     parser.add_argument("--engine", default="auto", help="what runs the network: a word or file of handmesh's --engine")
     parser.add_argument("--views", action="store_true", help="each hand in the several views of a still, not once")
@@ -294,7 +295,7 @@ def main() -> None:
     mano = load_mano("open")
     net, header = load_checkpoint(args.checkpoint, mano)
     crop = config_of(header).crop
-    crop = replace(crop, padding=args.padding or crop.padding)
+    crop = replace(crop.at_size(args.crop_size or crop.image_size), padding=args.padding or crop.padding)
     estimator = HandEstimator(make_engine(net, args.engine), mano, crop, not args.no_align)
     views = STILL_VIEWS if args.views else ()
     tables: dict[str, Any] = {"checkpoint": str(args.checkpoint)}

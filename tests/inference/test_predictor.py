@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from handmesh.config import Config, ModelConfig, TrainConfig
 from handmesh.detection.nms import drop_repeats
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import DEFAULT_FOV_DEG, intrinsics_from_fov, project_points
@@ -27,6 +28,8 @@ from handmesh.inference.views import Views
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
 from handmesh.mano.layers.layer import ManoLayer
+from handmesh.models.checkpoint import save_checkpoint
+from handmesh.models.hand_mesh_net import HandMeshNet
 from handmesh.results import Detection, Hand
 
 WIDTH, HEIGHT = 320, 240
@@ -183,7 +186,7 @@ class SizedEngine:
 @pytest.mark.parametrize("any_size", [True, False])
 def test_several_views_of_a_hand_are_larger_where_the_engine_takes_them(open_mano: ManoArrays, any_size: bool) -> None:
     truth = Truth(HandModel(open_mano), True)
-    predictor = OraclePredictor(open_mano, truth, CropSettings(64, 1.5, view_size=96))
+    predictor = OraclePredictor(open_mano, truth, CropSettings(64, 1.5, sizes=(64, 96)))
     predictor.engine = engine = SizedEngine(predictor._answer, any_size)
     (hand,) = predictor(picture(), K=K)
     assert engine.sizes == [64, 96 if any_size else 64]  # where it is, then the four views
@@ -192,6 +195,27 @@ def test_several_views_of_a_hand_are_larger_where_the_engine_takes_them(open_man
     predictor.views = ()
     predictor(picture(), K=K)
     assert engine.sizes[2:] == [64, 64]
+
+
+def test_a_predictor_may_see_hands_at_any_size_that_its_network_was_trained_at(
+    open_mano: ManoArrays, tmp_path: Path
+) -> None:
+    config = Config(model=ModelConfig(image_size=64, width=16), train=TrainConfig(image_sizes=[64, 96]))
+    save_checkpoint(tmp_path / "net", HandMeshNet(config.model, open_mano), config)
+    words = {"engine": "torch", "device": "cpu", "detector": "fastvit"}
+    own, larger = (HandMeshPredictor.from_pretrained(tmp_path / "net", crop_size=size, **words) for size in (0, 96))
+    assert own.crop.image_size == 64 and larger.crop.image_size == 96 and own.view_size == larger.view_size == 96
+    assert pickle.loads(pickle.dumps(larger)).crop == larger.crop
+    place = np.array([60.0, 40, 180, 160])
+    for predictor, size in ((own, 64), (larger, 96)):
+        seen = list[int]()
+        run = predictor.engine
+        predictor.engine = lambda images, seen=seen, run=run: seen.append(images.shape[1]) or run(images)  # type: ignore[assignment,func-returns-value]
+        predictor.views = ()
+        predictor(picture(), boxes=place, is_right=True, K=K)
+        assert set(seen) == {size}
+    with pytest.raises(HandMeshError, match="64 or 96 pixels, got 128"):
+        HandMeshPredictor.from_pretrained(tmp_path / "net", crop_size=128, **words)
 
 
 def test_a_place_that_is_known_roughly_is_cropped_anew_around_the_first_estimate(open_mano: ManoArrays) -> None:

@@ -76,7 +76,7 @@ def start(file: Path, **words: Any) -> HandMeshPredictor:
 def test_the_second_start_builds_nothing_and_answers_the_same(builder: Builder, tmp_path: Path) -> None:
     first, second = (start(tmp_path / "a.safetensors") for _ in range(2))
     assert builder.count == 1 and second.engine.name == first.engine.name == "OpenVINO CPU"
-    assert second.crop == first.crop and second.crop.padding == 1.4 and second.crop.view_size == 96
+    assert second.crop == first.crop and second.crop.padding == 1.4 and second.crop.sizes == (96,)
     pictures = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
     for one, other in zip(first.engine(pictures), second.engine(pictures), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)

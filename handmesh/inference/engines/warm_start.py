@@ -48,7 +48,7 @@ def may_start_quickly(engine: str, device: str) -> bool:
 
 
 def start_quickly(
-    checkpoint: str | Path, arrays: ManoArrays, threads: int = 0, engine: str = "auto"
+    checkpoint: str | Path, arrays: ManoArrays, threads: int = 0, engine: str = "auto", crop_size: int = 0
 ) -> tuple[Engine, CropSettings] | None:
     """The engine of a checkpoint that was converted before.
 
@@ -57,6 +57,7 @@ def start_quickly(
         arrays: the hand model inside it.
         threads: as of :class:`OpenVinoEngine`.
         engine: "auto" or one of OpenVINO's; see :func:`may_start_quickly`.
+        crop_size: of the crops that will come first, pixels; 0 for the network's own.
 
     Returns:
         The engine, and its crops; None where nothing is kept of it.
@@ -67,8 +68,8 @@ def start_quickly(
     note = _note_of(find_checkpoint(checkpoint), arrays)
     try:
         known = json.loads(note.read_text(encoding="utf-8"))
-        model, (size, padding, perspective, view_size) = note.with_name(known["model"]), known["crop"]
-        crop = CropSettings(int(size), float(padding), bool(perspective), int(view_size))
+        model, (size, padding, perspective, sizes) = note.with_name(known["model"]), known["crop"]
+        crop = CropSettings(int(size), float(padding), bool(perspective), tuple(map(int, sizes)))
         if not is_intact(model):
             return None
         # The cache drops what was not used for long.
@@ -76,7 +77,8 @@ def start_quickly(
         precision = OPENVINO_PRECISIONS.get(engine, "auto")
         runner = OpenVinoEngine(load_openvino().Core().read_model(model), threads, precision, keep=model.stem)
         # As it will be asked: compiling takes a third of a second.
-        runner.without_mesh(np.zeros((1, crop.image_size, crop.image_size, 3), np.uint8))
+        size = crop_size or crop.image_size
+        runner.without_mesh(np.zeros((1, size, size, 3), np.uint8))
         return runner, crop
     except (OSError, RuntimeError, ValueError, TypeError, LookupError, RecursionError):
         # Not there, damaged, or not to be run: the long way makes it anew, or raises with the reason.
