@@ -40,11 +40,6 @@ class CropSettings:
         if not all(1 <= size <= 1024 for size in (self.image_size, *self.sizes)) or not 1 <= self.padding <= 4:
             raise ValueError(f"expected a crop of 1 to 1024 pixels with padding 1 to 4, got {self}")
 
-    @property
-    def largest(self) -> int:
-        """The largest size that the network was trained at, pixels."""
-        return max((self.image_size, *self.sizes))
-
     def at_size(self, image_size: int) -> CropSettings:
         """The same at another size that the network was trained at, pixels.
 
@@ -151,6 +146,11 @@ class CropTransform:
         # To the camera behind a mirror the same turn goes the other way round.
         own = turn.T if self.is_mirrored else turn
         return CropTransform(self.K, own @ self.rotation, K, self.size, self.is_mirrored)
+
+    @property
+    def source_size(self) -> float:
+        """How many pixels of the picture lie along a side of the crop, at its middle."""
+        return float(self.size * self.K[0, 0] / self.K_crop[0, 0])
 
     def resized(self, size: int) -> CropTransform:
         """The same crop in another number of pixels a side."""

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from handmesh.geometry.crop import CropSettings, CropTransform, box_around, roll_of
 from handmesh.inference.alignment.keypoint_alignment import KeypointAligner
 from handmesh.inference.alignment.placement import Estimate, lift_hand
+from handmesh.inference.engines.base import EngineOutput
 from handmesh.inference.stage_clock import StageClock
-from handmesh.inference.views import Views, merge_views
+from handmesh.inference.views import View, Views, merge_views
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
 from handmesh.results import Detection, Hand
@@ -45,19 +46,30 @@ class HandEstimator:
         self.engine, self.crop, self.align = engine, crop, align
         self.model, self._aligner = HandModel(mano), KeypointAligner(mano)
 
-    @property
-    def view_size(self) -> int:
-        """Side in pixels of the crops of several views: the largest that network and engine take."""
-        own, largest = self.crop.image_size, self.crop.largest
-        return largest if largest > own and self.engine.any_size else own
-
     def make_crop(self, place: Detection, K: FloatArray) -> CropTransform:
         """The crop the network gets for a place; a left hand's is mirrored."""
         return self.crop.crop(place.box_xyxy, K, place.rotation_deg, mirror=not place.is_right)
 
     def view_crops(self, crops: Sequence[CropTransform], views: Views) -> list[list[CropTransform]]:
-        """For each crop those that the network sees in its place, of ``view_size``; without views itself."""
-        return [[crop.turned(*view).resized(self.view_size) for view in views] or [crop] for crop in crops]
+        """For each crop those that the network sees in its place, no two alike; without views itself."""
+        return [
+            [
+                crop.turned(turn_deg, zoom).resized(size)
+                for turn_deg, zoom, size in dict.fromkeys(
+                    (view.turn_deg, view.zoom, self._size_of(view, crop)) for view in views
+                )
+            ]
+            or [crop]
+            for crop in crops
+        ]
+
+    def _size_of(self, view: View, crop: CropTransform) -> int:
+        """Side in pixels of a view. A hand that has fewer pixels than the smallest crop is not magnified further."""
+        own = self.crop.image_size
+        if not self.crop.sizes or not self.engine.any_size:
+            return own
+        sizes = (own, *self.crop.sizes)
+        return max(sizes) if view.is_large and crop.source_size >= min(sizes) else min(sizes)
 
     def estimate(
         self, images: Sequence[NDArray[np.uint8]], crops: Sequence[CropTransform], clock: StageClock | None = None,
@@ -77,18 +89,27 @@ class HandEstimator:
         views = views if self.align else ()  # a mean has no mesh of the network's own
         groups = self.view_crops(crops, views)
         with clock("crop"):
-            pictures = np.stack([
-                seen.apply_image(image) for group, image in zip(groups, images, strict=True) for seen in group
-            ])  # fmt: skip
+            pictures = [seen.apply_image(image) for group, image in zip(groups, images, strict=True) for seen in group]
         with clock("network"):
-            # The mesh is posed anew once it is moved onto the keypoints: some engines can leave theirs out.
-            bare = getattr(self.engine, "without_mesh", None) if self.align else None
-            output = self.engine(pictures) if bare is None else bare(pictures)
+            output = self._answers(pictures)
         with clock("place"):
             if views:
                 output = merge_views(output, groups, crops)
             aligner = self._aligner if self.align else None
             return [lift_hand(output, index, crop, self.model, aligner, mesh) for index, crop in enumerate(crops)]
+
+    def _answers(self, pictures: list[NDArray[np.uint8]]) -> EngineOutput:
+        """The network's answers about crops, in their order; all of one size are one batch."""
+        # The mesh is posed anew once it is moved onto the keypoints: some engines can leave theirs out.
+        run = (getattr(self.engine, "without_mesh", None) if self.align else None) or self.engine
+        sizes = np.array([len(picture) for picture in pictures])
+        kinds = np.unique(sizes)
+        if len(kinds) == 1:
+            return run(np.stack(pictures))
+        places = [np.flatnonzero(sizes == size) for size in kinds]
+        parts = [run(np.stack([pictures[i] for i in place])) for place in places]
+        order = np.argsort(np.concatenate(places))
+        return EngineOutput(*(np.concatenate(rows)[order] for rows in zip(*parts, strict=True)))
 
     def estimate_either(
         self, images: Sequence[NDArray[np.uint8]], crops: Sequence[Sequence[CropTransform]],

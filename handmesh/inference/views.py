@@ -1,12 +1,13 @@
-"""One hand seen in several crops, turned and zoomed a little: the mean of the network's answers is better than any one.
+"""One hand seen in several crops, turned and zoomed a little: the mean of the network's answers is better than one.
 
-For stills, where some milliseconds more are nothing; a live picture has the frames before it instead. The crops are as
-large as the network was trained at (``HandEstimator.view_size``).
+For stills, where some milliseconds more are nothing; a live picture has the frames before it instead. A network that was
+trained at several sizes sees the hand at two of them: their errors differ more than those of views of one size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,19 @@ from numpy.typing import NDArray
 from handmesh.geometry.crop import CropTransform
 from handmesh.inference.engines.base import EngineOutput
 
-#: Turns in degrees and zooms of the crops in which a hand is seen.
-Views = Sequence[tuple[float, float]]
-#: Those of a still.
-STILL_VIEWS: Views = ((-12.0, 1.04), (12.0, 0.96), (12.0, 1.04), (-12.0, 0.96))
+
+class View(NamedTuple):
+    """A crop turned clockwise by ``turn_deg`` and zoomed; ``is_large``: at the largest size that is worth it."""
+
+    turn_deg: float
+    zoom: float = 1.0
+    is_large: bool = False
+
+
+Views = Sequence[View]
+_AROUND = ((-12.0, 1.04), (12.0, 0.96), (12.0, 1.04), (-12.0, 0.96))
+#: Those of a still: four of the large size, and two of the network's own.
+STILL_VIEWS: Views = (*(View(*view, is_large=True) for view in _AROUND), *(View(*view) for view in _AROUND[:2]))
 #: A view whose hand is turned farther than this from the most typical one's has seen another hand, degrees.
 _SAME_TURN_DEG = 40.0
 
@@ -31,7 +41,7 @@ def merge_views(
 
     Args:
         output: a row a view, hand by hand.
-        groups: each hand's views, as many of one as of another.
+        groups: each hand's views.
         crops: of each hand, another crop of the same picture, mirrored or not as the views are.
 
     Returns:
@@ -39,9 +49,9 @@ def merge_views(
         the most typical one's has no part in it. Without vertices, joints and camera, which are not known of a mean:
         (B, 0, 3), (B, 0, 3) and (B, 0).
     """
-    count = len(output.betas) // len(crops)
+    ends = np.cumsum([0, *map(len, groups)])
     rows = [
-        _merge(EngineOutput(*(part[count * i : count * (i + 1)] for part in output)), group, crop)
+        _merge(EngineOutput(*(part[ends[i] : ends[i + 1]] for part in output)), group, crop)
         for i, (group, crop) in enumerate(zip(groups, crops, strict=True))
     ]
     return EngineOutput(*map(np.concatenate, zip(*rows, strict=True)))

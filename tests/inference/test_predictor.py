@@ -80,8 +80,9 @@ class OraclePredictor(HandMeshPredictor):
         return groups
 
     def _answer(self, images: np.ndarray) -> EngineOutput:
-        crops, self.crops = self.crops, []
-        return stack([self._row(crop) for crop in crops])
+        asked = [crop for crop in self.crops if crop.size == images.shape[1]]
+        self.crops = [crop for crop in self.crops if crop.size != images.shape[1]]
+        return stack([self._row(crop) for crop in asked])
 
     def _row(self, crop: CropTransform) -> EngineOutput:
         truth = self.truth
@@ -184,17 +185,29 @@ class SizedEngine:
 
 
 @pytest.mark.parametrize("any_size", [True, False])
-def test_several_views_of_a_hand_are_larger_where_the_engine_takes_them(open_mano: ManoArrays, any_size: bool) -> None:
+def test_several_views_of_a_hand_are_of_two_sizes_where_the_engine_takes_them(
+    open_mano: ManoArrays, any_size: bool
+) -> None:
     truth = Truth(HandModel(open_mano), True)
     predictor = OraclePredictor(open_mano, truth, CropSettings(64, 1.5, sizes=(64, 96)))
     predictor.engine = engine = SizedEngine(predictor._answer, any_size)
     (hand,) = predictor(picture(), K=K)
-    assert engine.sizes == [64, 96 if any_size else 64]  # where it is, then the four views
+    assert engine.sizes == [64, 64, 96] if any_size else [64, 64]  # where it is, then the views
     assert np.abs(hand.vertices - truth.vertices).max() < 2e-4
     assert np.abs(hand.keypoints_2d - truth.keypoints_2d).max() < 1e-2
+    engine.sizes.clear()
     predictor.views = ()
     predictor(picture(), K=K)
-    assert engine.sizes[2:] == [64, 64]
+    assert engine.sizes == [64, 64]
+
+
+def test_a_hand_of_few_pixels_is_not_magnified(open_mano: ManoArrays) -> None:
+    truth = Truth(HandModel(open_mano), True)
+    predictor = OraclePredictor(open_mano, truth, CropSettings(320, 1.5, sizes=(320, 384)))
+    predictor.engine = engine = SizedEngine(predictor._answer, True)
+    (hand,) = predictor(picture(), K=K)
+    assert set(engine.sizes) == {320}
+    assert np.abs(hand.vertices - truth.vertices).max() < 2e-4
 
 
 def test_a_predictor_may_see_hands_at_any_size_that_its_network_was_trained_at(
@@ -204,7 +217,7 @@ def test_a_predictor_may_see_hands_at_any_size_that_its_network_was_trained_at(
     save_checkpoint(tmp_path / "net", HandMeshNet(config.model, open_mano), config)
     words = {"engine": "torch", "device": "cpu", "detector": "fastvit"}
     own, larger = (HandMeshPredictor.from_pretrained(tmp_path / "net", crop_size=size, **words) for size in (0, 96))
-    assert own.crop.image_size == 64 and larger.crop.image_size == 96 and own.view_size == larger.view_size == 96
+    assert own.crop.image_size == 64 and larger.crop.image_size == 96
     assert pickle.loads(pickle.dumps(larger)).crop == larger.crop
     place = np.array([60.0, 40, 180, 160])
     for predictor, size in ((own, 64), (larger, 96)):

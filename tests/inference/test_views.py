@@ -37,7 +37,7 @@ def seen(views: list[CropTransform]) -> EngineOutput:
 @pytest.mark.parametrize("mirror", [False, True])
 def test_views_of_one_hand_are_that_hand(mirror: bool) -> None:
     base = crop(mirror)
-    views = [base.turned(*view) for view in STILL_VIEWS]
+    views = [base.turned(*view[:2]) for view in STILL_VIEWS]
     merged = merge_views(seen(views), [views], [base])
     np.testing.assert_allclose(merged.keypoints_2d[0], base.apply_points_2d(POINTS), atol=1e-3)
     np.testing.assert_allclose(merged.rotations[0, 0], base.apply_rotation(TURN), atol=1e-6)
@@ -46,7 +46,7 @@ def test_views_of_one_hand_are_that_hand(mirror: bool) -> None:
 
 def test_errors_that_differ_are_averaged() -> None:
     base = crop(False)
-    views = [base.turned(*view) for view in STILL_VIEWS]
+    views = [base.turned(*view[:2]) for view in STILL_VIEWS]
     output = seen(views)
     noise = np.random.default_rng(0).normal(0, 2, output.keypoints_2d.shape).astype(np.float32)
     merged = merge_views(output._replace(keypoints_2d=output.keypoints_2d + noise), [views], [base])
@@ -56,15 +56,26 @@ def test_errors_that_differ_are_averaged() -> None:
 
 def test_each_hand_has_its_own_views() -> None:
     bases = [crop(False), crop(False).turned(50)]
-    groups = [[base.turned(*view) for view in STILL_VIEWS] for base in bases]
+    groups = [[base.turned(*view[:2]) for view in STILL_VIEWS] for base in bases]
     merged = merge_views(seen([view for group in groups for view in group]), groups, bases)
     np.testing.assert_allclose(merged.keypoints_2d, [base.apply_points_2d(POINTS) for base in bases], atol=1e-3)
     assert merged.presence.shape == (2,) and merged.camera.shape == (2, 0)
 
 
+def test_hands_may_have_views_of_other_sizes_and_numbers() -> None:
+    bases = [crop(False), crop(True)]
+    groups = [
+        [bases[0].turned(*view[:2]).resized(128 if view.is_large else 96) for view in STILL_VIEWS],
+        [bases[1].turned(*view[:2]) for view in STILL_VIEWS[:3]],
+    ]
+    merged = merge_views(seen([view for group in groups for view in group]), groups, bases)
+    np.testing.assert_allclose(merged.keypoints_2d, [base.apply_points_2d(POINTS) for base in bases], atol=1e-3)
+    assert merged.presence.shape == (2,)
+
+
 def test_a_view_of_another_hand_has_no_part() -> None:
     base = crop(False)
-    views = [base.turned(*view) for view in STILL_VIEWS]
+    views = [base.turned(*view[:2]) for view in STILL_VIEWS]
     output = seen(views)
     output.rotations[2, 0] = output.rotations[2, 0] @ axis_angle_to_matrix_np(np.array([0.0, 2.5, 0]))
     output.keypoints_2d[2] += 30
