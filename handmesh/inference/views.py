@@ -1,7 +1,7 @@
 """One hand seen in several crops, turned and zoomed a little: the mean of the network's answers is better than one.
 
-For stills, where some milliseconds more are nothing; a live picture has the frames before it instead. A network that was
-trained at several sizes sees the hand at two of them: their errors differ more than those of views of one size.
+For stills, where some milliseconds more are nothing; a live picture has the frames before it instead. A network that
+was trained at several sizes sees the hand at two of them: their errors differ more than those of views of one size.
 """
 
 from __future__ import annotations
