@@ -60,7 +60,7 @@ def add_views_option(parser: argparse.ArgumentParser) -> None:
     """``args.tta``: whether each frame is seen as a photo is."""
     parser.add_argument(
         "--tta", action="store_true",
-        help="see each hand in four views a frame and average them, as in photos: nearer to the hand, and slower",
+        help="see each hand in several views a frame and average them, as in photos: nearer to the hand, and slower",
     )  # fmt: skip
 
 

@@ -72,7 +72,7 @@ class LiveView:
         switches = (
             ("m", "mesh", self.mesh), ("o", "outline", self.outline), ("j", "joints", self.joints),
             ("l", "labels", self.labels), ("v", "side view", self.side), ("r", "mirror", self.is_mirrored),
-            ("f", "smoothing", self.smoothing), ("w", "4 views", self.views), ("t", "timings", self.stages),
+            ("f", "smoothing", self.smoothing), ("w", "views", self.views), ("t", "timings", self.stages),
             ("space", "pause", self.is_paused),
         )  # fmt: skip
         return [*(KeyHint(*switch) for switch in switches), KeyHint("s", "save"), KeyHint("q", "quit")]
