@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from handmesh.inference.engines.base import Engine
 
 FloatArray = NDArray[np.floating[Any]]
+#: Probability of a hand's side below which the network's word stands against the detector's.
+UNLIKELY_SIDE = 0.2
 
 
 class HandEstimator:
@@ -131,6 +134,13 @@ def place_of(hand: Hand) -> Detection:
     """Where to crop to see this hand again: the square around its points, turned upright."""
     roll = roll_of(hand.keypoints_2d)
     return Detection(box_around(hand.keypoints_2d, rotation_deg=roll), hand.is_right, hand.score, roll)
+
+
+def place_after(estimate: Estimate) -> Detection:
+    """As :func:`place_of`, of the other side where the network is sure that the hand was seen as one that it is not."""
+    hand = estimate.hand
+    is_likely = (estimate.right if hand.is_right else 1.0 - estimate.right) >= UNLIKELY_SIDE
+    return replace(place_of(hand), is_right=hand.is_right if is_likely else not hand.is_right)
 
 
 def likelier(right: Estimate, left: Estimate) -> Estimate:

@@ -22,7 +22,7 @@ from handmesh.inference.arguments import box_places, camera_matrix, for_each, on
 from handmesh.inference.detectors.by_name import loaders_of, make_detector, segmenter_of
 from handmesh.inference.detectors.fastvit import FastVitDetector, with_masks
 from handmesh.inference.engines.warm_start import may_start_quickly, remember, start_quickly
-from handmesh.inference.estimator import HandEstimator, is_plausible, place_of
+from handmesh.inference.estimator import HandEstimator, is_plausible, place_after, place_of
 from handmesh.inference.same_hand import is_same_hand
 from handmesh.inference.stage_clock import StageClock
 from handmesh.inference.start_up import beside, load_kernels
@@ -261,16 +261,16 @@ class HandMeshPredictor(HandEstimator):
         K = camera_matrix(image, K, fov_deg)
         if boxes is not None:
             with clock("detect"):
-                places = [self.detector.study(image, place) for place in box_places(boxes, is_right, image.shape)]
-            return [
-                self.finished(estimate.hand, hand_length_m) for estimate in self._look(image, K, places, clock)
-            ]
+                given = box_places(boxes, is_right, image.shape)
+                places = [self.detector.study(image, place) for place in given]
+            looked = self._look(image, K, places, clock, [place.is_right is not None for place in given])
+            return [self.finished(estimate.hand, hand_length_m) for estimate in looked]
         side = one_side(is_right)
         with clock("detect"):
             places = self.detector.detect(image)
         if side is not None:
             places = [replace(place, is_right=side) for place in places]
-        estimates = self._look(image, K, places, clock)
+        estimates = self._look(image, K, places, clock, [side is not None] * len(places))
         # A hand is one for both, the detector and the network.
         hands = [
             replace(estimate.hand, score=min(estimate.presence, place.score))
@@ -306,13 +306,14 @@ class HandMeshPredictor(HandEstimator):
         return self._predict(image, K, places, clock, mesh, views) if places else []
 
     def _look(
-        self, image: NDArray[np.uint8], K: FloatArray, places: Sequence[Detection], clock: StageClock
+        self, image: NDArray[np.uint8], K: FloatArray, places: Sequence[Detection], clock: StageClock, told: list[bool]
     ) -> list[Estimate]:
-        """Hands at places of a still, in all views; a place known roughly (no points seen there) is found first."""
+        """Hands at places of a still, in all views; one without points is found first, its side mended unless told."""
         unsure = [i for i, place in enumerate(places) if place.keypoints_2d is None]
         first = dict(zip(unsure, self.predict_places(image, K, [places[i] for i in unsure], clock), strict=True))
         again = [i for i, estimate in first.items() if is_plausible(estimate.hand, places[i])]
-        near = [place_of(first[i].hand) if i in again else place for i, place in enumerate(places)]
+        after = {i: place_of(first[i].hand) if told[i] else place_after(first[i]) for i in again}
+        near = [after.get(i, place) for i, place in enumerate(places)]
         # A place that is none after all is not looked at again.
         looked = [i for i in range(len(places)) if i not in first or i in again]
         found = dict(

@@ -171,6 +171,20 @@ def test_truth_comes_back(open_mano: ManoArrays, is_right: bool, perspective: bo
         assert_model_gives_vertices(hand, open_mano)
 
 
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_side_that_the_network_is_sure_is_wrong_is_mended_unless_it_was_told(
+    open_mano: ManoArrays, is_right: bool
+) -> None:
+    truth = Truth(HandModel(open_mano), is_right)
+    predictor = OraclePredictor(open_mano, truth, CropSettings(64, 1.5))
+    predictor.detector.places = [truth.place(not is_right)]  # type: ignore[attr-defined]
+    (hand,) = predictor(picture(), K=K)
+    assert hand.is_right == is_right and np.abs(hand.vertices - truth.vertices).max() < 2e-4
+    for words in ({}, {"boxes": truth.place().box_xyxy}):
+        (hand,) = predictor(picture(), K=K, is_right=not is_right, **words)
+        assert hand.is_right != is_right
+
+
 class SizedEngine:
     """A predictor's engine that notes the sizes of what it is shown."""
 
