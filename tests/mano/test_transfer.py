@@ -157,7 +157,7 @@ def test_shipped_weights_give_hands_of_a_mano_file(
     asked = []
 
     def load(
-        kind: type, path: str, device: str, engine: str, arrays: ManoArrays, threads: int, keep: bool, trust: bool
+        kind: type, path: str, device: str, engine: str, arrays: ManoArrays, threads: int, keep: bool, *_: object
     ) -> Network:
         asked.append((arrays.fingerprint(), keep))
         return Network(None, arrays, CropSettings())  # type: ignore[arg-type]
