@@ -75,7 +75,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--crop-size", type=int, default=0, metavar="PX",
         help="side of the crop in which a hand is seen, 96 or 128 with the default weights: smaller is faster, larger "
-        "nearer to the hand; several views of a hand always have the larger (default: the checkpoint's)",
+        "nearer to hands of many pixels; several views of a hand have both (default: the checkpoint's)",
     )  # fmt: skip
 
 

@@ -190,8 +190,8 @@ class TrainConfig(metaclass=_Named):
 
     steps: Positive = 10000
     batch_size: Annotated[StrictInt, Interval(ge=1, le=10**6)] = 64
-    #: Sides of the crops, pixels, which steps take in turn; always model.image_size when empty. A network that has
-    #: seen several answers at each of them.
+    #: Sides of the crops, pixels, which steps take in turn; always model.image_size when empty. A network trained at
+    #: several sizes gives good answers at each of them.
     image_sizes: list[Annotated[StrictInt, Interval(ge=32, le=1024), MultipleOf(32)]] = dataclasses.field(
         default_factory=list
     )

@@ -117,8 +117,8 @@ class HandMeshPredictor(HandEstimator):
                 landmark models), "both" (what either finds), "auto" (both where MediaPipe's have been fetched, which
                 set-up does, else ours), or the file or the run's folder of a network of ours.
             crop_size: side in pixels of the crops in which hands are seen once, one of the sizes that the network was
-                trained at: smaller is faster, larger nearer to the hand. 0 for the checkpoint's own. Several views of a
-                still are always as large as they can be.
+                trained at: smaller is faster, larger nearer to hands of many pixels. 0 for the checkpoint's own. The
+                views of a still have the smallest and the largest, whatever is said here.
 
         Raises:
             HandMeshError: a missing or damaged file, weights of another hand model, an engine that cannot run, a size

@@ -171,8 +171,10 @@ def latencies_ms(tracker: HandTracker, clip: ClipSource, count: int) -> list[flo
 
 def start_up_s(args: argparse.Namespace) -> float:
     """Seconds from a process's start to its first mesh, the second time: the first one fills the caches."""
-    words = [args.checkpoint, args.engine, args.mano, str(args.source), str(args.max_hands), args.detector]
-    words.append(str(args.crop_size))
+    words = [
+        args.checkpoint, args.engine, args.mano, str(args.source), str(args.max_hands), args.detector,
+        str(args.crop_size),
+    ]  # fmt: skip
     for _ in range(2):
         start_s = time.perf_counter()
         with subprocess.Popen([sys.executable, "-c", _START_UP, *words], stdout=subprocess.PIPE, text=True) as process:
