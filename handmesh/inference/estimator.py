@@ -105,11 +105,10 @@ class HandEstimator:
         """The network's answers about crops, in their order; all of one size are one batch."""
         # The mesh is posed anew once it is moved onto the keypoints: some engines can leave theirs out.
         run = (getattr(self.engine, "without_mesh", None) if self.align else None) or self.engine
-        sizes = np.array([len(picture) for picture in pictures])
-        kinds = np.unique(sizes)
-        if len(kinds) == 1:
+        sizes = [len(picture) for picture in pictures]
+        if len(set(sizes)) == 1:
             return run(np.stack(pictures))
-        places = [np.flatnonzero(sizes == size) for size in kinds]
+        places = [np.flatnonzero(np.equal(sizes, size)) for size in sorted(set(sizes))]
         parts = [run(np.stack([pictures[i] for i in place])) for place in places]
         order = np.argsort(np.concatenate(places))
         return EngineOutput(*(np.concatenate(rows)[order] for rows in zip(*parts, strict=True)))

@@ -17,7 +17,7 @@ from handmesh.inference.engines.base import EngineOutput
 
 
 class View(NamedTuple):
-    """A crop turned clockwise by ``turn_deg`` and zoomed; ``is_large``: at the largest size that is worth it."""
+    """A crop turned clockwise by ``turn_deg`` and zoomed; at the largest size that is worth it, or at the smallest."""
 
     turn_deg: float
     zoom: float = 1.0
@@ -26,7 +26,7 @@ class View(NamedTuple):
 
 Views = Sequence[View]
 _AROUND = ((-12.0, 1.04), (12.0, 0.96), (12.0, 1.04), (-12.0, 0.96))
-#: Those of a still: four of the large size, and two of the network's own.
+#: Those of a still: four of the large size, and two of the small one.
 STILL_VIEWS: Views = (*(View(*view, is_large=True) for view in _AROUND), *(View(*view) for view in _AROUND[:2]))
 #: A view whose hand is turned farther than this from the most typical one's has seen another hand, degrees.
 _SAME_TURN_DEG = 40.0
