@@ -258,6 +258,11 @@ def mirror_pose(hand_pose: FloatArray) -> NDArray[np.float64]:
     return np.asarray(_FLIP_X @ np.asarray(hand_pose, np.float64) @ _FLIP_X)
 
 
+def sides_to_see(is_right: bool | None) -> tuple[bool, ...]:
+    """As which hands a crop is made of one: both, a right one first, where nobody knows its side (None)."""
+    return (True, False) if is_right is None else (is_right,)
+
+
 def box_around(points: FloatArray, padding: float = 1.0, rotation_deg: float = 0.0) -> NDArray[np.float64]:
     """The square box around points.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from handmesh.detection.interface import Detector
 from handmesh.detection.nms import drop_repeats
 from handmesh.errors import HandMeshError
-from handmesh.geometry.crop import CropSettings
+from handmesh.geometry.crop import CropSettings, sides_to_see
 from handmesh.inference.alignment.placement import Estimate, check_hand_length, resize_hand
 from handmesh.inference.arguments import box_places, camera_matrix, for_each, one_side
 from handmesh.inference.detectors.by_name import loaders_of, make_detector, segmenter_of
@@ -308,11 +308,12 @@ class HandMeshPredictor(HandEstimator):
     def _look(
         self, image: NDArray[np.uint8], K: FloatArray, places: Sequence[Detection], clock: StageClock, told: list[bool]
     ) -> list[Estimate]:
-        """Hands at places of a still, in all views; one without points is found first, its side mended unless told."""
+        """Hands at places of a still, in all views; one without points is found first, and a detector's side mended."""
         unsure = [i for i, place in enumerate(places) if place.keypoints_2d is None]
         first = dict(zip(unsure, self.predict_places(image, K, [places[i] for i in unsure], clock), strict=True))
         again = [i for i, estimate in first.items() if is_plausible(estimate.hand, places[i])]
-        after = {i: place_of(first[i].hand) if told[i] else place_after(first[i]) for i in again}
+        guessed = [place.is_right is not None and not known for place, known in zip(places, told, strict=True)]
+        after = {i: place_after(first[i]) if guessed[i] else place_of(first[i].hand) for i in again}
         near = [after.get(i, place) for i, place in enumerate(places)]
         # A place that is none after all is not looked at again.
         looked = [i for i in range(len(places)) if i not in first or i in again]
@@ -327,10 +328,7 @@ class HandMeshPredictor(HandEstimator):
     ) -> list[Estimate]:  # fmt: skip
         with clock("crop"):
             crops = [
-                [
-                    self.make_crop(replace(place, is_right=side), K)
-                    for side in ((True, False) if place.is_right is None else (place.is_right,))
-                ]
+                [self.make_crop(replace(place, is_right=side), K) for side in sides_to_see(place.is_right)]
                 for place in places
             ]
         return self.estimate_either([image] * len(crops), crops, clock, mesh, views)

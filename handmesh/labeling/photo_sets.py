@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from handmesh.errors import HandMeshError, reason_of
 from handmesh.geometry.camera import intrinsics_from_fov
-from handmesh.geometry.crop import CropSettings, CropTransform, box_around, roll_of
+from handmesh.geometry.crop import CropSettings, CropTransform, box_around, roll_of, sides_to_see
 from handmesh.io.files import atomic_path, cache_dir
 from handmesh.io.images import is_photo, read_image
 from handmesh.io.npz import read_npz
@@ -219,8 +219,9 @@ def crops_for(photo: LabelledPhoto, width: int, height: int, settings: CropSetti
     Args:
         photo, width, height, settings: as of :func:`crop_for`.
     """
-    sides = (True, False) if photo.is_right is None else (photo.is_right,)
-    return [crop_for(replace(photo, is_right=side), width, height, settings) for side in sides]
+    return [
+        crop_for(replace(photo, is_right=side), width, height, settings) for side in sides_to_see(photo.is_right)
+    ]
 
 
 def annotated_photos(root: str | Path) -> list[LabelledPhoto]:
