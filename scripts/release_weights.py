@@ -44,6 +44,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     parser.add_argument("--detector", action="store_true", help="the run is a detector's")
     parser.add_argument("--crop-padding", type=float, help="side of the crop over the hand's box; default: as trained")
+    crop_help = "largest crops in which a hand is seen once, pixels, a size that was trained at; default: as trained"
+    parser.add_argument("--crop-size", type=int, help=crop_help)
     args = parser.parse_args()
     net: HandMeshNet | HandDetectorNet
     if args.detector:
@@ -57,6 +59,9 @@ def main() -> None:
     config: Config = config_from_dict(header["config"])
     if args.crop_padding is not None:
         config = replace(config, data=replace(config.data, crop_padding=args.crop_padding))
+    if args.crop_size is not None:
+        size = config.crop.at_size(args.crop_size).image_size
+        config = replace(config, model=replace(config.model, image_size=size))
     kept = ("step", "minutes", "data_fingerprint", "git_revision", "torch")
     # Under its name only when it is good: what was shipped before stays until then.
     with atomic_path(file_of(output)) as part:

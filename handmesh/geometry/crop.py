@@ -21,13 +21,16 @@ from handmesh.geometry.camera import centred_intrinsics, resize_matrix
 
 FloatArray = NDArray[np.floating[Any]]
 _FLIP_X = np.diag([-1.0, 1.0, 1.0])
+#: Pixels of the picture for a pixel of the crop, along a side: with fewer, a larger crop shows nothing more.
+LEAST_DENSITY = 0.8
 
 
 @dataclass(frozen=True)
 class CropSettings:
     """What the network was trained to see, from its checkpoint: size in pixels, padding, kind of crop.
 
-    ``sizes`` are all the sizes that it was trained at; none where that is ``image_size`` alone.
+    ``sizes`` are all the sizes that it was trained at; none where that is ``image_size`` alone. A hand is seen at the
+    largest of them up to ``image_size`` for which the picture has the pixels (:meth:`size_for`).
     """
 
     image_size: int = 128
@@ -54,6 +57,21 @@ class CropSettings:
             )
         return replace(self, image_size=image_size)
 
+    def size_for(self, source_size: float, density: float = LEAST_DENSITY, largest: int = 0) -> int:
+        """Side in pixels of the crop that a hand is worth: the largest for which the picture has the pixels.
+
+        Args:
+            source_size: pixels of the picture along the crop, as of :attr:`CropTransform.source_size`.
+            density: how many of them a pixel of the crop needs along a side.
+            largest: the crop's side at most, pixels; 0 for ``image_size``.
+
+        Returns:
+            A size that the network was trained at; the smallest where the picture has too few pixels for any.
+        """
+        sizes = (self.image_size, *self.sizes)
+        worth = [size for size in sizes if size <= (largest or self.image_size) and size * density <= source_size]
+        return max(worth, default=min(sizes))
+
     def crop(
         self, box_xyxy: FloatArray, K: FloatArray, rotation_deg: float = 0.0, mirror: bool = False
     ) -> CropTransform:
@@ -63,9 +81,11 @@ class CropSettings:
             box_xyxy: (4,) pixels of the picture, around the hand; the padding comes on top.
             K, rotation_deg, mirror: as in :meth:`CropTransform.from_box`.
         """
-        return CropTransform.from_box(
+        crop = CropTransform.from_box(
             box_xyxy, K, self.image_size, rotation_deg, self.padding, mirror=mirror, perspective=self.perspective
         )
+        size = self.size_for(crop.source_size)
+        return crop if size == crop.size else crop.resized(size)
 
 
 @dataclass(frozen=True, eq=False)

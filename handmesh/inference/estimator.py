@@ -14,7 +14,7 @@ from handmesh.inference.alignment.keypoint_alignment import KeypointAligner
 from handmesh.inference.alignment.placement import Estimate, lift_hand
 from handmesh.inference.engines.base import EngineOutput
 from handmesh.inference.stage_clock import StageClock
-from handmesh.inference.views import View, Views, merge_views
+from handmesh.inference.views import Views, merge_views
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
 from handmesh.results import Detection, Hand
@@ -46,7 +46,8 @@ class HandEstimator:
             crop: what the network was trained to see.
             align: move each mesh onto the network's keypoints.
         """
-        self.engine, self.crop, self.align = engine, crop, align
+        is_sized = not crop.sizes or engine.any_size
+        self.engine, self.crop, self.align = engine, crop if is_sized else replace(crop, sizes=()), align
         self.model, self._aligner = HandModel(mano), KeypointAligner(mano)
 
     def make_crop(self, place: Detection, K: FloatArray) -> CropTransform:
@@ -55,24 +56,18 @@ class HandEstimator:
 
     def view_crops(self, crops: Sequence[CropTransform], views: Views) -> list[list[CropTransform]]:
         """For each crop those that the network sees in its place, no two alike; without views itself."""
+        largest = max(self.crop.image_size, *self.crop.sizes, 0)
         return [
             [
                 crop.turned(turn_deg, zoom).resized(size)
                 for turn_deg, zoom, size in dict.fromkeys(
-                    (view.turn_deg, view.zoom, self._size_of(view, crop)) for view in views
+                    (turn_deg, zoom, self.crop.size_for(crop.source_size, density, largest))
+                    for turn_deg, zoom, density in views
                 )
             ]
             or [crop]
             for crop in crops
         ]
-
-    def _size_of(self, view: View, crop: CropTransform) -> int:
-        """Side in pixels of a view. A hand that has fewer pixels than the smallest crop is not magnified further."""
-        own = self.crop.image_size
-        if not self.crop.sizes or not self.engine.any_size:
-            return own
-        sizes = (own, *self.crop.sizes)
-        return max(sizes) if view.is_large and crop.source_size >= min(sizes) else min(sizes)
 
     def estimate(
         self, images: Sequence[NDArray[np.uint8]], crops: Sequence[CropTransform], clock: StageClock | None = None,

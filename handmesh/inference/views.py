@@ -1,7 +1,7 @@
 """One hand seen in several crops, turned and zoomed a little: the mean of the network's answers is better than one.
 
 For stills, where some milliseconds more are nothing; a live picture has the frames before it instead. A network that
-was trained at several sizes sees the hand at two of them: their errors differ more than those of views of one size.
+was trained at several sizes sees the hand at two or three: their errors differ more than those of views of one size.
 """
 
 from __future__ import annotations
@@ -12,22 +12,29 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from handmesh.geometry.crop import CropTransform
+from handmesh.geometry.crop import LEAST_DENSITY, CropTransform
 from handmesh.inference.engines.base import EngineOutput
 
 
 class View(NamedTuple):
-    """A crop turned clockwise by ``turn_deg`` and zoomed; at the largest size that is worth it, or at the smallest."""
+    """A crop turned clockwise by ``turn_deg`` and zoomed, at the size for which the picture has the pixels.
+
+    ``density`` is how many of the picture's pixels each of its pixels needs, along a side: of a hand of 150 pixels
+    (padding included) 0.8 makes a crop of 160 pixels, where the network was trained at that size, and 1.5 one of 96.
+    """
 
     turn_deg: float
     zoom: float = 1.0
-    is_large: bool = False
+    density: float = LEAST_DENSITY
 
 
 Views = Sequence[View]
 _AROUND = ((-12.0, 1.04), (12.0, 0.96), (12.0, 1.04), (-12.0, 0.96))
-#: Those of a still: four of the large size, and two of the small one.
-STILL_VIEWS: Views = (*(View(*view, is_large=True) for view in _AROUND), *(View(*view) for view in _AROUND[:2]))
+#: Those of a still: four each of two densities, and two of a third.
+STILL_VIEWS: Views = (
+    *(View(*view) for view in _AROUND), *(View(*view, 1.1) for view in _AROUND),
+    *(View(*view, 1.5) for view in _AROUND[:2]),
+)  # fmt: skip
 #: A view whose hand is turned farther than this from the most typical one's has seen another hand, degrees.
 _SAME_TURN_DEG = 40.0
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from handmesh.geometry.camera import intrinsics_from_fov, project_points, resize_matrix
-from handmesh.geometry.crop import CropTransform, box_around, mirror_pose, roll_of
+from handmesh.geometry.crop import CropSettings, CropTransform, box_around, mirror_pose, roll_of
 from handmesh.geometry.rotation import axis_angle_to_matrix_np, matrix_to_axis_angle_np
 
 WIDTH, HEIGHT, SIZE = 640, 480, 128
@@ -159,6 +159,18 @@ def test_a_resized_crop_is_the_crop_made_at_that_size() -> None:
         np.testing.assert_allclose(resized.homography, large.homography, atol=1e-9)
         np.testing.assert_allclose(resized.K_crop, large.K_crop, atol=1e-9)
         assert resized.size == 128 and resized.is_mirrored == mirror
+
+
+def test_a_crop_has_the_largest_size_for_which_the_picture_has_the_pixels() -> None:
+    K, settings = intrinsics_from_fov(640, 480, 60), CropSettings(128, 1.0, sizes=(96, 128, 160))
+    for pixels, size in ((40, 96), (100, 96), (110, 128), (300, 128)):
+        box = np.array([320.0, 240, 320, 240]) + pixels / 2 * np.array([-1, -1, 1, 1])
+        crop = settings.crop(box, K)
+        assert crop.size == size and abs(crop.source_size - pixels) < 2
+        same = CropTransform.from_box(box, K, size)
+        np.testing.assert_allclose(crop.homography, same.homography, atol=1e-9)
+    assert settings.size_for(300, largest=160) == 160 and settings.size_for(300, 2.5, 160) == 96
+    assert settings.at_size(96).size_for(300) == 96 and CropSettings(64).size_for(10) == 64
 
 
 @pytest.mark.parametrize("mirror", [False, True])

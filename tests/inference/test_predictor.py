@@ -67,6 +67,18 @@ class Truth:
         return Detection(box_around(self.keypoints_2d), side, 1.0, roll_of(self.keypoints_2d))
 
 
+class OracleEngine:
+    """What an OraclePredictor runs."""
+
+    name = "oracle"
+
+    def __init__(self, predictor: OraclePredictor) -> None:
+        self.any_size, self.predictor = predictor.any_size, predictor
+
+    def __call__(self, images: np.ndarray) -> EngineOutput:
+        return self.predictor.answer(images)
+
+
 class OraclePredictor(HandMeshPredictor):
     """A predictor whose engine knows the truth: it writes it down in the frame of each crop it is asked about.
 
@@ -75,16 +87,17 @@ class OraclePredictor(HandMeshPredictor):
 
     right = (0.9, 0.1)
 
-    def __init__(self, mano: ManoArrays, truth: Truth, crop: CropSettings) -> None:
-        self.truth, self.crops = truth, list[CropTransform]()
-        super().__init__(self._answer, mano, crop, FakeDetector([truth.place()]))  # type: ignore[arg-type]
+    def __init__(self, mano: ManoArrays, truth: Truth, crop: CropSettings, any_size: bool = True) -> None:
+        self.truth, self.crops, self.sizes, self.any_size = truth, list[CropTransform](), list[int](), any_size
+        super().__init__(OracleEngine(self), mano, crop, FakeDetector([truth.place()]))
 
     def view_crops(self, crops: Sequence[CropTransform], views: Views) -> list[list[CropTransform]]:
         groups = super().view_crops(crops, views)
         self.crops = [view for group in groups for view in group]
         return groups
 
-    def _answer(self, images: np.ndarray) -> EngineOutput:
+    def answer(self, images: np.ndarray) -> EngineOutput:
+        self.sizes.append(images.shape[1])
         asked = [crop for crop in self.crops if crop.size == images.shape[1]]
         self.crops = [crop for crop in self.crops if crop.size != images.shape[1]]
         return stack([self._row(crop) for crop in asked])
@@ -201,43 +214,31 @@ def test_a_side_that_nobody_named_is_what_both_looks_favour(open_mano: ManoArray
     assert hand.is_right
 
 
-class SizedEngine:
-    """A predictor's engine that notes the sizes of what it is shown."""
-
-    name = "oracle"
-
-    def __init__(self, answer: Callable[[np.ndarray], EngineOutput], any_size: bool) -> None:
-        self.answer, self.any_size, self.sizes = answer, any_size, list[int]()
-
-    def __call__(self, images: np.ndarray) -> EngineOutput:
-        self.sizes.append(images.shape[1])
-        return self.answer(images)
-
-
-@pytest.mark.parametrize("any_size", [True, False])
-def test_several_views_of_a_hand_are_of_two_sizes_where_the_engine_takes_them(
-    open_mano: ManoArrays, any_size: bool
-) -> None:
-    truth = Truth(HandModel(open_mano), True)
-    predictor = OraclePredictor(open_mano, truth, CropSettings(64, 1.5, sizes=(64, 96)))
-    predictor.engine = engine = SizedEngine(predictor._answer, any_size)
+def sizes_seen(mano: ManoArrays, crop: CropSettings, any_size: bool = True) -> tuple[list[int], list[int]]:
+    """Sizes of the crops of a still, where the hand is looked for and in its views; the truth comes back."""
+    truth = Truth(HandModel(mano), True)
+    predictor = OraclePredictor(mano, truth, crop, any_size)
     (hand,) = predictor(picture(), K=K)
-    assert engine.sizes == [64, 64, 96] if any_size else [64, 64]  # where it is, then the views
     assert np.abs(hand.vertices - truth.vertices).max() < 2e-4
     assert np.abs(hand.keypoints_2d - truth.keypoints_2d).max() < 1e-2
-    engine.sizes.clear()
-    predictor.views = ()
-    predictor(picture(), K=K)
-    assert engine.sizes == [64, 64]
+    return predictor.sizes[:1], sorted(predictor.sizes[1:])
 
 
-def test_a_hand_of_few_pixels_is_not_magnified(open_mano: ManoArrays) -> None:
+def test_a_hand_is_seen_at_the_sizes_for_which_the_picture_has_the_pixels(open_mano: ManoArrays) -> None:
     truth = Truth(HandModel(open_mano), True)
-    predictor = OraclePredictor(open_mano, truth, CropSettings(320, 1.5, sizes=(320, 384)))
-    predictor.engine = engine = SizedEngine(predictor._answer, True)
-    (hand,) = predictor(picture(), K=K)
-    assert set(engine.sizes) == {320}
-    assert np.abs(hand.vertices - truth.vertices).max() < 2e-4
+    source = CropSettings(64, 1.5).crop(truth.place().box_xyxy, K, truth.place().rotation_deg).source_size
+    fit, much, too_much = (32 * round(source * share / 32) for share in (0.5, 1.0, 1.5))
+    assert much * 0.8 <= source < min(too_much * 0.8, much * 1.5)  # what follows is said of such a hand
+    sizes = (fit, much, too_much)
+    assert sizes_seen(open_mano, CropSettings(much, 1.5, sizes=sizes)) == ([much], [fit, much])
+    # One look is no larger than the network's own size; of too few pixels none is magnified.
+    assert sizes_seen(open_mano, CropSettings(fit, 1.5, sizes=sizes)) == ([fit], [fit, much])
+    large = CropSettings(too_much, 1.5, sizes=(too_much, 2 * too_much))
+    assert sizes_seen(open_mano, large) == ([too_much], [too_much])
+
+
+def test_an_engine_of_one_size_gets_no_other(open_mano: ManoArrays) -> None:
+    assert sizes_seen(open_mano, CropSettings(96, 1.5, sizes=(64, 96, 128)), any_size=False) == ([96], [96])
 
 
 def test_a_predictor_may_see_hands_at_any_size_that_its_network_was_trained_at(

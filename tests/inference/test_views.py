@@ -65,7 +65,7 @@ def test_each_hand_has_its_own_views() -> None:
 def test_hands_may_have_views_of_other_sizes_and_numbers() -> None:
     bases = [crop(False), crop(True)]
     groups = [
-        [bases[0].turned(*view[:2]).resized(128 if view.is_large else 96) for view in STILL_VIEWS],
+        [bases[0].turned(*view[:2]).resized(128 if view.density < 1 else 96) for view in STILL_VIEWS],
         [bases[1].turned(*view[:2]) for view in STILL_VIEWS[:3]],
     ]
     merged = merge_views(seen([view for group in groups for view in group]), groups, bases)

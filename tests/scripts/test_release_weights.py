@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from handmesh.config import Config, ModelConfig
+from handmesh.config import Config, ModelConfig, TrainConfig
 from handmesh.errors import HandMeshError
 from handmesh.mano.arrays import ManoArrays
 from handmesh.models.checkpoint import load_checkpoint, save_checkpoint
@@ -24,7 +24,7 @@ def test_what_was_shipped_stays_until_another_is_as_good(
     trained_looking: Callable[[ModelConfig, ManoArrays], Any], script: Callable[[str], ModuleType],
 ) -> None:  # fmt: skip
     ship = script("release_weights")
-    config = Config(model=ModelConfig(image_size=64, width=32))
+    config = Config(model=ModelConfig(image_size=64, width=32), train=TrainConfig(image_sizes=[32, 64]))
     save_checkpoint(tmp_path / "run", trained_looking(config.model, open_mano), config)
     shipped = tmp_path / "assets" / "default.safetensors"
     shipped.parent.mkdir()
@@ -39,6 +39,9 @@ def test_what_was_shipped_stays_until_another_is_as_good(
     ship.main()
     assert f"{shipped}: " in capsys.readouterr().out and len(list(shipped.parent.iterdir())) == 1
     assert load_checkpoint(shipped, open_mano)[0].config.image_size == 64
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--crop-size", "32"])
+    ship.main()
+    assert load_checkpoint(shipped, open_mano)[0].config.image_size == 32
 
 
 def test_a_detector_is_shipped_by_the_same_rule(
