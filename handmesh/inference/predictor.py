@@ -116,9 +116,9 @@ class HandMeshPredictor(HandEstimator):
             detector: what finds the hands: "fastvit" (our own network, in the package), "mediapipe" (its palm and
                 landmark models), "both" (what either finds), "auto" (both where MediaPipe's have been fetched, which
                 set-up does, else ours), or the file or the run's folder of a network of ours.
-            crop_size: side in pixels of the crops in which hands are seen once, one of the sizes that the network was
-                trained at: smaller is faster, larger nearer to hands of many pixels. 0 for the checkpoint's own. The
-                views of a still have the smallest and the largest, whatever is said here.
+            crop_size: side in pixels of the largest crops in which hands are seen once, one of the sizes that the
+                network was trained at: smaller is faster, larger nearer to hands of many pixels. 0 for the checkpoint's
+                own. The views of a still have all sizes, whatever is said here.
 
         Raises:
             HandMeshError: a missing or damaged file, weights of another hand model, an engine that cannot run, a size
