@@ -63,6 +63,7 @@ def test_quotas_of_both_versions(tmp_path: Path, files: dict[str, str], quota: f
 def test_the_smaller_of_quota_and_affinity(
     monkeypatch: pytest.MonkeyPatch, quota: float | None, affinity: int, cores: int, threads: int
 ) -> None:
+    monkeypatch.delenv("HANDMESH_THREADS", raising=False)
     monkeypatch.setattr(cpu_count, "cpu_quota", lambda: quota)
     monkeypatch.setattr(cpu_count, "_affinity", lambda: affinity)
     assert available_cores() == cores and engine_threads() == threads
