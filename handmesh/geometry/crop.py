@@ -40,8 +40,13 @@ class CropSettings:
 
     def __post_init__(self) -> None:
         # Also of a note in the cache, which anything may have happened to.
-        if not all(1 <= size <= 1024 for size in (self.image_size, *self.sizes)) or not 1 <= self.padding <= 4:
+        if not all(1 <= size <= 1024 for size in self.all_sizes) or not 1 <= self.padding <= 4:
             raise ValueError(f"expected a crop of 1 to 1024 pixels with padding 1 to 4, got {self}")
+
+    @property
+    def all_sizes(self) -> list[int]:
+        """Sides of crops that the network takes, pixels, the smallest first."""
+        return sorted({self.image_size, *self.sizes})
 
     def at_size(self, image_size: int) -> CropSettings:
         """The same at another size that the network was trained at, pixels.
@@ -49,11 +54,10 @@ class CropSettings:
         Raises:
             HandMeshError: it was not trained at that size.
         """
-        known = sorted({self.image_size, *self.sizes})
-        if image_size not in known:
+        if image_size not in self.all_sizes:
             raise HandMeshError(
-                f"expected a crop size that the network was trained at, {' or '.join(map(str, known))} pixels, got "
-                f"{image_size}"
+                f"expected a crop size that the network was trained at, {' or '.join(map(str, self.all_sizes))} "
+                f"pixels, got {image_size}"
             )
         return replace(self, image_size=image_size)
 
@@ -68,9 +72,8 @@ class CropSettings:
         Returns:
             A size that the network was trained at; the smallest where the picture has too few pixels for any.
         """
-        sizes = (self.image_size, *self.sizes)
-        worth = [size for size in sizes if size <= (largest or self.image_size) and size * density <= source_size]
-        return max(worth, default=min(sizes))
+        sizes, largest = self.all_sizes, largest or self.image_size
+        return max((size for size in sizes if size <= largest and size * density <= source_size), default=sizes[0])
 
     def crop(
         self, box_xyxy: FloatArray, K: FloatArray, rotation_deg: float = 0.0, mirror: bool = False

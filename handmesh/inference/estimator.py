@@ -32,7 +32,7 @@ class HandEstimator:
 
     Attributes:
         engine: runs the network.
-        crop: what the network was trained to see.
+        crop: what the network was trained to see, as far as the engine takes it.
         model: the hand model inside the network.
         align: move each mesh onto the network's keypoints (keypoint_alignment.py); it may be changed at any time.
     """
@@ -46,8 +46,9 @@ class HandEstimator:
             crop: what the network was trained to see.
             align: move each mesh onto the network's keypoints.
         """
-        is_sized = not crop.sizes or engine.any_size
-        self.engine, self.crop, self.align = engine, crop if is_sized else replace(crop, sizes=()), align
+        if crop.sizes and not engine.any_size:
+            crop = replace(crop, sizes=())
+        self.engine, self.crop, self.align = engine, crop, align
         self.model, self._aligner = HandModel(mano), KeypointAligner(mano)
 
     def make_crop(self, place: Detection, K: FloatArray) -> CropTransform:
@@ -56,7 +57,7 @@ class HandEstimator:
 
     def view_crops(self, crops: Sequence[CropTransform], views: Views) -> list[list[CropTransform]]:
         """For each crop those that the network sees in its place, no two alike; without views itself."""
-        largest = max(self.crop.image_size, *self.crop.sizes, 0)
+        largest = self.crop.all_sizes[-1]
         return [
             [
                 crop.turned(turn_deg, zoom).resized(size)
