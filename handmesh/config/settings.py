@@ -112,6 +112,9 @@ class AugmentConfig(metaclass=_Named):
     #: Largest relative change of the box's side, and shift of its centre in sides of the box.
     scale: NotNegative = 0.25
     shift: NotNegative = 0.10
+    #: Half of the hands are shown stretched along the picture's sides: largest relative change of the ratio of width
+    #: to height. They have hand shapes that the data lack, and no MANO parameters as labels.
+    stretch: Annotated[Real, Interval(ge=0, le=0.5)] = 0.0
     #: Whether to turn the crop so that the hand is upright before the roll.
     upright: StrictBool = True
     #: Probability of the mirrored picture (then a left hand becomes a right one and the other way round).

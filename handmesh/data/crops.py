@@ -16,6 +16,8 @@ from handmesh.data.sample import CropSample, Sample
 from handmesh.geometry.camera import project_points
 from handmesh.geometry.crop import CropTransform, box_around, mirror_pose, roll_of
 
+#: The share of hands that augment.stretch stretches: the others keep MANO's pose and shape as labels.
+_STRETCHED = 0.5
 #: In the order of gpu_augment.BORDERS.
 _BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)
 
@@ -75,6 +77,26 @@ def crop_sample(
     return cast(CropSample, {"image": image, **numbers, "index": np.int64(sample["index"])})
 
 
+def stretch_sample(sample: Sample, ratio: float) -> Sample:
+    """A sample as a picture of a hand that is ``ratio`` times as wide for its height, along the picture's sides.
+
+    The pixels stay: the camera is said to have pixels that are not square, and the hand to be as much wider. A crop,
+    whose pixels are square, then shows it so. A stretched hand is none of MANO's, so pose and shape are no labels.
+
+    Args:
+        sample: picture and labels in the camera's frame.
+        ratio: above 0; 1 changes nothing but the labels that count.
+    """
+    widen = np.array([ratio**0.5, ratio**-0.5, 1.0])
+    return cast(Sample, {
+        **sample,
+        "K": sample["K"] / widen,
+        "joints": sample["joints"] * widen,
+        "vertices": sample["vertices"] * widen,
+        "has_mano": False,
+    })  # fmt: skip
+
+
 def plain_crop(
     sample: Sample, size: int, padding: float, perspective: bool = True, upright: bool = False
 ) -> CropSample:
@@ -100,7 +122,8 @@ def random_crop(
     padding: float,
     perspective: bool = True,
 ) -> CropSample:
-    """A training crop: box scaled, shifted and rolled at random, perhaps mirrored, then colour and degradation.
+    """A training crop: perhaps stretched, box scaled, shifted and rolled at random, perhaps mirrored, then colour and
+    degradation.
 
     Args:
         sample: picture and labels in the camera's frame.
@@ -113,6 +136,8 @@ def random_crop(
     Returns:
         As :func:`crop_sample`; visibility is 0 where the occluder hides a joint.
     """
+    if augment.stretch > 0 and sample["presence"] and rng.random() < _STRETCHED:
+        sample = stretch_sample(sample, 1 + rng.uniform(-augment.stretch, augment.stretch))
     if rng.random() < augment.full_circle:
         roll = rng.uniform(-180, 180)
     else:

@@ -9,7 +9,7 @@ import pytest
 
 from handmesh.config import AugmentConfig
 from handmesh.data import augment
-from handmesh.data.crops import crop_sample, plain_crop, random_crop, sample_box
+from handmesh.data.crops import crop_sample, plain_crop, random_crop, sample_box, stretch_sample
 from handmesh.geometry.camera import project_points
 from handmesh.geometry.crop import CropTransform
 from handmesh.mano.layers.numpy_layer import pose_vertices
@@ -55,16 +55,42 @@ def test_a_mirrored_crop_is_the_mirrored_hand(make_sample, fake_mano):
     assert right["is_right"] == 1
 
 
-def test_a_mark_in_the_picture_stays_under_its_joint(make_sample):
+@pytest.mark.parametrize("stretch", [0.0, 0.3])
+def test_a_mark_in_the_picture_stays_under_its_joint(make_sample, stretch):
     sample = make_sample(1)
     pixels = project_points(sample["joints"], sample["K"])
     image = np.zeros((224, 224, 3), np.uint8)
     cv2.circle(image, np.round(pixels[12]).astype(int).tolist(), 4, (255, 255, 255), -1)
     for seed in range(6):
-        quiet = AugmentConfig(colour=0, degrade=0, mirror=0.5, scale=0.1, shift=0.02)
+        quiet = AugmentConfig(colour=0, degrade=0, mirror=0.5, scale=0.1, shift=0.02, stretch=stretch)
         crop = random_crop({**sample, "image": image}, np.random.default_rng(seed), quiet, 160, 1.6)
         rows, columns = np.nonzero(crop["image"][..., 0] > 128)
         np.testing.assert_allclose([columns.mean(), rows.mean()], crop["keypoints_2d"][12], atol=1.5)
+
+
+@pytest.mark.parametrize("ratio", [0.8, 1.25])
+def test_a_stretched_hand_stands_on_the_same_pixels_and_is_as_much_wider_in_its_crop(make_sample, ratio):
+    sample = make_sample(1)
+    wider = stretch_sample(sample, ratio)
+    np.testing.assert_allclose(
+        project_points(wider["joints"], wider["K"]), project_points(sample["joints"], sample["K"]), atol=1e-6
+    )
+    assert not wider["has_mano"]
+    crops = [plain_crop(each, 160, 1.6, perspective=False) for each in (sample, wider)]
+    width, height = np.ptp(crops[1]["keypoints_2d"], axis=0) / np.ptp(crops[0]["keypoints_2d"], axis=0)
+    assert width / height == pytest.approx(ratio, rel=1e-4)
+
+
+def test_half_of_the_hands_are_stretched_and_pictures_without_one_never(make_sample):
+    settings, sample = AugmentConfig(stretch=0.2), make_sample(2)
+    crops = [random_crop(sample, np.random.default_rng(seed), settings, 32, 1.5) for seed in range(100)]
+    assert 30 <= sum(crop["has_mano"] == 0 for crop in crops) <= 70
+    assert all(crop["has_3d"] == 1 for crop in crops)
+    empty = {**sample, "presence": False, "has_mano": False}
+    none, some = (
+        random_crop(empty, np.random.default_rng(0), AugmentConfig(stretch=s), 32, 1.5)["image"] for s in (0.0, 0.2)
+    )
+    np.testing.assert_array_equal(none, some)
 
 
 def test_upright_crop_points_the_middle_finger_up_and_fits_the_joints(make_sample):
