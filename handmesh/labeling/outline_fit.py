@@ -71,6 +71,7 @@ class SeenHands:
         joints: (B, 21, 3) metres, camera axes, any origin and size.
         mask: (B, S, S) which pixels are the hand's.
         counts: (B, S, S) where the mask is to be believed.
+        trust: (B,) how much the outline counts beside the landmarks: 1 for a segmentation network's.
     """
 
     K: Array
@@ -78,6 +79,7 @@ class SeenHands:
     joints: Array
     mask: Mask
     counts: Mask
+    trust: Array
 
 
 def fit_to_outlines(arrays: ManoArrays, hands: PlacedHands, seen: SeenHands) -> PlacedHands:
@@ -232,7 +234,7 @@ class _Pairs(NamedTuple):
                 at = (pixels[:, 1], pixels[:, 0])
                 corners[i, : len(pixels)] = faces[meshes[i].face[at]]
                 barycentric[i, : len(pixels)] = meshes[i].barycentric[at]
-                weight[i, : len(pixels)] = 1 / len(pixels)
+                weight[i, : len(pixels)] = seen.trust[i] / len(pixels)
         return cls(torch.as_tensor(corners), *(_tensor(x) for x in (barycentric, place, normal, weight)))
 
     def distances(self, pixels: Tensor) -> Tensor:

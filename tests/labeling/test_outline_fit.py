@@ -49,7 +49,7 @@ def seen(arrays: ManoArrays, truth: PlacedHands) -> SeenHands:
     joints = posed(arrays, truth)[1].astype(np.float64)
     keypoints = np.stack([project_points(each, K) for each in joints])
     counts = np.stack([~beyond_the_wrist(points, SIZE) for points in keypoints])
-    return SeenHands(np.stack([K] * 3), keypoints, joints, masks(arrays, truth), counts)
+    return SeenHands(np.stack([K] * 3), keypoints, joints, masks(arrays, truth), counts, np.ones(3))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_masks_of_something_else_and_masks_that_do_not_count_change_nothing(arra
 def test_a_hand_is_fitted_alike_whoever_is_fitted_beside_it(arrays, start, seen) -> None:
     together = fit_to_outlines(arrays, start, seen)
     one = PlacedHands(start.global_orient[1:2], start.hand_pose[1:2], start.betas[1:2], start.translation[1:2])
-    its = SeenHands(seen.K[1:2], seen.keypoints_2d[1:2], seen.joints[1:2], seen.mask[1:2], seen.counts[1:2])
+    its = SeenHands(seen.K[1:2], seen.keypoints_2d[1:2], seen.joints[1:2], seen.mask[1:2], seen.counts[1:2], seen.trust[1:2])
     alone = fit_to_outlines(arrays, one, its)
     np.testing.assert_allclose(alone.betas[0], together.betas[1], atol=2e-2)
     np.testing.assert_allclose(posed(arrays, alone)[1][0], posed(arrays, together)[1][1], atol=2e-4)
