@@ -1,4 +1,4 @@
-"""The hand's pixels where it stands before ground of one colour: what has another colour. No network has a part in it."""
+"""The pixels of a hand before ground of one colour: what has another colour. No network has a part in it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ Mask = NDArray[np.bool_]
 #: CIELAB, lightness at half weight: plain ground differs from its own colour by less than the first in nine pixels of
 #: ten, and the hand's colour lies at least the second away from it.
 PLAIN, APART = 9.0, 12.0
+#: Pixels so near to the ground's colour are ground, even where all of it is of the very same.
+_SAME = 1.0
 #: Of the labelled joints, the share that the outline must hold.
 LEAST_INSIDE = 0.95
 
@@ -77,7 +79,7 @@ def smooth_ground(lab: NDArray[np.float32], ground: Mask) -> NDArray[np.float32]
         fitted = (terms @ solution).astype(np.float32)
         apart = np.linalg.norm(colours - fitted, axis=1)
         # What the hand's shadow or a cable covers is not the wall's colour.
-        chosen = ground.reshape(-1) & (apart < 3 * np.median(apart[chosen]))
+        chosen = ground.reshape(-1) & (apart < max(3 * float(np.median(apart[chosen])), _SAME))
     return fitted.reshape(lab.shape)
 
 

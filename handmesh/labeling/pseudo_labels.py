@@ -41,8 +41,8 @@ Segment = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 PICTURE_SIZE = 224
 #: Side of the stored picture over the box of the 21 joints: room for the crops of training.
 PICTURE_PADDING = 2.0
-#: How much an outline before plain ground counts: with 1, 2 and 3 the labels' overlap with it was 0.905, 0.917 and 0.924,
-#: their joints 1.11, 1.20 and 1.27 per cent of the box from the landmarks (69 photos; 1.47 without outlines).
+#: How much an outline before plain ground counts beside the landmarks: with 1, 2 and 3 the labels' overlap with it was
+#: 0.905, 0.917 and 0.924, their joints 1.11, 1.20 and 1.27 per cent of the box from the landmarks (without any 1.47).
 _PLAIN_TRUST = 2.0
 #: Fits further than this from the landmark model are left out.
 MAX_ERROR_MM = 9.0

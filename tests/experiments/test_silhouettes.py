@@ -1,4 +1,4 @@
-"""Outlines before plain ground: found without the mesh, refused where the ground is not plain, measured to a pixel."""
+"""Outlines of meshes against hands: measured to a pixel, summed up by maker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from handmesh.rendering.rasterizer import rasterize
 from scripts.experiments.silhouettes import (
     Outline,
     finger_widths,
-    hand_before_plain_ground,
     iou,
     summarize,
     width_across,
@@ -32,37 +31,6 @@ def drawn(open_mano: ManoArrays) -> Drawn:
     K = intrinsics_from_fov(SIZE, SIZE, 32.0)
     mesh = rasterize(vertices + move, model.faces(True), K, SIZE, SIZE, cull=False).face_index >= 0
     return mesh, project_points(joints + move, K), joints
-
-
-def photo(mesh: np.ndarray) -> np.ndarray:
-    """The hand before a wall whose light falls off to one side, with noise."""
-    wall = np.linspace(150, 215, SIZE)[None, :, None] * np.array([1.0, 1.0, 1.02])
-    picture = np.where(mesh[..., None], np.array([190.0, 130, 100]), wall)
-    return np.clip(picture + np.random.default_rng(0).normal(0, 3, picture.shape), 0, 255).astype(np.uint8)
-
-
-def test_the_outline_is_that_of_the_hand(drawn: Drawn) -> None:
-    mesh, points, _ = drawn
-    everywhere = np.ones((SIZE, SIZE), bool)
-    found = hand_before_plain_ground(photo(mesh), points, everywhere)
-    assert found is not None and iou(found, mesh) > 0.94
-    # What lies beyond the photo is no ground.
-    cut = photo(mesh)
-    cut[:, :40] = 0
-    part = hand_before_plain_ground(cut, points, everywhere & (np.arange(SIZE) >= 40))
-    assert part is not None and iou(part, mesh & (np.arange(SIZE) >= 40)) > 0.94
-
-
-def test_what_is_not_plain_or_not_apart_is_refused(drawn: Drawn) -> None:
-    mesh, points, _ = drawn
-    everywhere = np.ones((SIZE, SIZE), bool)
-    striped = photo(mesh)
-    striped[:, ::8] = 20
-    striped[:, 1::8] = 20
-    assert hand_before_plain_ground(striped, points, everywhere) is None
-    assert hand_before_plain_ground(photo(np.zeros_like(mesh)), points, everywhere) is None
-    # An outline without the labelled joints is another thing's.
-    assert hand_before_plain_ground(photo(mesh), points + [60, 0], everywhere) is None
 
 
 def test_widths_are_those_of_the_fingers(drawn: Drawn) -> None:

@@ -78,6 +78,16 @@ def test_the_mesh_covers_the_pixels_and_its_joints_their_landmarks(arrays, start
     assert after.mean() > overlaps(arrays, alone, seen).mean() + 0.005
 
 
+def test_an_outline_that_is_trusted_more_outweighs_landmarks_that_contradict_it(arrays, start, seen) -> None:
+    rng = np.random.default_rng(6)
+    wrong = replace(seen, keypoints_2d=seen.keypoints_2d + rng.normal(0, 3.0, seen.keypoints_2d.shape))
+    little, much = (
+        overlaps(arrays, fit_to_outlines(arrays, start, replace(wrong, trust=np.full(3, trust))), seen).mean()
+        for trust in (0.5, 3.0)
+    )
+    assert much > little + 0.005
+
+
 def test_masks_of_something_else_and_masks_that_do_not_count_change_nothing(arrays, start, seen) -> None:
     alone = fit_to_outlines(arrays, start, replace(seen, mask=np.zeros_like(seen.mask)))
     elsewhere = np.zeros_like(seen.mask)
@@ -91,7 +101,9 @@ def test_masks_of_something_else_and_masks_that_do_not_count_change_nothing(arra
 def test_a_hand_is_fitted_alike_whoever_is_fitted_beside_it(arrays, start, seen) -> None:
     together = fit_to_outlines(arrays, start, seen)
     one = PlacedHands(start.global_orient[1:2], start.hand_pose[1:2], start.betas[1:2], start.translation[1:2])
-    its = SeenHands(seen.K[1:2], seen.keypoints_2d[1:2], seen.joints[1:2], seen.mask[1:2], seen.counts[1:2], seen.trust[1:2])
+    its = SeenHands(
+        seen.K[1:2], seen.keypoints_2d[1:2], seen.joints[1:2], seen.mask[1:2], seen.counts[1:2], seen.trust[1:2]
+    )
     alone = fit_to_outlines(arrays, one, its)
     np.testing.assert_allclose(alone.betas[0], together.betas[1], atol=2e-2)
     np.testing.assert_allclose(posed(arrays, alone)[1][0], posed(arrays, together)[1][1], atol=2e-4)

@@ -90,6 +90,21 @@ def test_labels_are_drawn_to_the_pixels_that_a_network_calls_hand(arrays, photos
     assert areas["drawn"][0] == pytest.approx(areas["drawn"][1], rel=0.02)
 
 
+def test_before_plain_ground_labels_are_drawn_to_colour_whatever_a_network_says(arrays, photos, tmp_path) -> None:
+    broad = _a_broader_hand(arrays, photos[0])
+    picture = np.where(broad[..., None] > 0, np.uint8([200, 140, 110]), np.uint8([120, 130, 140])).astype(np.uint8)
+    write_image(tmp_path / "plain.png", picture)
+    before_wall = replace(photos[0], path=tmp_path / "plain.png")
+    fits = _fit(arrays, correct([before_wall], arrays))
+    none, told = (
+        make_samples(arrays, [before_wall], fits, [0], segment=lambda image, mask=mask: mask)[0]
+        for mask in (np.zeros((120, 160), np.float32), broad)
+    )
+    np.testing.assert_array_equal(none["vertices"], told["vertices"])
+    [points_alone] = make_samples(arrays, [before_wall], fits, [0])
+    assert _area(none) > 1.025 * _area(points_alone)
+
+
 def _a_broader_hand(arrays: ManoArrays, photo: LabelledPhoto) -> np.ndarray:
     """Where the hand of a photo is, and a border of one pixel around it; (120, 160) probabilities."""
     [sample] = make_samples(arrays, [photo], _fit(arrays, correct([photo], arrays)), [0])
