@@ -105,6 +105,24 @@ def test_before_plain_ground_labels_are_drawn_to_colour_whatever_a_network_says(
     assert _area(none) > 1.025 * _area(points_alone)
 
 
+def test_elsewhere_they_are_drawn_to_colour_where_it_agrees_with_the_network(
+    arrays, photos, tmp_path, monkeypatch
+) -> None:
+    hand = cv2.erode(_a_broader_hand(arrays, photos[0]), np.ones((3, 3), np.uint8))
+    stripes = np.where(np.arange(160)[None, :, None] % 12 < 6, np.uint8([40, 90, 60]), np.uint8([160, 190, 250]))
+    write_image(tmp_path / "striped.png", np.where(hand[..., None] > 0, np.uint8([200, 140, 110]), stripes))
+    before_curtain = replace(photos[0], path=tmp_path / "striped.png")
+    fits = _fit(arrays, correct([before_curtain], arrays))
+    too_broad = cv2.dilate(hand, np.ones((5, 5), np.uint8))
+
+    def area(least_agreement: float) -> int:
+        monkeypatch.setattr("handmesh.labeling.pseudo_labels._LEAST_AGREEMENT", least_agreement)
+        return _area(make_samples(arrays, [before_curtain], fits, [0], segment=lambda image: too_broad)[0])
+
+    by_network, by_colour, truth = area(1.1), area(0.5), _area(make_samples(arrays, [before_curtain], fits, [0])[0])
+    assert abs(by_colour - truth) < 0.5 * abs(by_network - truth)
+
+
 def _a_broader_hand(arrays: ManoArrays, photo: LabelledPhoto) -> np.ndarray:
     """Where the hand of a photo is, and a border of one pixel around it; (120, 160) probabilities."""
     [sample] = make_samples(arrays, [photo], _fit(arrays, correct([photo], arrays)), [0])
