@@ -304,5 +304,5 @@ class Config(metaclass=_Named):
         """What the network of this config is given of a hand."""
         from handmesh.geometry.crop import CropSettings
 
-        data, sizes = self.data, tuple(self.train.image_sizes)
+        data, sizes = self.data, tuple(sorted(set(self.train.image_sizes)))
         return CropSettings(self.model.image_size, data.crop_padding, data.perspective, sizes)
