@@ -74,7 +74,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--crop-size", type=int, default=0, metavar="PX",
-        help="side of the largest crop in which a hand is seen once, 96, 128 or 160 with the default weights: smaller "
+        help="side of the largest crop in which a hand is seen once, 96 or 128 with the default weights: smaller "
         "is faster, larger nearer to hands of many pixels (default: the checkpoint's, 128)",
     )  # fmt: skip
 
