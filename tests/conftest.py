@@ -25,10 +25,12 @@ import pytest
 
 from handmesh.config import Config, DataConfig, ModelConfig, TrainConfig
 from handmesh.data.freihand_writer import FreiHandWriter
+from handmesh.geometry.camera import intrinsics_from_fov, project_points
 from handmesh.geometry.rotation import axis_angle_to_matrix_np
 from handmesh.mano.arrays import ManoArrays, load_mano
 from handmesh.mano.hand_model import HandModel
 from handmesh.mano.layers.numpy_layer import pose_vertices
+from handmesh.rendering.rasterizer import rasterize
 from handmesh.results import Hand
 from handmesh.skeleton import MANO_PARENTS, NUM_FACES, NUM_VERTICES
 
@@ -106,6 +108,18 @@ def fake_mano() -> ManoArrays:
 @pytest.fixture(scope="session")
 def open_mano() -> ManoArrays:
     return load_mano("open")
+
+
+@pytest.fixture(scope="session")
+def flat_hand(open_mano: ManoArrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A flat hand seen square in a picture of 256 x 256: its pixels, bool, its joints in pixels and in space."""
+    size, model = 256, HandModel(open_mano)
+    turn = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
+    vertices, joints = model.pose(True, turn, np.tile(np.eye(3), (15, 1, 1)), np.zeros(10))
+    move = np.array([0, 0, 0.5]) - joints.mean(0)
+    K = intrinsics_from_fov(size, size, 32.0)
+    mesh = rasterize(vertices + move, model.faces(True), K, size, size, cull=False).face_index >= 0
+    return mesh, project_points(joints + move, K), joints
 
 
 @pytest.fixture

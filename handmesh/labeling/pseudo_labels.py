@@ -35,6 +35,7 @@ from handmesh.mano.layers.numpy_layer import pose_vertices
 from handmesh.synthesis.backgrounds.pool import Backgrounds
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 #: The probability (H, W) that each pixel of a picture (H, W, 3) is hand, as FastVitDetector.segment gives it.
 Segment = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -257,24 +258,37 @@ def _seen(
     vertices = pose_vertices(arrays, hands.global_orient, hands.hand_pose, hands.betas)[0] + hands.translation[:, None]
     points, joints, masks, counts, trust = [], [], [], [], []
     for photo, cut, mesh in zip(photos, cuts, vertices, strict=True):
-        told = np.rint(255 * segment(cut.photo)).astype(np.uint8)
-        both = cut.crop.apply_image(np.stack([told, np.full_like(told, 255), told], axis=2))
-        in_photo = np.asarray(both[..., 1] > 254)
+        in_photo = _cropped(cut, np.ones(cut.photo.shape[:2]), 254)
         points.append(cut.crop.apply_points_2d(photo.keypoints_2d))
         joints.append(cut.crop.apply_points_3d(np.asarray(photo.joints, np.float64)))
         counts.append(in_photo & ~beyond_the_wrist(points[-1], PICTURE_SIZE))
-        # Colour tells a hand's outline more exactly than the network: before plain ground, and elsewhere where a
-        # segmentation by colour that starts from the mesh agrees with it.
-        plain = hand_before_plain_ground(cut.picture, points[-1], in_photo)
-        mask, weight = (both[..., 0] > 127, 1.0) if plain is None else (plain, _PLAIN_TRUST)
-        if plain is None:
-            alpha = cut_out(cut.picture, mesh, arrays.faces, cut.crop.K_crop)
-            if alpha is not None and overlap((alpha > 0.5) & counts[-1], mask & counts[-1]) >= _LEAST_AGREEMENT:
-                mask, weight = alpha > 0.5, _AGREED_TRUST
+        # Colour tells a hand's outline more exactly than the network.
+        mask, weight = hand_before_plain_ground(cut.picture, points[-1], in_photo), _PLAIN_TRUST
+        if mask is None:
+            mask, weight = _segmented(arrays, cut, mesh, counts[-1], segment)
         masks.append(mask)
         trust.append(weight)
     K = np.stack([np.asarray(cut.crop.K_crop, np.float64) for cut in cuts])
     return SeenHands(K, np.stack(points), np.stack(joints), np.stack(masks), np.stack(counts), np.array(trust))
+
+
+def _segmented(
+    arrays: ManoArrays, cut: _CutOut, mesh: Array, counts: Mask, segment: Segment
+) -> tuple[Mask, float]:
+    """A hand's pixels before any ground, and their trust: a segmentation by colour that starts from the mesh (778, 3),
+    where it agrees with the network's, else the network's.
+    """
+    told = _cropped(cut, segment(cut.photo), 127)
+    alpha = cut_out(cut.picture, mesh, arrays.faces, cut.crop.K_crop)
+    if alpha is not None and overlap((alpha > 0.5) & counts, told & counts) >= _LEAST_AGREEMENT:
+        return alpha > 0.5, _AGREED_TRUST
+    return told, 1.0
+
+
+def _cropped(cut: _CutOut, shares: NDArray[np.floating], above: int) -> Mask:
+    """Where the stored picture of a photo's (H, W) shares, 0..1, is above a grey level, 0..255."""
+    grey = np.rint(255 * shares).astype(np.uint8)
+    return np.asarray(cut.crop.apply_image(np.repeat(grey[..., None], 3, axis=2))[..., 0] > above)
 
 
 def _fit(arrays: ManoArrays, photos: Sequence[LabelledPhoto]) -> FittedHands:

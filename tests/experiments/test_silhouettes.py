@@ -5,10 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from handmesh.geometry.camera import intrinsics_from_fov, project_points
-from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.hand_model import HandModel
-from handmesh.rendering.rasterizer import rasterize
 from scripts.experiments.silhouettes import (
     Outline,
     finger_widths,
@@ -21,20 +17,8 @@ SIZE = 256
 Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-@pytest.fixture(scope="module")
-def drawn(open_mano: ManoArrays) -> Drawn:
-    """A flat hand seen square: its pixels (S, S) bool, its joints in pixels and in space."""
-    turn = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # fingers up, palm to the camera
-    model = HandModel(open_mano)
-    vertices, joints = model.pose(True, turn, np.tile(np.eye(3), (15, 1, 1)), np.zeros(10))
-    move = np.array([0, 0, 0.5]) - joints.mean(0)
-    K = intrinsics_from_fov(SIZE, SIZE, 32.0)
-    mesh = rasterize(vertices + move, model.faces(True), K, SIZE, SIZE, cull=False).face_index >= 0
-    return mesh, project_points(joints + move, K), joints
-
-
-def test_widths_are_those_of_the_fingers(drawn: Drawn) -> None:
-    mesh, points, joints = drawn
+def test_widths_are_those_of_the_fingers(flat_hand: Drawn) -> None:
+    mesh, points, joints = flat_hand
     bar = np.zeros((SIZE, SIZE), bool)
     bar[:, 100:121] = True
     assert width_across(bar, np.array([110.0, 50]), np.array([1.0, 0])) == pytest.approx(21, abs=0.6)

@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from handmesh.geometry.camera import intrinsics_from_fov, project_points
 from handmesh.labeling.outline_fit import overlap
 from handmesh.labeling.plain_ground import hand_before_plain_ground
-from handmesh.mano.arrays import ManoArrays
-from handmesh.mano.hand_model import HandModel
-from handmesh.rendering.rasterizer import rasterize
 
 SIZE = 256
-Drawn = tuple[np.ndarray, np.ndarray]
-
-
-@pytest.fixture(scope="module")
-def drawn(open_mano: ManoArrays) -> Drawn:
-    """A flat hand seen square: its pixels (S, S) bool, its joints in pixels."""
-    turn = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # fingers up, palm to the camera
-    model = HandModel(open_mano)
-    vertices, joints = model.pose(True, turn, np.tile(np.eye(3), (15, 1, 1)), np.zeros(10))
-    move = np.array([0, 0, 0.5]) - joints.mean(0)
-    K = intrinsics_from_fov(SIZE, SIZE, 32.0)
-    mesh = rasterize(vertices + move, model.faces(True), K, SIZE, SIZE, cull=False).face_index >= 0
-    return mesh, project_points(joints + move, K)
+Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def photo(mesh: np.ndarray) -> np.ndarray:
@@ -35,8 +18,8 @@ def photo(mesh: np.ndarray) -> np.ndarray:
     return np.clip(picture + np.random.default_rng(0).normal(0, 3, picture.shape), 0, 255).astype(np.uint8)
 
 
-def test_the_outline_is_that_of_the_hand(drawn: Drawn) -> None:
-    mesh, points = drawn
+def test_the_outline_is_that_of_the_hand(flat_hand: Drawn) -> None:
+    mesh, points, _ = flat_hand
     everywhere = np.ones((SIZE, SIZE), bool)
     found = hand_before_plain_ground(photo(mesh), points, everywhere)
     assert found is not None and overlap(found, mesh) > 0.94
@@ -47,8 +30,8 @@ def test_the_outline_is_that_of_the_hand(drawn: Drawn) -> None:
     assert part is not None and overlap(part, mesh & (np.arange(SIZE) >= 40)) > 0.94
 
 
-def test_what_is_not_plain_or_not_apart_is_refused(drawn: Drawn) -> None:
-    mesh, points = drawn
+def test_what_is_not_plain_or_not_apart_is_refused(flat_hand: Drawn) -> None:
+    mesh, points, _ = flat_hand
     everywhere = np.ones((SIZE, SIZE), bool)
     striped = photo(mesh)
     striped[:, ::8] = 20
