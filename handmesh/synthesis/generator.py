@@ -18,7 +18,7 @@ from handmesh.mano.prior.pose_prior import SHOWN_SHARES, PosePrior
 from handmesh.skeleton import FINGERTIPS, MANO_PARENTS
 from handmesh.synthesis.appearance.lighting import Lighting, map_lighting, sample_lighting
 from handmesh.synthesis.appearance.occluders import draw_occluder
-from handmesh.synthesis.appearance.props import sample_prop
+from handmesh.synthesis.appearance.props import Prop, sample_prop
 from handmesh.synthesis.appearance.shading import Shaded, darken_crevices
 from handmesh.synthesis.appearance.skin import SkinAppearance, sample_appearance
 from handmesh.synthesis.appearance.surface import RING_DISTANCE_M, ForearmShape
@@ -63,6 +63,8 @@ class SampleGenerator:
     is_endless = True
     #: Of the pose prior's three ways to draw a pose.
     pose_shares = SHOWN_SHARES
+    #: The gestures that poses are made of; None for all.
+    gestures: tuple[str, ...] | None = None
 
     def __init__(
         self, mano: ManoArrays, seed: int = 0, size: int = 224, backgrounds: str | os.PathLike[str] | None = None,
@@ -109,7 +111,7 @@ class SampleGenerator:
             if len(self._pose_blocks) >= 16:
                 self._pose_blocks.pop(next(iter(self._pose_blocks)))
             rng = np.random.default_rng([self.seed, 3, block])
-            poses = self.poses.sample(rng, _POSE_BLOCK, self.pose_shares, shown=True)
+            poses = self.poses.sample(rng, _POSE_BLOCK, self.pose_shares, True, self.gestures)
             self._pose_blocks[block] = poses.astype(np.float32)
         return self._pose_blocks[block][index % _POSE_BLOCK]
 
@@ -180,10 +182,7 @@ class SampleGenerator:
         appearance = sample_appearance(rng)
         arm = sample_arm(rng, appearance)
         coarse = self.renderer.mesh(labels["vertices"], labels["global_orient"], arm)
-        prop = None
-        if rng.random() < 0.14:
-            palm = labels["global_orient"] @ self.renderer.surface.palm_normal
-            prop = sample_prop(labels["joints"], palm, rng)
+        prop = self._held_thing(rng, labels)
         shine = float(rng.gamma(1.5, 0.5))
         shaded = self.renderer.render(
             coarse, labels["K"], self.size, appearance, lighting, random_turn(rng), shine,
@@ -193,6 +192,11 @@ class SampleGenerator:
         darken_crevices(shaded, float(rng.uniform(0.4, 0.95)), max(1.0, width * float(rng.uniform(0.012, 0.03))))
         lay_over(picture, shaded, rng, appearance.gloved)
         return shaded
+
+    def _held_thing(self, rng: np.random.Generator, labels: Sample) -> Prop | None:
+        if rng.random() >= 0.14:
+            return None
+        return sample_prop(labels["joints"], labels["global_orient"] @ self.renderer.surface.palm_normal, rng)
 
     def _second_hand(self, picture: np.ndarray, rng: np.random.Generator, index: int, lighting: Lighting) -> None:
         """Another hand behind, unlabelled, in place."""

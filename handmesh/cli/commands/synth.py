@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
     parser.add_argument("--backgrounds", metavar="DIR", help="photos and .hdr maps to put behind the hands")
     parser.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
-    parser.add_argument("--pictures", default="full", metavar="KIND", help="full, or simpler: plain, basic")
+    parser.add_argument("--pictures", default="full", metavar="KIND", help="full, grasps, or simpler: plain, basic")
     parser.add_argument(
         "--scenes", action="store_true", help="whole pictures with up to four hands, boxes and masks, for the detector"
     )

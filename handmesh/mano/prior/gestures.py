@@ -93,6 +93,12 @@ GESTURES: dict[str, tuple[str, float, str, float]] = {
     "letter V": ("EEFF", 0.8, "over ring", 1.0), "letter W": ("EEEF", 0.7, "over little", 1.0),
     "letter X": ("XFFF", 0.0, "over middle", 0.8), "letter Y": ("FFFE", 0.5, "wide", 1.0),
 }
+#: Of these, what hands do with things in them.
+GRASPS = (
+    "cylinder, wide", "cylinder", "cylinder, narrow", "sphere, wide", "sphere", "disc", "hook", "key grip", "lateral",
+    "pen", "tripod", "pinch index", "pinch middle", "all fingertips", "claw", "claw, tight", "cup", "phone hold",
+    "thumb typing", "duck", "loose fist", "relaxed more", "fist", "fist, thumb aside", "letter C", "letter O",
+)  # fmt: skip
 # The same for hands that are shown to a camera and only for these: the model's mean pose and pose space, which are part
 # of its file, come from the gestures above.
 SHOWN_GESTURES: dict[str, tuple[str, float, str, float]] = {

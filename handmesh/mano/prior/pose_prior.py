@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,8 @@ class PosePrior:
         self.names, self._gestures, self._often, self._often_shown = gesture_angles()
 
     def sample(
-        self, rng: np.random.Generator, n: int, shares: tuple[float, float, float] = _SHARES, shown: bool = False
+        self, rng: np.random.Generator, n: int, shares: tuple[float, float, float] = _SHARES, shown: bool = False,
+        gestures: Collection[str] | None = None,
     ) -> Array:
         """Draw poses; the flat rest hand is the identity.
 
@@ -59,11 +60,12 @@ class PosePrior:
             n: how many.
             shares: of gestures and their mixtures, fingers on their own, anything within the limits.
             shown: as people show hands to a camera, where a thumb goes with the fingers (:meth:`sample_angles`).
+            gestures: names of the gestures to draw from and to mix; None for all, as often as each is seen.
 
         Returns:
             (n, 15, 3, 3) rotation matrices of the fifteen joints, MANO order.
         """
-        return angles_to_rotations(self.sample_angles(rng, n, shares, shown), self.axes)
+        return angles_to_rotations(self.sample_angles(rng, n, shares, shown, gestures), self.axes)
 
     def angles_of(self, name: str) -> Array:
         """(15,3) angles of one gesture without noise, within the ranges; names are in .names."""
@@ -74,7 +76,8 @@ class PosePrior:
         return angles_to_rotations(self.angles_of(name), self.axes)
 
     def sample_angles(
-        self, rng: np.random.Generator, n: int, shares: tuple[float, float, float] = _SHARES, shown: bool = False
+        self, rng: np.random.Generator, n: int, shares: tuple[float, float, float] = _SHARES, shown: bool = False,
+        gestures: Collection[str] | None = None,
     ) -> Array:
         """Draw poses as angles; those whose fingers pass through one another are refused and drawn again.
 
@@ -83,14 +86,19 @@ class PosePrior:
             n: how many.
             shares: as :meth:`sample`.
             shown: a thumb lies over the palm or meets fingers where they are bent, and seldom where they are straight.
+            gestures: as :meth:`sample`.
 
         Returns:
             (n, 15, 3) flexion, abduction and twist, radians.
         """
+        often = self._often_shown if shown else self._often
+        if gestures is not None:
+            often = np.where([name in gestures for name in self.names], self._often_shown, 0.0)
+            often = often / often.sum()
         angles = np.empty((n, 15, 3))
         missing = np.arange(n)
         for _ in range(12):
-            angles[missing] = self._draw(rng, len(missing), shares, shown)
+            angles[missing] = self._draw(rng, len(missing), shares, shown, often)
             missing = missing[self._part(angles, missing) > _TOLERANCE]
             if not len(missing):
                 return angles
@@ -120,17 +128,19 @@ class PosePrior:
             depth[hard[better]] = now[better]
         return depth
 
-    def _draw(self, rng: np.random.Generator, n: int, shares: tuple[float, float, float], shown: bool) -> Array:
+    def _draw(
+        self, rng: np.random.Generator, n: int, shares: tuple[float, float, float], shown: bool, often: Array
+    ) -> Array:
         kind = rng.choice(3, size=n, p=shares)
         angles = np.empty((n, 15, 3))
-        for k, draw in enumerate((self._mixed_gestures, self._independent_fingers, self._anything)):
-            rows = np.flatnonzero(kind == k)
-            angles[rows] = draw(rng, len(rows), shown)
+        gestures, fingers, anything = (np.flatnonzero(kind == k) for k in range(3))
+        angles[gestures] = self._mixed_gestures(rng, len(gestures), shown, often)
+        angles[fingers] = self._independent_fingers(rng, len(fingers), shown)
+        angles[anything] = self._anything(rng, len(anything))
         return clamp(angles)
 
-    def _mixed_gestures(self, rng: np.random.Generator, n: int, shown: bool) -> Array:
+    def _mixed_gestures(self, rng: np.random.Generator, n: int, shown: bool, often: Array) -> Array:
         """A gesture, or a point on the way between two, now and then finger by finger, with noise."""
-        often = self._often_shown if shown else self._often
         first, second = (self._gestures[rng.choice(len(self.names), size=n, p=often)] for _ in range(2))
         # Most near one end of the way, as hands dwell in gestures; some anywhere between.
         dwell, fingerwise = (_SHOWN_DWELL, _SHOWN_FINGERWISE) if shown else (_DWELL, _FINGERWISE)
@@ -173,7 +183,7 @@ class PosePrior:
         alone = _between(rng, n, {name: places[name] for name in FREE_THUMBS})
         return np.where((rng.random(n) < free)[:, None], alone, _between(rng, n, places))
 
-    def _anything(self, rng: np.random.Generator, n: int, shown: bool) -> Array:
+    def _anything(self, rng: np.random.Generator, n: int) -> Array:
         """Uniform within generous bounds; the last joint stays coupled to the second."""
         angles = np.zeros((n, 15, 3))
         for finger in range(4):

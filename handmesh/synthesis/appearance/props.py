@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from handmesh.skeleton import FINGERTIPS
 from handmesh.synthesis.appearance.skin import cloth_albedo
@@ -71,7 +72,43 @@ def _slab() -> tuple[np.ndarray, np.ndarray]:
 _SOLIDS = {"ball": _ball(), "can": _can(), "slab": _slab()}
 
 
-def _frame(z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+class Solid(NamedTuple):
+    """vertices (V, 3) metres in the frame of the joints; faces (F, 3), outward; unit (V, 3): the vertices' places on
+    solids from -1 to 1, by which they are painted.
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    unit: np.ndarray
+
+
+def solid(kind: str, extent: ArrayLike, turn: np.ndarray, centre: np.ndarray) -> Solid:
+    """A ball, can or slab in its place.
+
+    Args:
+        kind: "ball", "can" (its axis is z) or "slab".
+        extent: (3,) half its sides, metres.
+        turn: (3, 3) rotation from its frame to the joints'.
+        centre: (3,) metres.
+    """
+    unit, faces = _SOLIDS[kind]
+    return Solid((unit * np.asarray(extent)) @ turn.T + centre, faces, unit)
+
+
+def joined(first: Solid, second: Solid) -> Solid:
+    """Both as one."""
+    faces = np.concatenate([first.faces, second.faces + len(first.vertices)])
+    vertices, unit = (np.concatenate(pair) for pair in ((first[0], second[0]), (first[2], second[2])))
+    return Solid(vertices, faces, unit)
+
+
+def painted(shape: Solid, rng: np.random.Generator) -> Prop:
+    """The solid in one colour, with a band of another, or with patches."""
+    vertices, faces = shape.vertices.astype(np.float32), shape.faces.astype(np.int32)
+    return Prop(vertices, faces, _paint(shape.unit, rng))
+
+
+def frame_along(z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(3, 3) rotation whose third column is along z, rolled at random."""
     z = z / (np.linalg.norm(z) + 1e-9)
     x = np.cross(z, rng.normal(size=3))
@@ -95,29 +132,27 @@ def sample_prop(joints: np.ndarray, palm: np.ndarray, rng: np.random.Generator) 
     kind = rng.choice(5, p=[0.2, 0.3, 0.25, 0.15, 0.1])
     if kind == 0:
         radius = np.clip(0.5 * room * rng.uniform(0.6, 1.1), 0.012, 0.05)
-        solid, extent, turn = "ball", np.full(3, radius), _frame(rng.normal(size=3), rng)
+        shape, extent, turn = "ball", np.full(3, radius), frame_along(rng.normal(size=3), rng)
         centre = hollow + palm * radius * 0.5
     elif kind == 1:  # mug, bottle, handle
         radius = np.clip(0.45 * room * rng.uniform(0.6, 1.1), 0.010, 0.042)
-        solid, extent = "can", np.array([radius, radius, rng.uniform(0.04, 0.13)])
-        turn = _frame(across + rng.normal(0, 0.015, 3), rng)
+        shape, extent = "can", np.array([radius, radius, rng.uniform(0.04, 0.13)])
+        turn = frame_along(across + rng.normal(0, 0.015, 3), rng)
         centre = hollow + palm * radius * 0.6 + turn[:, 2] * rng.normal(0, 0.02)
     elif kind == 2:  # pen, brush, stick
         radius = rng.uniform(0.003, 0.009)
-        solid, extent = "can", np.array([radius, radius, rng.uniform(0.05, 0.12)])
+        shape, extent = "can", np.array([radius, radius, rng.uniform(0.05, 0.12)])
         pinch = 0.5 * (tips[0] + tips[1])
-        turn = _frame(pinch - joints[5] + rng.normal(0, 0.05, 3), rng)
+        turn = frame_along(pinch - joints[5] + rng.normal(0, 0.05, 3), rng)
         centre = pinch + turn[:, 2] * rng.normal(0, 0.03)
     elif kind == 3:  # phone, book, cup of paper
-        solid, extent = "slab", np.array([0.035, 0.07, 0.0045]) * rng.uniform(0.7, 1.3, 3)
-        turn = _frame(palm + rng.normal(0, 0.25, 3), rng)
+        shape, extent = "slab", np.array([0.035, 0.07, 0.0045]) * rng.uniform(0.7, 1.3, 3)
+        turn = frame_along(palm + rng.normal(0, 0.25, 3), rng)
         centre = knuckles.mean(0) + palm * 0.025 + rng.normal(0, 0.012, 3)
     else:
-        solid, extent = "slab", rng.uniform(0.01, 0.035, 3)
-        turn, centre = _frame(rng.normal(size=3), rng), hollow + palm * 0.01
-    unit, faces = _SOLIDS[solid]
-    vertices = (unit * extent) @ turn.T + centre
-    return Prop(vertices.astype(np.float32), faces.astype(np.int32), _paint(unit, rng))
+        shape, extent = "slab", rng.uniform(0.01, 0.035, 3)
+        turn, centre = frame_along(rng.normal(size=3), rng), hollow + palm * 0.01
+    return painted(solid(shape, extent, turn, centre), rng)
 
 
 def _paint(unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -76,7 +76,8 @@ def write_dataset(
         backgrounds: a folder of photos and .hdr maps; None for drawn scenes alone.
         mano: the hand model, as load_mano takes it.
         progress: show a progress bar on stderr.
-        pictures: "full", or simpler ones to begin with and to compare with: "plain", "basic" (baseline_generators.py);
+        pictures: "full"; "grasps" for hands that hold things (grasps.py); simpler ones to begin with and to compare
+            with: "plain", "basic" (baseline_generators.py);
             "scenes" for whole pictures with up to four hands, of which ``size`` is the longer side (scenes.py).
         on_ray: render on a Ray cluster instead of in processes of this machine alone.
         ray_address: of that cluster; None starts one on this machine.
