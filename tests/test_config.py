@@ -185,6 +185,15 @@ def test_a_base_that_is_not_there_is_named_in_a_short_line(base: str, tmp_path: 
     assert len(str(caught.value)) < 300
 
 
+def test_bases_may_lie_many_deep_but_not_without_end(tmp_path: Path) -> None:
+    (tmp_path / "0.yaml").write_text("seed: 5\n")
+    for number in range(1, 40):
+        (tmp_path / f"{number}.yaml").write_text(f"base: {number - 1}.yaml\n")
+    assert load_config(tmp_path / "20.yaml").seed == 5
+    with pytest.raises(HandMeshError, match="at most 32 files below one another"):
+        load_config(tmp_path / "39.yaml")
+
+
 def test_bases_that_go_round_in_a_circle_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("base: b.yaml\n")
     (tmp_path / "b.yaml").write_text("base: a.yaml\n")

@@ -17,7 +17,7 @@ from handmesh.errors import HandMeshError, reason_of
 #: What follows in a word is a folder, dots and all.
 _MIXTURES = (("data", "mixture"), ("detector", "scenes"))
 _MAX_FILE_BYTES = 2**20
-_MAX_BASES = 8
+_MAX_BASES = 32
 _WEIGHT: TypeAdapter[float] = TypeAdapter(Annotated[Real, Gt(0)])
 
 
@@ -59,8 +59,10 @@ def _files(path: Path, seen: tuple[Path, ...] = ()) -> list[tuple[str, dict[str,
         return [(str(path), content)]
     seen = (*seen, path.resolve())
     below = path.parent / str(base)
-    if below.resolve() in seen or len(seen) > _MAX_BASES:
+    if below.resolve() in seen:
         raise HandMeshError(f"expected another file as base of {path}, got {str(base)[:80]}: it is based on this one")
+    if len(seen) > _MAX_BASES:
+        raise HandMeshError(f"expected at most {_MAX_BASES} files below one another as bases, got more at {path}")
     return [*_files(below, seen), (str(path), content)]
 
 
