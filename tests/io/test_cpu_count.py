@@ -73,6 +73,18 @@ def test_the_smaller_of_quota_and_affinity(
     assert environment.get("NUMBA_NUM_THREADS") == (str(threads) if threads else None)
 
 
+@pytest.mark.parametrize(("processes", "cores"), [("2", 4), ("3", 2), ("16", 1), ("1", 8), ("0", 8), ("many", 8)])
+def test_processes_of_one_run_share_the_cores(monkeypatch: pytest.MonkeyPatch, processes: str, cores: int) -> None:
+    monkeypatch.delenv("HANDMESH_THREADS", raising=False)
+    monkeypatch.setattr(cpu_count, "cpu_quota", lambda: None)
+    monkeypatch.setattr(cpu_count, "_affinity", lambda: 8)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+    assert available_cores() == cores
+    environment = {"OMP_NUM_THREADS": "1"}  # torchrun sets this one alone; numba would take every core
+    limit_library_threads(environment)
+    assert environment.get("NUMBA_NUM_THREADS") == (str(cores) if cores < 8 else None)
+
+
 @pytest.mark.parametrize(("value", "cores", "threads"), [("3", 3, 3), ("99", 4, 4), (" ", 4, 4)])
 def test_one_setting_limits_every_pool(monkeypatch: pytest.MonkeyPatch, value: str, cores: int, threads: int) -> None:
     monkeypatch.setattr(cpu_count, "cpu_quota", lambda: 4.7)

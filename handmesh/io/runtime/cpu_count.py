@@ -24,12 +24,15 @@ _VARIABLES = (
 def available_cores() -> int:
     """Cores by the smallest of affinity, control groups' CPU quota and HANDMESH_THREADS; at least 1.
 
+    Where torchrun started several processes on this machine, each takes its share of the cores.
+
     Raises:
         HandMeshError: HANDMESH_THREADS is not a number above 0.
     """
     cores, quota, wanted = _affinity(), cpu_quota(), threads_wanted()
     if quota is not None:
-        cores = max(1, min(cores, math.floor(quota)))
+        cores = min(cores, math.floor(quota))
+    cores = max(1, cores // _processes_beside())
     return cores if wanted is None else min(cores, wanted)
 
 
@@ -127,6 +130,12 @@ def _version_1(folder: Path) -> Iterator[float]:
             yield quota / period
     except (OSError, ValueError):
         return
+
+
+def _processes_beside() -> int:
+    """Processes of this training run on this machine, as torchrun tells them: 1 without it."""
+    text = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(1, int(text)) if text.isascii() and text.isdigit() else 1
 
 
 def _affinity() -> int:
