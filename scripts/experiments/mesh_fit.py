@@ -13,6 +13,7 @@ Of photos of held-out makers (folders with labels.jsonl: handmesh/labeling/landm
   agreed                  the same with --networks, of the fingers that each network says are straight, or bent
   by eye                  the same as fingers, but where finger_labels.jsonl has what a person saw, that is the label;
                           fingers of which he could not tell do not count
+A table of its own leaves out the photos of label_faults.jsonl, whose label does not lie on the hand by eye.
 With --networks the labels are those of several landmark networks together (handmesh/labeling/ensemble.py), for all
 hands and for those on which the networks agree. The same of the held-out photos of REAL by the landmark model's labels
 (sign-digits and webcam-crops), of its annotated ones, and of the rendered evaluation split of SYNTH against its truth;
@@ -51,6 +52,7 @@ Array = NDArray[np.float64]
 #: By photo and finger: 1 straight, -1 bent, 0 could not be told.
 Fingers = dict[str, dict[int, int]]
 FINGERS_FILE = Path(__file__).with_name("finger_labels.jsonl")
+FAULTS_FILE = Path(__file__).with_name("label_faults.jsonl")
 FOUR_FINGERS = ("index", "middle", "ring", "little")
 #: Tip to knuckle over the finger's bones: at least the first is straight, at most the second is bent.
 STRAIGHT, BENT = 0.9, 0.7
@@ -114,9 +116,19 @@ def read_fingers(path: Path) -> Fingers:
     return found
 
 
+def read_faults(path: Path) -> dict[str, str]:
+    """Photos ("maker/file.jpg") whose label does not lie on the hand as a person saw it, and what is wrong with it."""
+    return {(entry := json.loads(line))["photo"]: entry["fault"] for line in path.read_text().splitlines()}
+
+
+def name_of(photo: LabelledPhoto) -> str:
+    """ "maker/file.jpg", as the files of what a person saw have it."""
+    return f"{photo.path.parent.name}/{photo.path.name}"
+
+
 def by_eye(photo: LabelledPhoto, told: Array, fingers: Fingers) -> Array:
     """The states (4,) of a photo's label with those that a person saw in their place."""
-    seen = fingers.get(f"{photo.path.parent.name}/{photo.path.name}", {})
+    seen = fingers.get(name_of(photo), {})
     return np.array([seen.get(place, state) for place, state in enumerate(told)])
 
 
@@ -304,6 +316,9 @@ def main() -> None:
         photos = label_together(photos, args.networks)
         rows = photo_rows(estimator, correct(photos, mano), views, read_fingers(FINGERS_FILE))
         tables["held-out makers"] = summarize(rows)
+        faults = read_faults(FAULTS_FILE)
+        sound = [row for row, photo in zip(rows, photos, strict=True) if name_of(photo) not in faults]
+        tables["held-out makers, labels that lie on the hand"] = summarize(sound)
         if args.networks:
             trusted = [row for row, photo in zip(rows, photos, strict=True) if photo.is_trusted]
             tables["held-out makers, where the networks agree"] = summarize(trusted)

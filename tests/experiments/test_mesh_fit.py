@@ -21,11 +21,14 @@ from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.hand_model import HandModel
 from handmesh.results import Hand
 from scripts.experiments.mesh_fit import (
+    FAULTS_FILE,
     FINGERS_FILE,
     Fingers,
     Row,
     has_wrong_finger,
+    name_of,
     photo_rows,
+    read_faults,
     read_fingers,
     reliability,
     states,
@@ -148,6 +151,14 @@ def test_fingers_were_looked_at_on_held_out_photos_alone() -> None:
     assert len(told) > 100
     held = read_held_out()
     assert all(photo.split("/")[0] in held for photo in told)
+
+
+def test_faulty_labels_were_looked_for_on_held_out_photos_alone(photo: LabelledPhoto, tmp_path: Path) -> None:
+    faults, held = read_faults(FAULTS_FILE), read_held_out()
+    assert 0 < len(faults) < 60 and all(name.split("/")[0] in held for name in faults)
+    path = tmp_path / "faults.jsonl"
+    path.write_text(f'{{"photo": "{tmp_path.name}/hand.png", "fault": "on a sleeve"}}\n')
+    assert read_faults(path) == {name_of(photo): "on a sleeve"}
 
 
 def test_the_mean_is_over_groups_and_scores_are_counted_in_classes() -> None:
