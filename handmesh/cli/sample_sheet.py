@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--backgrounds", metavar="DIR", help="photos and .hdr maps to put behind the hands")
     parser.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
     parser.add_argument("--pictures", default="full", choices=sorted(HANDS), help="kind (default full)")
+    parser.add_argument("--gestures", nargs="+", default=[], metavar="NAME", help="poses of these alone")
     parser.add_argument("--labels", action="store_true", help="draw joints and boxes")
     parser.add_argument("--checkpoint", help="beside each, the mesh that this network sees; 'default', file or folder")
     options = parser.parse_args(argv)
@@ -66,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"expected one sample or more in one column or more, 32 to 1024 pixels wide, got --count {options.count} "
             f"--columns {options.columns} --size {options.size}"
         )
-    generator = HANDS[options.pictures](load_mano(options.mano), options.seed, options.size, options.backgrounds)
+    mano, kind = load_mano(options.mano), HANDS[options.pictures]
+    generator = kind(mano, options.seed, options.size, options.backgrounds, gestures=options.gestures)
     images = []
     predictor = _predictor(options) if options.checkpoint else None
     for index in range(options.count):

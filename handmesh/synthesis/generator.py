@@ -6,6 +6,7 @@ A sample is a pure function of (hand model, seed, options, index).
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from handmesh.data.sample import Sample
 from handmesh.geometry.camera import is_in_picture
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.layers.numpy_layer import NumpyManoLayer
+from handmesh.mano.prior.gestures import check_gestures
 from handmesh.mano.prior.pose_prior import SHOWN_SHARES, PosePrior
 from handmesh.skeleton import FINGERTIPS, MANO_PARENTS
 from handmesh.synthesis.appearance.lighting import Lighting, map_lighting, sample_lighting
@@ -68,7 +70,7 @@ class SampleGenerator:
 
     def __init__(
         self, mano: ManoArrays, seed: int = 0, size: int = 224, backgrounds: str | os.PathLike[str] | None = None,
-        negatives: float = 0.0, left_hands: float = 0.0, length: int = 1 << 30,
+        negatives: float = 0.0, left_hands: float = 0.0, length: int = 1 << 30, gestures: Iterable[str] = (),
     ) -> None:
         """Samples are drawn when they are asked for.
 
@@ -80,12 +82,17 @@ class SampleGenerator:
             negatives: share of pictures without a hand.
             left_hands: share that is mirrored into left hands (labels are the mirrored model's).
             length: of one pass over the samples.
+            gestures: names of the prior's gestures (docs/training.md lists them): poses are these, what lies between
+                them, and noise; none for all poses.
 
         Raises:
-            HandMeshError: a folder of backgrounds that is missing or empty.
+            HandMeshError: a folder of backgrounds that is missing or empty, an unknown gesture.
         """
         self.seed, self.size, self.length = int(seed), int(size), int(length)
         self.negatives, self.left_hands = negatives, left_hands
+        self._named = check_gestures(gestures)
+        if self._named:
+            self.gestures, self.pose_shares = self._named, (1.0, 0.0, 0.0)
         self._hand_name = mano.fingerprint()
         self.hand = NumpyManoLayer(mano)
         self.renderer = hand_renderer(mano)
@@ -102,7 +109,8 @@ class SampleGenerator:
         behind = self.backgrounds.fingerprint or "drawn"
         options = f"negatives {self.negatives}, left hands {self.left_hands}, backgrounds {behind}"
         start = f"rendered, dataset version {DATASET_VERSION}, hand {self._hand_name}"
-        return f"{start}, seed {self.seed}, {self.size} px, {options}"
+        named = f", gestures {'; '.join(self._named)}" if self._named else ""
+        return f"{start}, seed {self.seed}, {self.size} px, {options}{named}"
 
     def pose(self, index: int) -> np.ndarray:
         """hand_pose (15, 3, 3) float32 of one sample."""

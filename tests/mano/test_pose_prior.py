@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -132,3 +134,9 @@ def test_shown_poses_keep_to_the_ranges_and_apart(prior):
     low, high = pose_limits()
     assert (angles >= low - 1e-9).all() and (angles <= high + 1e-9).all()
     assert prior.depth(angles).max() <= 0.0035 + 1e-9
+
+
+def test_the_guide_lists_every_gesture(prior):
+    guide = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    text = " ".join(guide[guide.index("Gestures, parted by semicolons: ") :].split("\n\n")[0].split())
+    assert set(text.removeprefix("Gestures, parted by semicolons: ").rstrip(".").split("; ")) == set(prior.names)

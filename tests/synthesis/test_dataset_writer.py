@@ -19,6 +19,7 @@ from handmesh.data.freihand import FreiHandDataset
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import project_points
 from handmesh.mano.layers.numpy_layer import pose_vertices
+from handmesh.synthesis.baseline_generators import KINDS
 from handmesh.synthesis.dataset import dataset_writer
 from handmesh.synthesis.dataset.chunk_renderer import FIRST_EVALUATION, ChunkRenderer, Plan, RenderJob
 from handmesh.synthesis.dataset.dataset_writer import write_dataset
@@ -144,6 +145,24 @@ def test_simpler_pictures_are_sets_of_their_own(small_set, tmp_path) -> None:
         write_dataset(plain, 4, 0, 5, 64, workers=1, progress=False, pictures="basic")
     with pytest.raises(HandMeshError, match="one of full, plain, basic"):
         write_dataset(tmp_path / "other", 4, 0, 5, 64, workers=1, progress=False, pictures="best")
+
+
+def test_a_set_may_hold_some_gestures_alone(tmp_path, open_mano) -> None:
+    root = tmp_path / "fists"
+    fists = write_dataset(root, 4, 0, 5, 64, workers=1, progress=False, pictures="plain", gestures=["fist"])
+    wanted = KINDS["plain"](open_mano, 5, 64, gestures=["fist"])
+    assert "gestures fist" in wanted.fingerprint()
+    poses = FreiHandDataset(fists, "training", open_mano.hands_mean)
+    for index in range(4):
+        np.testing.assert_allclose(poses.sample(index)["hand_pose"], wanted.pose(index), atol=1e-5)
+        bent = np.trace(wanted.pose(index)[1:12:3], axis1=1, axis2=2)  # every finger's second joint
+        assert (bent < 1 + 2 * np.cos(np.radians(50))).all()
+    write_dataset(fists, 4, 0, 5, 64, workers=1, progress=False, pictures="plain", gestures=["fist"])  # complete
+    with pytest.raises(HandMeshError, match=r"gestures \('fist',\) where \(\) is asked for"):
+        write_dataset(fists, 4, 0, 5, 64, workers=1, progress=False, pictures="plain")
+    with pytest.raises(HandMeshError, match="got 'leter M'; did you mean 'letter M' or"):
+        write_dataset(tmp_path / "other", 4, 0, 5, 64, workers=1, progress=False, gestures=["fist", "leter M"])
+    assert not (tmp_path / "other").exists()
 
 
 def test_processes_that_give_nothing_are_one_error(tmp_path, monkeypatch) -> None:

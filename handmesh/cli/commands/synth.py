@@ -24,6 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
     parser.add_argument("--pictures", default="full", metavar="KIND", help="full, grasps, or simpler: plain, basic")
     parser.add_argument(
+        "--gestures", nargs="+", default=[], metavar="NAME", help="poses of these alone, such as fist or 'letter M'"
+    )
+    parser.add_argument(
         "--scenes", action="store_true", help="whole pictures with up to four hands, boxes and masks, for the detector"
     )
     parser.add_argument(
@@ -40,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     root = write_dataset(
         args.out, args.train, args.eval, args.seed, size, args.workers, args.backgrounds, args.mano,
-        pictures=pictures, on_ray=args.ray is not None, ray_address=None if args.ray == "local" else args.ray,
+        pictures=pictures, gestures=args.gestures,
+        on_ray=args.ray is not None, ray_address=None if args.ray == "local" else args.ray,
     )  # fmt: skip
     use = f"detector.scenes.{root}/training=1" if pictures == "scenes" else f"data.root={root}"
     print(f"{root}: {args.train} training and {args.eval} evaluation samples; train on it with {use}")

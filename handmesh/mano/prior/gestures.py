@@ -5,8 +5,13 @@ A finger is a letter: its flexion at the first and second joint (the last follow
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
+
+from handmesh.errors import HandMeshError
 
 Array = NDArray[np.float64]
 
@@ -150,6 +155,21 @@ def place_thumb(angles: Array, thumb: Array) -> None:
     angles[..., _THUMB_ROOT, :] = thumb[..., :3]
     angles[..., _THUMB_ROOT + 1, 0] = thumb[..., 3]
     angles[..., _THUMB_ROOT + 2, 0] = thumb[..., 4]
+
+
+def check_gestures(names: Iterable[str]) -> tuple[str, ...]:
+    """The names as they are, all of them of gestures.
+
+    Raises:
+        HandMeshError: one is no gesture's; it names the nearest.
+    """
+    names, known = tuple(names), [*GESTURES, *SHOWN_GESTURES]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "docs/training.md lists them"
+            raise HandMeshError(f"expected the name of a gesture, got {name[:80]!r}; {hint}")
+    return names
 
 
 def gesture_angles() -> tuple[list[str], Array, Array, Array]:

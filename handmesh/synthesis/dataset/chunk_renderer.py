@@ -48,6 +48,7 @@ class Plan:
     backgrounds: str  # fingerprint of the folder of backgrounds, "" for none
     dataset_version: int = DATASET_VERSION
     pictures: str = "full"  # one of PICTURES
+    gestures: tuple[str, ...] = ()  # that poses are made of; none for all
 
     def count(self, split: str, first: int) -> int:
         """Samples of the chunk of a split that begins at sample ``first``."""
@@ -88,7 +89,8 @@ class ChunkRenderer:
         cv2.setNumThreads(1)
         arrays = load_mano(job.mano)
         self._root, self._plan, self._mean = Path(job.root), job.plan, arrays.hands_mean
-        self._generator = PICTURES[job.plan.pictures](arrays, job.plan.seed, job.plan.size, job.backgrounds)
+        make = PICTURES[job.plan.pictures]
+        self._generator = make(arrays, job.plan.seed, job.plan.size, job.backgrounds, gestures=job.plan.gestures)
 
     def render(self, split: str, first: int) -> int:
         """Render, write and count the samples of one chunk; its labels come last."""

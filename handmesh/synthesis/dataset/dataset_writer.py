@@ -11,7 +11,7 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
@@ -27,6 +27,7 @@ from handmesh.errors import HandMeshError
 from handmesh.io.files import atomic_path, user_path
 from handmesh.io.runtime.cpu_count import available_cores
 from handmesh.mano.arrays import load_mano
+from handmesh.mano.prior.gestures import check_gestures
 from handmesh.synthesis.backgrounds.pool import Backgrounds
 from handmesh.synthesis.dataset.chunk_renderer import (
     CHUNK,
@@ -46,6 +47,8 @@ from handmesh.synthesis.dataset.chunk_renderer import (
 from handmesh.synthesis.dataset.ray_rendering import render_on_ray
 
 _PLAN = RENDERED_PLAN
+#: What a plan on disk does not mention.
+_UNSAID: dict[str, Any] = {"pictures": "full", "gestures": ()}
 
 
 def write_dataset(
@@ -59,6 +62,7 @@ def write_dataset(
     mano: str = "open",
     progress: bool = True,
     pictures: str = "full",
+    gestures: Iterable[str] = (),
     on_ray: bool = False,
     ray_address: str | None = None,
 ) -> Path:
@@ -79,6 +83,7 @@ def write_dataset(
         pictures: "full"; "grasps" for hands that hold things (grasps.py); simpler ones to begin with and to compare
             with: "plain", "basic" (baseline_generators.py);
             "scenes" for whole pictures with up to four hands, of which ``size`` is the longer side (scenes.py).
+        gestures: names of gestures (docs/training.md lists them) that poses are made of, where not of all.
         on_ray: render on a Ray cluster instead of in processes of this machine alone.
         ray_address: of that cluster; None starts one on this machine.
 
@@ -86,8 +91,8 @@ def write_dataset(
         The folder.
 
     Raises:
-        HandMeshError: numbers out of range, a folder that holds something else, an unwritable folder, a full disk,
-            no Ray.
+        HandMeshError: numbers out of range, an unknown gesture, a folder that holds something else, an unwritable
+            folder, a full disk, no Ray.
     """
     if train < 0 or evaluation < 0 or train + evaluation == 0 or max(train, evaluation) >= FIRST_EVALUATION:
         raise HandMeshError(f"expected a number of samples of 1 or more, got train={train}, eval={evaluation}")
@@ -101,7 +106,8 @@ def write_dataset(
     folder = None if backgrounds is None else str(user_path(backgrounds).resolve())
     # Here as well as in the workers, whose errors arrive as a broken pool.
     behind = Backgrounds(seed, folder).fingerprint
-    plan = Plan(train, evaluation, seed, size, load_mano(mano).fingerprint(), behind, pictures=pictures)
+    hand, named = load_mano(mano).fingerprint(), check_gestures(gestures)
+    plan = Plan(train, evaluation, seed, size, hand, behind, pictures=pictures, gestures=named)
     if _begin(root, plan):
         return root
     chunks = [(split, first) for split, first in _chunks(plan) if not shard_path(root, split, first).exists()]
@@ -127,7 +133,7 @@ def write_dataset(
 def _begin(root: Path, plan: Plan) -> bool:
     """Make the folder and its plan, or check an old one; True when the set is complete already."""
     path = root / _PLAN
-    facts = {key: value for key, value in asdict(plan).items() if (key, value) != ("pictures", "full")}
+    facts = {key: value for key, value in asdict(plan).items() if _UNSAID.get(key) != value}
     content = json.dumps(facts, indent=1) + "\n"
     if path.is_file():
         # Sets of earlier versions have the other name.
@@ -154,7 +160,8 @@ def _begin(root: Path, plan: Plan) -> bool:
 def _difference(old: str, plan: Plan) -> str:
     """What a set on disk is beside what was asked for, in words."""
     try:
-        found = {"pictures": "full", **json.loads(old)}
+        found = {**_UNSAID, **json.loads(old)}
+        found["gestures"] = tuple(found["gestures"])
     except (ValueError, TypeError):
         return "its plan cannot be read"
     asked = asdict(plan)
