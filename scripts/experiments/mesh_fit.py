@@ -227,6 +227,17 @@ def rendered_rows(estimator: HandEstimator, dataset: FreiHandDataset, views: Vie
     return rows
 
 
+def maker_tables(rows: list[Row], photos: Sequence[LabelledPhoto], by_networks: bool) -> dict[str, Any]:
+    """Tables of all photos, of those whose label lies on the hand by eye, and of those on which the networks agree."""
+    faults = read_faults(FAULTS_FILE)
+    sound = [row for row, photo in zip(rows, photos, strict=True) if name_of(photo) not in faults]
+    trusted = [row for row, photo in zip(rows, photos, strict=True) if photo.is_trusted]
+    tables = {"held-out makers": summarize(rows), "held-out makers, labels that lie on the hand": summarize(sound)}
+    if by_networks:
+        tables["held-out makers, where the networks agree"] = summarize(trusted)
+    return tables
+
+
 NAMES = ("keypoints", "mesh", "pa_mm", "mesh_px", "tips_px", "keypoints_px")
 #: Shares of the hands that have a label in space.
 SHARES = {"wrong_fingers": "has_wrong_finger", "agreed": "is_wrong_where_agreed", "by_eye": "is_wrong_by_eye"}
@@ -315,13 +326,7 @@ def main() -> None:
         photos = [photo for photo in read_landmark_photos(args.photos) if photo.is_held_out or args.all_makers]
         photos = label_together(photos, args.networks)
         rows = photo_rows(estimator, correct(photos, mano), views, read_fingers(FINGERS_FILE))
-        tables["held-out makers"] = summarize(rows)
-        faults = read_faults(FAULTS_FILE)
-        sound = [row for row, photo in zip(rows, photos, strict=True) if name_of(photo) not in faults]
-        tables["held-out makers, labels that lie on the hand"] = summarize(sound)
-        if args.networks:
-            trusted = [row for row, photo in zip(rows, photos, strict=True) if photo.is_trusted]
-            tables["held-out makers, where the networks agree"] = summarize(trusted)
+        tables |= maker_tables(rows, photos, bool(args.networks))
         tables["reliability"] = reliability(rows)
         tables["hands"] = [[row.group, round(row.mesh, 3), round(row.fit_score, 5)] for row in rows]
         for entry in tables["reliability"]:
