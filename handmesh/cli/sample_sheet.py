@@ -20,8 +20,8 @@ from handmesh.mano.arrays import load_mano
 from handmesh.rendering.contact_sheet import contact_sheet
 from handmesh.rendering.overlay import draw_hands
 from handmesh.results import Detection
-from handmesh.synthesis.dataset.chunk_renderer import HANDS
 from handmesh.synthesis.generator import Sample
+from handmesh.synthesis.kinds import KINDS
 
 if TYPE_CHECKING:
     from handmesh.inference.predictor import HandMeshPredictor
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=224, metavar="PX")
     parser.add_argument("--backgrounds", metavar="DIR", help="photos and .hdr maps to put behind the hands")
     parser.add_argument("--mano", default="open", metavar="FILE", help="hand model: 'open' or a MANO file")
-    parser.add_argument("--pictures", default="full", choices=sorted(HANDS), help="kind (default full)")
+    parser.add_argument("--pictures", default="full", choices=sorted(KINDS), help="kind (default full)")
     parser.add_argument("--gestures", nargs="+", default=[], metavar="NAME", help="poses of these alone")
     parser.add_argument("--labels", action="store_true", help="draw joints and boxes")
     parser.add_argument("--checkpoint", help="beside each, the mesh that this network sees; 'default', file or folder")
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"expected one sample or more in one column or more, 32 to 1024 pixels wide, got --count {options.count} "
             f"--columns {options.columns} --size {options.size}"
         )
-    mano, kind = load_mano(options.mano), HANDS[options.pictures]
+    mano, kind = load_mano(options.mano), KINDS[options.pictures]
     generator = kind(mano, options.seed, options.size, options.backgrounds, gestures=options.gestures)
     images = []
     predictor = _predictor(options) if options.checkpoint else None

@@ -81,12 +81,6 @@ class BasicGenerator(PlainGenerator):
         return replace(super()._view(rng), rotation=random_turn(rng))
 
 
-#: Kinds of rendered pictures by name.
-KINDS: dict[str, type[SampleGenerator]] = {
-    "full": SampleGenerator, "plain": PlainGenerator, "basic": BasicGenerator,
-}  # fmt: skip
-
-
 def _wall(rng: np.random.Generator, size: int) -> np.ndarray:
     """(size, size, 3) float64 linear: one colour, brighter or darker downwards."""
     above, below = (float(x) for x in rng.uniform(0.6, 1.4, 2))

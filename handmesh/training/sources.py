@@ -79,7 +79,7 @@ def fingerprint(source: SampleSource) -> str:
 
 def _rendered(config: Config, mano: ManoArrays, seed: int, negatives: float, left_hands: float) -> SampleSource:
     # Imported here: a run on photos compiles no renderer.
-    from handmesh.synthesis.baseline_generators import KINDS
+    from handmesh.synthesis.kinds import KINDS
 
     data = config.data
     return KINDS["plain" if data.plain_pictures else "full"](

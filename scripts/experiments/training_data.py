@@ -36,7 +36,7 @@ from handmesh.labeling.landmark_correction import shipped_correction
 from handmesh.labeling.photo_sets import LabelledPhoto, photos_with_landmarks
 from handmesh.mano.arrays import load_mano
 from handmesh.models.checkpoint import config_of, load_checkpoint
-from handmesh.synthesis.baseline_generators import KINDS
+from handmesh.synthesis.kinds import KINDS
 from scripts.benchmarks._interleave import side_by_side, synth, train
 
 #: What must be gained, as a share of the first kind's error.

@@ -8,8 +8,9 @@ import pytest
 from handmesh.config import Config, DataConfig
 from handmesh.geometry.camera import project_points
 from handmesh.mano.layers.numpy_layer import pose_vertices
-from handmesh.synthesis.baseline_generators import KINDS, PlainGenerator
+from handmesh.synthesis.baseline_generators import PlainGenerator
 from handmesh.synthesis.generator import SampleGenerator
+from handmesh.synthesis.kinds import KINDS
 from handmesh.training.sources import make_sources
 
 

@@ -19,11 +19,11 @@ from handmesh.data.freihand import FreiHandDataset
 from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import project_points
 from handmesh.mano.layers.numpy_layer import pose_vertices
-from handmesh.synthesis.baseline_generators import KINDS
 from handmesh.synthesis.dataset import dataset_writer
 from handmesh.synthesis.dataset.chunk_renderer import FIRST_EVALUATION, ChunkRenderer, Plan, RenderJob
 from handmesh.synthesis.dataset.dataset_writer import write_dataset
 from handmesh.synthesis.generator import DATASET_VERSION, SampleGenerator
+from handmesh.synthesis.kinds import KINDS
 
 
 def digests(root: Path) -> dict[str, str]:

@@ -15,15 +15,13 @@ from handmesh.data.scenes import scene_line, write_scene_pictures
 from handmesh.errors import HandMeshError
 from handmesh.io.files import atomic_path
 from handmesh.mano.arrays import load_mano
-from handmesh.synthesis.baseline_generators import KINDS
 from handmesh.synthesis.generator import DATASET_VERSION, SampleGenerator
-from handmesh.synthesis.grasps import GraspGenerator
+from handmesh.synthesis.kinds import KINDS
 from handmesh.synthesis.scenes import SceneGenerator
 
-#: Kinds of pictures of one hand each, in FreiHAND's layout, by name; and with whole scenes (data/scenes.py).
+#: Kinds of pictures by name: of one hand each in FreiHAND's layout, or whole scenes (data/scenes.py).
 SCENES = "scenes"
-HANDS: dict[str, type[SampleGenerator]] = {**KINDS, "grasps": GraspGenerator}
-PICTURES: dict[str, type[SampleGenerator]] = {**HANDS, SCENES: SceneGenerator}
+PICTURES: dict[str, type[SampleGenerator]] = {**KINDS, SCENES: SceneGenerator}
 #: Samples that are rendered and counted together.
 CHUNK = 32
 #: Evaluation samples have numbers that no training sample reaches, so the two splits share no pose and no picture.
