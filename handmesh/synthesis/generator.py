@@ -65,8 +65,10 @@ class SampleGenerator:
     is_endless = True
     #: Of the pose prior's three ways to draw a pose.
     pose_shares = SHOWN_SHARES
-    #: The gestures that poses are made of; None for all.
-    gestures: tuple[str, ...] | None = None
+    #: The gestures that poses are made of; none for all.
+    gestures: tuple[str, ...] = ()
+    #: Share of hands that hold something.
+    held_share = 0.14
 
     def __init__(
         self, mano: ManoArrays, seed: int = 0, size: int = 224, backgrounds: str | os.PathLike[str] | None = None,
@@ -90,9 +92,8 @@ class SampleGenerator:
         """
         self.seed, self.size, self.length = int(seed), int(size), int(length)
         self.negatives, self.left_hands = negatives, left_hands
-        self._named = check_gestures(gestures)
-        if self._named:
-            self.gestures, self.pose_shares = self._named, (1.0, 0.0, 0.0)
+        if named := check_gestures(gestures):
+            self.gestures, self.pose_shares = named, (1.0, 0.0, 0.0)
         self._hand_name = mano.fingerprint()
         self.hand = NumpyManoLayer(mano)
         self.renderer = hand_renderer(mano)
@@ -109,7 +110,7 @@ class SampleGenerator:
         behind = self.backgrounds.fingerprint or "drawn"
         options = f"negatives {self.negatives}, left hands {self.left_hands}, backgrounds {behind}"
         start = f"rendered, dataset version {DATASET_VERSION}, hand {self._hand_name}"
-        named = f", gestures {'; '.join(self._named)}" if self._named else ""
+        named = f", gestures {'; '.join(self.gestures)}" if self.gestures else ""
         return f"{start}, seed {self.seed}, {self.size} px, {options}{named}"
 
     def pose(self, index: int) -> np.ndarray:
@@ -190,7 +191,7 @@ class SampleGenerator:
         appearance = sample_appearance(rng)
         arm = sample_arm(rng, appearance)
         coarse = self.renderer.mesh(labels["vertices"], labels["global_orient"], arm)
-        prop = self._held_thing(rng, labels)
+        prop = self._held_thing(rng, labels["vertices"], labels["joints"], labels["global_orient"])
         shine = float(rng.gamma(1.5, 0.5))
         shaded = self.renderer.render(
             coarse, labels["K"], self.size, appearance, lighting, random_turn(rng), shine,
@@ -201,10 +202,16 @@ class SampleGenerator:
         lay_over(picture, shaded, rng, appearance.gloved)
         return shaded
 
-    def _held_thing(self, rng: np.random.Generator, labels: Sample) -> Prop | None:
-        if rng.random() >= 0.14:
+    def _held_thing(
+        self, rng: np.random.Generator, vertices: np.ndarray, joints: np.ndarray, orient: np.ndarray
+    ) -> Prop | None:
+        if rng.random() >= self.held_share:
             return None
-        return sample_prop(labels["joints"], labels["global_orient"] @ self.renderer.surface.palm_normal, rng)
+        return self._thing(vertices, joints, orient @ self.renderer.surface.palm_normal, rng)
+
+    def _thing(self, vertices: np.ndarray, joints: np.ndarray, palm: np.ndarray, rng: np.random.Generator) -> Prop:
+        """What a hand holds; palm: (3,) unit normal out of it."""
+        return sample_prop(joints, palm, rng)
 
     def _second_hand(self, picture: np.ndarray, rng: np.random.Generator, index: int, lighting: Lighting) -> None:
         """Another hand behind, unlabelled, in place."""

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from handmesh.data.sample import Sample
 from handmesh.mano.prior.gestures import GRASPS
 from handmesh.synthesis.appearance.grasped import sample_held_thing
 from handmesh.synthesis.appearance.props import Prop
@@ -21,6 +20,7 @@ class GraspGenerator(SampleGenerator):
 
     pose_shares = (0.92, 0.08, 0.0)
     gestures = GRASPS
+    held_share = 0.85
 
     def fingerprint(self) -> str:
         """What decides the samples, in one line."""
@@ -30,8 +30,5 @@ class GraspGenerator(SampleGenerator):
         view = super()._view(rng)
         return replace(view, rotation=random_turn(rng)) if rng.random() < 0.5 else view
 
-    def _held_thing(self, rng: np.random.Generator, labels: Sample) -> Prop | None:
-        if rng.random() >= 0.85:
-            return None
-        palm = labels["global_orient"] @ self.renderer.surface.palm_normal
-        return sample_held_thing(labels["vertices"], labels["joints"], palm, rng)
+    def _thing(self, vertices: np.ndarray, joints: np.ndarray, palm: np.ndarray, rng: np.random.Generator) -> Prop:
+        return sample_held_thing(vertices, joints, palm, rng)

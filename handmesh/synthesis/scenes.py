@@ -17,7 +17,6 @@ from handmesh.data.scenes import Scene, SceneHand
 from handmesh.geometry.camera import is_in_picture
 from handmesh.synthesis.appearance.lighting import Lighting
 from handmesh.synthesis.appearance.occluders import draw_occluder
-from handmesh.synthesis.appearance.props import sample_prop
 from handmesh.synthesis.appearance.shading import darken_crevices
 from handmesh.synthesis.appearance.skin import sample_appearance
 from handmesh.synthesis.backgrounds.crowd import draw_distractor, lay_figure, rounded
@@ -59,6 +58,8 @@ class SceneGenerator(SampleGenerator):
 
     A scene is a pure function of (hand model, seed, options, index).
     """
+
+    held_share = 0.22
 
     def fingerprint(self) -> str:
         """What decides the scenes, in one line."""
@@ -129,10 +130,7 @@ class SceneGenerator(SampleGenerator):
         arm = sample_arm(rng, appearance)
         labels = self._stand(rng, number, plan, K)
         coarse = self.renderer.mesh(labels["vertices"], labels["global_orient"], arm)
-        prop = None
-        if rng.random() < 0.22:
-            palm = labels["global_orient"] @ self.renderer.surface.palm_normal
-            prop = sample_prop(labels["joints"], palm, rng)
+        prop = self._held_thing(rng, labels["vertices"], labels["joints"], labels["global_orient"])
         surfaces = coarse if prop is None else np.concatenate([coarse, prop.vertices])
         x, y, side = self._window(surfaces, K)
         shift = K.copy()

@@ -166,7 +166,7 @@ def check_gestures(names: Iterable[str]) -> tuple[str, ...]:
     names, known = tuple(names), [*GESTURES, *SHOWN_GESTURES]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+            near = difflib.get_close_matches(name[:80], known, n=3, cutoff=0.4)
             hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "docs/training.md lists them"
             raise HandMeshError(f"expected the name of a gesture, got {name[:80]!r}; {hint}")
     return names

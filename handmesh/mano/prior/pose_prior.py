@@ -51,7 +51,7 @@ class PosePrior:
 
     def sample(
         self, rng: np.random.Generator, n: int, shares: tuple[float, float, float] = _SHARES, shown: bool = False,
-        gestures: Collection[str] | None = None,
+        gestures: Collection[str] = (),
     ) -> Array:
         """Draw poses; the flat rest hand is the identity.
 
@@ -60,7 +60,7 @@ class PosePrior:
             n: how many.
             shares: of gestures and their mixtures, fingers on their own, anything within the limits.
             shown: as people show hands to a camera, where a thumb goes with the fingers (:meth:`sample_angles`).
-            gestures: names of the gestures to draw from and to mix; None for all, as often as each is seen.
+            gestures: names of the gestures to draw from and to mix; none for all, as often as each is seen.
 
         Returns:
             (n, 15, 3, 3) rotation matrices of the fifteen joints, MANO order.
@@ -77,7 +77,7 @@ class PosePrior:
 
     def sample_angles(
         self, rng: np.random.Generator, n: int, shares: tuple[float, float, float] = _SHARES, shown: bool = False,
-        gestures: Collection[str] | None = None,
+        gestures: Collection[str] = (),
     ) -> Array:
         """Draw poses as angles; those whose fingers pass through one another are refused and drawn again.
 
@@ -91,9 +91,9 @@ class PosePrior:
         Returns:
             (n, 15, 3) flexion, abduction and twist, radians.
         """
-        often = self._often_shown if shown else self._often
-        if gestures is not None:
-            often = np.where([name in gestures for name in self.names], self._often_shown, 0.0)
+        often = self._often_shown if shown or gestures else self._often
+        if gestures:
+            often = np.where([name in gestures for name in self.names], often, 0.0)
             often = often / often.sum()
         angles = np.empty((n, 15, 3))
         missing = np.arange(n)
