@@ -123,6 +123,9 @@ class AugmentConfig(metaclass=_Named):
     colour: NotNegative = 1.0
     #: Probability of each of blur, noise, low resolution, and a pasted occluder.
     degrade: Share = 0.15
+    #: Probabilities of light that falls off across the picture and may clip, and of edges sharpened by the camera.
+    light: Share = 0.0
+    sharpen: Share = 0.0
     #: Whether the network's device cuts out and changes whole batches, rather than the loader's workers one by one:
     #: for a GPU that workers cannot feed. The same settings (no JPEG), other random numbers.
     on_device: StrictBool = False

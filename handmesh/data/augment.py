@@ -1,4 +1,4 @@
-"""Make a crop look worse: colour, occlusion, low resolution, blur, noise, JPEG. uint8 RGB in and out.
+"""Make a crop look worse: occlusion, light, colour, resolution, blur, noise, sharpening, JPEG. uint8 RGB in and out.
 
 Everything random comes from the generator it is given, so a sample is repeatable.
 """
@@ -42,6 +42,45 @@ def draw_colour(rng: np.random.Generator, strength: float) -> tuple[np.ndarray, 
         saturation = 0.0
     mixing = saturation * np.eye(3) + (1 - saturation) * _LUMA
     return (exposure * contrast * gains)[:, None] * mixing, float(contrast), float(gamma)
+
+
+def draw_light(rng: np.random.Generator, probability: float) -> np.ndarray:
+    """Uneven light, or zeros where the draw leaves it out.
+
+    Returns:
+        (3,) natural logarithm of the gain in the middle of a crop, and its change to the right and to the lower edge.
+    """
+    if probability <= 0 or rng.random() >= probability:
+        return np.zeros(3)
+    direction, slope = rng.uniform(-np.pi, np.pi), rng.uniform(0, 0.6)
+    return np.array([rng.uniform(-0.5, 0.5), slope * np.cos(direction), slope * np.sin(direction)])
+
+
+def shade(image: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """The picture in the light of :func:`draw_light`.
+
+    Args:
+        image: (H, W, 3) uint8.
+        light: (3,); zeros change nothing.
+    """
+    if not np.any(light):
+        return image
+    (height, width), (middle, right, down) = image.shape[:2], light.astype(np.float32)
+    y, x = np.linspace(-1, 1, height, dtype=np.float32), np.linspace(-1, 1, width, dtype=np.float32)
+    gain = np.exp(middle + right * x)[None] * np.exp(down * y)[:, None]
+    return cv2.convertScaleAbs(image * gain[..., None])
+
+
+def draw_sharpening(rng: np.random.Generator, probability: float) -> tuple[float, float]:
+    """Share of the fine detail that is added again, 0 for none, and the detail's scale in crops of 128 pixels."""
+    if probability <= 0 or rng.random() >= probability:
+        return 0.0, 1.0
+    return float(rng.uniform(0.3, 1.8)), float(rng.uniform(0.5, 1.5))
+
+
+def sharpen(image: np.ndarray, amount: float, sigma_px: float) -> np.ndarray:
+    """Unsharp masking: the picture and ``amount`` times what a Gaussian of ``sigma_px`` takes from it."""
+    return cv2.addWeighted(image, 1 + amount, cv2.GaussianBlur(image, (0, 0), sigma_px), -amount, 0.0)
 
 
 def occlude(image: np.ndarray, keypoints_2d: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -143,13 +182,14 @@ def compress(image: np.ndarray, quality: int) -> np.ndarray:
     return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
 
 
-def degrade(image: np.ndarray, rng: np.random.Generator, probability: float) -> np.ndarray:
-    """Low resolution, blur, noise and JPEG, in the order in which a camera applies them.
+def degrade(image: np.ndarray, rng: np.random.Generator, probability: float, sharpening: float = 0.0) -> np.ndarray:
+    """Low resolution, blur, noise, sharpening and JPEG, in the order in which a camera applies them.
 
     Args:
         image: (S, S, 3) uint8 RGB.
         rng: draws which, and how strong each is.
-        probability: of each.
+        probability: of each but the sharpening.
+        sharpening: its probability.
     """
     chosen = rng.random(4) < probability
     unit = image.shape[0] / 128
@@ -162,6 +202,9 @@ def degrade(image: np.ndarray, rng: np.random.Generator, probability: float) -> 
             image = motion_blur(image, float(rng.uniform(2, 9)) * unit, float(rng.uniform(0, 180)))
     if chosen[2]:
         image = add_noise(image, float(rng.uniform(2, 14)), rng)
+    amount, sigma = draw_sharpening(rng, sharpening)
+    if amount > 0:
+        image = sharpen(image, amount, sigma * unit)
     if chosen[3]:
         image = compress(image, int(rng.integers(20, 75)))
     return image

@@ -44,6 +44,7 @@ class CropParameters:
         warp: (3, 3) from crop pixels to picture pixels.
         shrink: pixels of the picture to one of the crop.
         border: what lies outside the picture, an index into gpu_augment.BORDERS.
+        light: (3,) of uneven light, as augment.draw_light gives it.
         colour: (3, 3) that pixels are multiplied by.
         contrast, gamma: of the same change of colour.
         low_resolution: so many times fewer pixels a side, 1 for none.
@@ -52,6 +53,7 @@ class CropParameters:
         noise: standard deviation in 0..255, 0 for none.
         noise_place: (2,) row and column of the window in the bank of noise.
         is_grey: whether the noise is.
+        sharpen, sharpen_sigma: share of the detail that is added again, 0 for none, and its scale in pixels.
         occluder: what hides a part.
         seen: (21,) 0 for the joints that the occluder hides.
     """
@@ -59,6 +61,7 @@ class CropParameters:
     warp: Tensor
     shrink: Tensor
     border: Tensor
+    light: Tensor
     colour: Tensor
     contrast: Tensor
     gamma: Tensor
@@ -69,6 +72,8 @@ class CropParameters:
     noise: Tensor
     noise_place: Tensor
     is_grey: Tensor
+    sharpen: Tensor
+    sharpen_sigma: Tensor
     occluder: Occluder
     seen: Tensor
 

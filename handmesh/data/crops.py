@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from handmesh.config import AugmentConfig
-from handmesh.data.augment import degrade, jitter_colour, occlude
+from handmesh.data.augment import degrade, draw_light, jitter_colour, occlude, shade
 from handmesh.data.gpu_augment import draw_parameters
 from handmesh.data.sample import CropSample, Sample
 from handmesh.geometry.camera import project_points
@@ -122,8 +122,8 @@ def random_crop(
     padding: float,
     perspective: bool = True,
 ) -> CropSample:
-    """A training crop: perhaps stretched, box scaled, shifted and rolled at random, perhaps mirrored, then colour and
-    degradation.
+    """A training crop: perhaps stretched, box scaled, shifted and rolled at random, perhaps mirrored, then light,
+    colour and degradation.
 
     Args:
         sample: picture and labels in the camera's frame.
@@ -164,7 +164,8 @@ def random_crop(
     if sample["presence"] and rng.random() < augment.degrade:
         image, hidden = occlude(image, result["keypoints_2d"], rng)
         result["visibility"] = np.where(hidden, np.float32(0), result["visibility"])
-    result["image"] = degrade(jitter_colour(image, rng, augment.colour), rng, augment.degrade)
+    image = jitter_colour(shade(image, draw_light(rng, augment.light)), rng, augment.colour)
+    result["image"] = degrade(image, rng, augment.degrade, augment.sharpen)
     return result
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from handmesh.config import AugmentConfig
-from handmesh.data.augment import draw_colour, noise_bank
+from handmesh.data.augment import draw_colour, draw_light, draw_sharpening, noise_bank
 from handmesh.data.crop_parameters import CropParameters, Occluder
 from handmesh.data.sample import Batch
 from handmesh.geometry.camera import resize_points
@@ -64,13 +64,16 @@ def draw_parameters(
     turn = rng.uniform(0, math.pi)
     hidden = _covered(keypoints_2d, middle, axes, turn, bool(is_ellipse))
     is_there = present and rng.random() < augment.degrade and hidden.mean() <= 0.6
+    light, (sharpening, sharpen_sigma) = draw_light(rng, augment.light), draw_sharpening(rng, augment.sharpen)
     occluder = map(_tensor, (is_there, middle, axes, turn, is_ellipse, is_colour, colour, roll))
     return CropParameters(
         warp=_tensor(np.linalg.inv(crop.homography)), shrink=_tensor(crop.K[0, 0] / crop.K_crop[0, 0]),
-        border=_tensor(border), colour=_tensor(matrix), contrast=_tensor(contrast), gamma=_tensor(gamma),
+        border=_tensor(border), light=_tensor(light),
+        colour=_tensor(matrix), contrast=_tensor(contrast), gamma=_tensor(gamma),
         low_resolution=_tensor(low_resolution), blur=_tensor(blur), blur_length=_tensor(blur_length),
         blur_angle=_tensor(blur_angle), noise=_tensor(noise), noise_place=_tensor(noise_place),
-        is_grey=_tensor(is_grey), occluder=Occluder(*occluder), seen=_tensor(~(hidden & is_there)),
+        is_grey=_tensor(is_grey), sharpen=_tensor(sharpening), sharpen_sigma=_tensor(sharpen_sigma * unit),
+        occluder=Occluder(*occluder), seen=_tensor(~(hidden & is_there)),
     )  # fmt: skip
 
 
@@ -97,11 +100,11 @@ def finish(batch: Batch, size: int) -> Batch:
         return batch
     parameters = batch["crop_parameters"]
     x = cut_out(batch["image"].permute(0, 3, 1, 2).float(), parameters, size)
-    x = _occluded(x, parameters.occluder)
+    x = _lit(_occluded(x, parameters.occluder), parameters.light)
     mean = x[:, :, ::8, ::8].mean((1, 2, 3)).view(-1, 1, 1, 1)
     x = torch.einsum("bij,bjhw->bihw", parameters.colour, x) + (1 - parameters.contrast).view(-1, 1, 1, 1) * mean
     x = 255 * (x.clamp(0, 255) / 255) ** parameters.gamma.view(-1, 1, 1, 1)
-    x = _noisy(_blurred(_lowered(x, parameters), parameters), parameters)
+    x = _sharpened(_noisy(_blurred(_lowered(x, parameters), parameters), parameters), parameters)
     image = x.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
     rest = {name: value for name, value in batch.items() if name != "crop_parameters"}
     return cast(Batch, {**rest, "image": image, "visibility": batch["visibility"] * parameters.seen})
@@ -161,6 +164,29 @@ def _occluded(x: Tensor, occluder: Occluder) -> Tensor:
     return torch.where(mask, torch.where(over_map(occluder.is_colour).unsqueeze(1) > 0, colour, other), x)
 
 
+def _lit(x: Tensor, light: Tensor) -> Tensor:
+    if not light.any():
+        return x
+    line = torch.linspace(-1, 1, x.shape[-1], dtype=x.dtype, device=x.device)
+    middle, right, down = (each.view(-1, 1, 1) for each in light.unbind(1))
+    gain = (middle + right * line.view(1, 1, -1) + down * line.view(1, -1, 1)).exp()
+    return (x * gain.unsqueeze(1)).clamp(0, 255)
+
+
+def _sharpened(x: Tensor, parameters: CropParameters) -> Tensor:
+    rows = (parameters.sharpen > 0).nonzero().flatten()
+    if not len(rows):
+        return x
+    x, soft = x.clamp(0, 255), x.clone().clamp_(0, 255)
+    sigma = parameters.sharpen_sigma[rows].view(-1, 1, 1)
+    radius = max(math.ceil(3 * float(sigma.max())), 1)
+    line = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
+    kernel = torch.exp(-(line.view(1, -1, 1) ** 2 + line.view(1, 1, -1) ** 2) / (2 * sigma**2))
+    soft = _filtered(soft, rows, kernel / kernel.sum((1, 2), keepdim=True))
+    amount = parameters.sharpen.view(-1, 1, 1, 1)
+    return x + amount * (x - soft)
+
+
 def _lowered(x: Tensor, parameters: CropParameters) -> Tensor:
     """Those that are to have fewer pixels, one by one: each has a size of its own."""
     size = x.shape[-1]
@@ -186,8 +212,12 @@ def _blurred(x: Tensor, parameters: CropParameters) -> Tensor:
     beyond = (along.abs() - length / 2).clamp_min(0)
     stroke = (1 - (across * across + beyond * beyond).sqrt()).clamp_min(0)
     kernel = torch.where(length > 0, stroke, gaussian)
-    kernel = kernel / kernel.sum((1, 2), keepdim=True)
-    padded = functional.pad(x[rows], [radius] * 4, mode="replicate").flatten(0, 1).unsqueeze(0)
+    return _filtered(x, rows, kernel / kernel.sum((1, 2), keepdim=True))
+
+
+def _filtered(x: Tensor, rows: Tensor, kernel: Tensor) -> Tensor:
+    """Some pictures of x (B, 3, S, S), each with a kernel (K, 2 radius + 1, 2 radius + 1) of its own; in a copy."""
+    padded = functional.pad(x[rows], [kernel.shape[-1] // 2] * 4, mode="replicate").flatten(0, 1).unsqueeze(0)
     weight = kernel.repeat_interleave(3, dim=0).unsqueeze(1)
     out = x.clone()
     out[rows] = functional.conv2d(padded, weight, groups=len(weight)).view(len(rows), 3, *x.shape[-2:])

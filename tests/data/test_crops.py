@@ -138,14 +138,43 @@ def test_degradations_keep_size_and_type_and_neutral_settings_change_nothing(mak
         augment.motion_blur(image, 7.0, 30.0),
         augment.add_noise(image, 8.0, rng),
         augment.compress(image, 30),
+        augment.shade(image, augment.draw_light(rng, 1.0)),
+        augment.sharpen(image, 1.0, 1.0),
+        augment.degrade(image, rng, 0.0, sharpening=1.0),
         augment.occlude(image, np.full((21, 2), 100.0) + rng.normal(0, 60, (21, 2)), rng)[0],
     ):
         assert result.shape == image.shape and result.dtype == np.uint8
         assert (result != image).any()
     np.testing.assert_array_equal(augment.jitter_colour(image, rng, 0.0), image)
+    np.testing.assert_array_equal(augment.shade(image, augment.draw_light(rng, 0.0)), image)
     np.testing.assert_array_equal(augment.degrade(image, rng, 0.0), image)
     noise = augment.add_noise(np.full((200, 200, 3), 128, np.uint8), 8.0, rng).astype(float) - 128
     assert noise.std() == pytest.approx(8, rel=0.1) and abs(noise.mean()) < 0.3
+
+
+def test_light_is_what_was_drawn_and_clips():
+    grey = np.full((65, 129, 3), 100, np.uint8)
+    lit = augment.shade(grey, np.array([np.log(1.5), np.log(2.0), np.log(0.5)]))
+    assert lit[32, 64].tolist() == [150] * 3  # the middle
+    assert lit[32, 128, 0] == 255 and lit[32, 0, 0] == 75  # twice and half of it: the right edge is beyond white
+    assert lit[0, 64, 0] == 255 and lit[64, 64, 0] == 75
+    rng = np.random.default_rng(0)
+    drawn = np.stack([augment.draw_light(rng, 0.5) for _ in range(400)])
+    assert 0.4 < drawn.any(1).mean() < 0.6
+
+
+def test_sharpening_leaves_plain_ground_and_raises_an_edge():
+    edge = np.full((40, 40, 3), 80, np.uint8)
+    edge[:, 20:] = 160
+    sharp = augment.sharpen(edge, 1.0, 1.0).astype(int)
+    assert (sharp[:, :12] == 80).all() and (sharp[:, 28:] == 160).all()
+    assert sharp[:, 19].max() < 75 and sharp[:, 20].min() > 165
+
+
+def test_neither_takes_a_random_number_where_it_never_comes():
+    plain, usual = np.random.default_rng(0), np.random.default_rng(0)
+    augment.draw_light(plain, 0.0), augment.draw_sharpening(plain, 0.0)
+    assert plain.random() == usual.random()
 
 
 def test_an_occluder_hides_the_joints_it_covers(make_sample):

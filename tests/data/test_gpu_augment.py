@@ -10,7 +10,7 @@ import torch
 
 from handmesh.config import AugmentConfig, Config, DataConfig, ModelConfig
 from handmesh.data import gpu_augment
-from handmesh.data.augment import jitter_colour
+from handmesh.data.augment import jitter_colour, shade, sharpen
 from handmesh.data.crop_parameters import CropParameters, Occluder
 from handmesh.data.crops import random_crop
 from handmesh.data.freihand import FreiHandDataset
@@ -47,8 +47,8 @@ def unchanged() -> CropParameters:
     zero, one, two = torch.tensor(0.0), torch.tensor(1.0), torch.zeros(2)
     occluder = Occluder(zero, two, torch.ones(2), zero, zero, zero, torch.zeros(3), two)
     return CropParameters(
-        torch.eye(3), one, zero, torch.eye(3), one, one, one, zero, zero, zero, zero, two, zero, occluder,
-        torch.ones(21),
+        torch.eye(3), one, zero, torch.zeros(3), torch.eye(3), one, one, one, zero, zero, zero, zero, two, zero,
+        zero, one, occluder, torch.ones(21),
     )  # fmt: skip
 
 
@@ -67,6 +67,25 @@ def test_the_colours_are_opencvs(make_sample):
     got = gpu_augment.finish(batch, 64)["image"][0].numpy().astype(int)
     assert np.abs(expected - picture).mean() > 5
     assert np.abs(got - expected).max() <= 4 and np.abs(got - expected).mean() < 1
+
+
+def test_light_and_sharpening_are_opencvs(make_sample):
+    picture = make_sample(1)["image"][:64, :64]
+    light = np.array([0.3, -0.4, 0.5])
+    for changes, expected in (
+        ({"light": torch.from_numpy(light).float()}, shade(picture, light)),
+        ({"sharpen": torch.tensor(1.2), "sharpen_sigma": torch.tensor(0.9)}, sharpen(picture, 1.2, 0.9)),
+    ):
+        batch: Batch = {
+            "image": torch.from_numpy(np.stack([picture, picture])),
+            "crop_parameters": CropParameters.stack([dataclasses.replace(unchanged(), **changes), unchanged()]),
+            "visibility": torch.ones(2, 21),
+        }
+        changed, same = gpu_augment.finish(batch, 64)["image"].numpy().astype(int)
+        np.testing.assert_array_equal(same, picture)
+        assert np.abs(expected.astype(int) - picture).max() >= 5
+        inside = (changed - expected)[4:-4, 4:-4]  # the two repeat the border in other ways
+        assert np.abs(inside).max() <= 4 and np.abs(inside).mean() < 1
 
 
 def test_degradations_do_something_and_repeat_whatever_the_batch(make_sample):
