@@ -86,7 +86,7 @@ def measure(options: Any) -> dict[str, Any]:
     model.reshape([1, size, size, 3])
     hints = {
         "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": options.precision,
-        "INFERENCE_NUM_THREADS": options.threads,
+        "INFERENCE_NUM_THREADS": options.threads, "ENABLE_CPU_PINNING": False,
     }  # fmt: skip
     with signal_stack_kept():
         counted = ov.Core().compile_model(model, "CPU", {**hints, "PERF_COUNT": True})

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,7 @@ def test_signals_are_heard_after_models_are_gone() -> None:
     assert (done.returncode, done.stdout.split()) == (0, [b"heard", b"heard"]), done.stderr[-1000:]
 
 
-@pytest.fixture(scope="module")
-def model() -> CompiledModel:
+def products(threads: int) -> CompiledModel:
     """Some matrix products: long enough for two threads to meet."""
     from openvino import Model
     from openvino import opset13 as ops
@@ -82,7 +82,12 @@ def model() -> CompiledModel:
     values = given = ops.parameter([1, 64, 64], np.float32)
     for _ in range(3):
         values = ops.tanh(ops.matmul(values, rng.normal(0, 0.3, (64, 64)).astype(np.float32), False, False))
-    return CompiledModel(Model([values], [given]), threads=2)
+    return CompiledModel(Model([values], [given]), threads=threads)
+
+
+@pytest.fixture(scope="module")
+def model() -> CompiledModel:
+    return products(threads=2)
 
 
 def inputs(count: int = 40) -> list[np.ndarray]:
@@ -94,6 +99,25 @@ def test_threads_share_a_model(model: CompiledModel) -> None:
     with ThreadPoolExecutor(8) as pool:
         for one, (other,) in zip(serial, pool.map(model, inputs()), strict=True):
             assert np.array_equal(one, other)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity") or os.cpu_count() == 1, reason="needs cores to be bound to")
+def test_a_model_computes_on_any_core() -> None:
+    """Not bound to the first core, where every other process's one thread would be as well."""
+    model = products(threads=1)
+    allowed, found, is_over = os.sched_getaffinity(0), [], threading.Event()
+
+    def watch(thread: int) -> None:
+        while not is_over.is_set():
+            found.append(os.sched_getaffinity(thread))
+
+    watcher = threading.Thread(target=watch, args=(threading.get_native_id(),))
+    watcher.start()
+    for _ in range(200):
+        model(np.ones((1, 64, 64), np.float32))
+    is_over.set()
+    watcher.join()
+    assert len(found) > 20 and all(cores == allowed for cores in found)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

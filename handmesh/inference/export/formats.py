@@ -98,7 +98,7 @@ def _read_openvino(graph: Graph, file: Path) -> Run:
     core = load_openvino().Core()
     model = core.read_model(file)
     model.reshape({0: [1, *model.inputs[0].partial_shape[1:]]})
-    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
     with signal_stack_kept():
         request = core.compile_model(model, "CPU", options).create_infer_request()
     constants = [value.numpy() for value in graph.constants.values()]

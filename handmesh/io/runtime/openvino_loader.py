@@ -118,7 +118,9 @@ class CompiledModel:
         if isinstance(model, str | Path):
             keep = sha256_file(Path(model))
         self._keep = keep
-        shared: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        # Left alone, OpenVINO binds a model's threads to cores, the first of them to the first core, in every process:
+        # two that compute on one thread each would share that core and leave the others idle.
+        shared: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
         if threads or engine_threads():
             shared["INFERENCE_NUM_THREADS"] = threads or engine_threads()
         self._chain = [(each, {**shared, **own}) for each, own in [(model, options), *then]]
