@@ -1,7 +1,8 @@
-"""The optimizer and its schedule, timm's both, from a config."""
+"""The optimizer and its schedule, timm's both, from a config; and what precision the CPU is quick at."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -30,12 +31,37 @@ def make_optimizer(net: nn.Module, config: Config, branches: nn.Module | None = 
     if branches is not None and any(True for _ in branches.parameters()):
         groups += param_groups_weight_decay(branches, train.weight_decay)
     extra: dict[str, Any] = {"fused": True} if train.optimizer == "adamw" else {}
+    if "muon" in train.optimizer:
+        _orthogonalise_where_it_is_fast()
     try:
         return create_optimizer_v2(groups, train.optimizer, lr=train.learning_rate, weight_decay=0.0, **extra)
     except (AssertionError, ValueError) as error:
         raise HandMeshError(
             f"expected train.optimizer to be one of timm's, got {train.optimizer!r}; try adamw"
         ) from error
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this CPU has instructions for products of bfloat16; without them they take four times as long."""
+    has = (getattr(torch.cpu, name, lambda: False) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return any(each() for each in has)
+
+
+def _orthogonalise_where_it_is_fast() -> None:
+    """Let timm's Muon find its directions in float32 on CPUs that are slow at bfloat16, for which it has no option."""
+    from timm.optim import muon
+
+    inner = muon.zeropower_via_newtonschulz
+    if hasattr(inner, "__wrapped__"):
+        return
+
+    @functools.wraps(inner)
+    def outer(G: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        if G.device.type == "cpu" and not multiplies_bfloat16():
+            options.setdefault("dtype", torch.float32)
+        return inner(G, *args, **options)
+
+    muon.zeropower_via_newtonschulz = outer
 
 
 def make_scheduler(optimizer: torch.optim.Optimizer, config: Config) -> Any:

@@ -28,7 +28,7 @@ from handmesh.training.cpu.fastvit import accelerate as accelerate_on_cpu
 from handmesh.training.logger import Log, check_folder
 from handmesh.training.mesh.loss_net import gradient_shares
 from handmesh.training.mesh.losses import weighted_sum
-from handmesh.training.setup import make_optimizer, make_scheduler, set_training
+from handmesh.training.setup import make_optimizer, make_scheduler, multiplies_bfloat16, set_training
 from handmesh.training.state import Progress, load_state, save_state
 from handmesh.training.tasks import make_task
 
@@ -255,5 +255,6 @@ def _accelerator(device: str, precision: str) -> Any:
     if is_cpu:
         # Autocast would move the maps, and with them the depthwise kernels, to bfloat16. Here only the matrix products
         # read their inputs as bfloat16 (and sum in float32), which CPUs with AMX do three times as fast.
-        torch.set_float32_matmul_precision("medium" if precision == "bf16" else "highest")
+        is_fast = precision == "bf16" and multiplies_bfloat16()
+        torch.set_float32_matmul_precision("medium" if is_fast else "highest")
     return Accelerator(cpu=is_cpu, mixed_precision="no" if is_cpu else precision)

@@ -23,6 +23,7 @@ from handmesh.models.checkpoint import load_checkpoint, save_checkpoint
 from handmesh.models.hand_mesh_net import HandMeshNet
 from handmesh.training.logger import Log, check_folder
 from handmesh.training.mesh.loss_net import LossNet
+from handmesh.training.setup import make_optimizer
 from handmesh.training.state import Progress
 from handmesh.training.trainer import STATE_FILE, Trainer
 
@@ -130,6 +131,30 @@ def test_a_run_starts_from_weights_learned_with_another_hand(config: Config, ope
     wider = dataclasses.replace(config, train=train, model=dataclasses.replace(config.model, width=32))
     with pytest.raises(HandMeshError, match="same model settings"):
         Trainer(wider)
+
+
+@pytest.mark.parametrize("is_fast", [False, True])
+def test_muon_finds_its_directions_in_what_the_cpu_is_quick_at(
+    config: Config, is_fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from timm.optim import muon
+
+    monkeypatch.setattr("handmesh.training.setup.multiplies_bfloat16", lambda: is_fast)
+    net, used = torch.nn.Linear(6, 4, bias=False), []
+    train = dataclasses.replace(config.train, optimizer="nadamuon", learning_rate=0.1)
+    optimizer = make_optimizer(net, dataclasses.replace(config, train=train))
+    inner = muon.zeropower_via_newtonschulz
+
+    def watched(*args: Any, **options: Any) -> torch.Tensor:
+        used.append(inner(*args, **options))
+        return used[-1]
+
+    monkeypatch.setattr(muon, "zeropower_via_newtonschulz", watched)
+    net(torch.randn(8, 6, generator=torch.Generator().manual_seed(0))).square().sum().backward()
+    optimizer.step()
+    assert [each.dtype for each in used] == [torch.bfloat16 if is_fast else torch.float32]
+    lengths = torch.linalg.svdvals(used[0].float())
+    assert 0.5 < lengths.min() and lengths.max() < 1.5  # a direction is nearly orthogonal
 
 
 def test_norms_biases_and_scales_do_not_decay(config: Config) -> None:
