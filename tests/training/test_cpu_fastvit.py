@@ -42,6 +42,35 @@ def test_depthwise_is_the_convolution_and_its_statistics(k: int, stride: int, mu
     torch.testing.assert_close(fast_w.grad.double(), plain_w.grad, atol=1e-3, rtol=1e-4)
 
 
+def test_a_mixing_is_the_sum_of_its_parts() -> None:
+    """Output and gradients, with factors that depend on both maps' moments, against torch's own in float64."""
+    generator = torch.Generator().manual_seed(0)
+    x, w, factor, weight = (
+        torch.randn(*shape, generator=generator, dtype=torch.float64)
+        for shape in ((3, 4, 6, 5), (4, 1, 3, 3), (4,), (3, 4, 6, 5))
+    )
+    plain_given = [each.clone().requires_grad_() for each in (x, w, factor)]
+    fast_given = [each.float().requires_grad_() for each in (ops.to_chwn(x), w, factor)]
+
+    def factors(factor: Tensor, mean: Tensor, var: Tensor, mean_x: Tensor, var_x: Tensor) -> tuple[Tensor, ...]:
+        return factor * (var + 1).rsqrt() + mean, 1 + factor * var_x + mean_x.square(), mean * factor + var_x
+
+    y = nn.functional.conv2d(plain_given[0], plain_given[1], padding=1, groups=4)
+    moments = (y.mean((0, 2, 3)), y.var((0, 2, 3), unbiased=False))
+    moments += (plain_given[0].mean((0, 2, 3)), plain_given[0].var((0, 2, 3), unbiased=False))
+    alpha, beta, delta = (each.view(1, -1, 1, 1) for each in factors(plain_given[2], *moments))
+    expected = alpha * y + beta * plain_given[0] + delta
+    mixing = ops.Mixing(fast_given[0], fast_given[1])
+    out = mixing.blend(*factors(fast_given[2], mixing.mean, mixing.var, mixing.mean_x, mixing.var_x))
+    torch.testing.assert_close(ops.to_nchw(out).double(), expected, atol=1e-5, rtol=1e-5)
+    wanted = torch.autograd.grad((expected * weight).sum(), plain_given)
+    for _ in range(2):  # a graph that is kept gives the same again
+        got = torch.autograd.grad((ops.to_nchw(out) * weight.float()).sum(), fast_given, retain_graph=True)
+        torch.testing.assert_close(ops.to_nchw(got[0]).double(), wanted[0], atol=1e-4, rtol=1e-4)
+        for a, b in zip(got[1:], wanted[1:], strict=True):
+            torch.testing.assert_close(a.double(), b, atol=1e-3, rtol=1e-4)
+
+
 _DIGEST = """
 import hashlib, numba, torch
 from handmesh.training.cpu import ops

@@ -97,6 +97,30 @@ def blend_backward(
 
 
 @njit(parallel=True, **OPTIONS)
+def blend_sums(y: Array, x: Array, grad: Array, grad_alpha: Array, grad_beta: Array, grad_delta: Array) -> None:
+    """Gradients of :func:`blend_forward` by its factors alone.
+
+    Args:
+        y, x: as there.
+        grad: (C, rows, row) of its out.
+        grad_alpha, grad_beta, grad_delta: (C,), filled.
+    """
+    for c in prange(y.shape[0]):
+        sum_y = sum_x = sum_1 = 0.0
+        for r in range(y.shape[1]):
+            g, from_y, from_x = grad[c, r], y[c, r], x[c, r]
+            part_y = part_x = part_1 = np.float32(0.0)
+            for i in range(g.size):
+                part_y += g[i] * from_y[i]
+                part_x += g[i] * from_x[i]
+                part_1 += g[i]
+            sum_y += part_y
+            sum_x += part_x
+            sum_1 += part_1
+        grad_alpha[c], grad_beta[c], grad_delta[c] = sum_y, sum_x, sum_1
+
+
+@njit(parallel=True, **OPTIONS)
 def scale_forward(y: Array, alpha: Array, delta: Array, out: Array) -> None:
     """out = alpha y + delta, per channel.
 

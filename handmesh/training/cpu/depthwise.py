@@ -249,3 +249,61 @@ def depthwise_backward(
                 for c in range(width):
                     at = (c + pad) // 2 * batch
                     back[r, c * batch : (c + 1) * batch] = spread[(c + pad) % 2, r + pad, at : at + batch]
+
+
+@njit(parallel=True, **OPTIONS)
+def mixing_forward(x: Array, w: Array, y: Array, mean: Array, var: Array, mean_x: Array, var_x: Array) -> None:
+    """:func:`depthwise_forward` with stride 1, and the moments of what goes in.
+
+    Args:
+        x, w: as there.
+        y: (C, H, W, N), filled: what comes out; mean, var: (C,) of it.
+        mean_x, var_x: (C,), filled: of x.
+    """
+    _, height, width, batch = x.shape
+    for c in prange(x.shape[0]):
+        image = x[c].reshape(height, width * batch)
+        mean_x[c], var_x[c] = moments(image)
+        result = y[c].reshape(height, width * batch)
+        result[:] = 0.0
+        _correlate(_padded(image, w.shape[1] // 2, 1, width, batch), w[c], 1, batch, result)
+        mean[c], var[c] = moments(result)
+
+
+@njit(parallel=True, **OPTIONS)
+def mixing_backward(
+    x: Array, w: Array, y: Array, grad: Array, alpha: Array, beta: Array, mean: Array, grad_mean: Array,
+    grad_var: Array, mean_x: Array, grad_mean_x: Array, grad_var_x: Array, grad_x: Array, grad_w: Array,
+) -> None:  # fmt: skip
+    """Gradients of alpha y + beta x + delta by x and w, where y and the moments are of :func:`mixing_forward`.
+
+    Args:
+        x, w, y, mean, mean_x: as there.
+        grad: (C, H, W, N) of the sum.
+        alpha, beta: (C,).
+        grad_mean, grad_var, grad_mean_x, grad_var_x: (C,), what comes through the moments.
+        grad_x: (C, H, W, N), filled.
+        grad_w: (C, k, k), filled.
+    """
+    _, height, width, batch = x.shape
+    k = w.shape[1]
+    count = np.float32(height * width * batch)
+    for c in prange(x.shape[0]):
+        image, values = x[c].reshape(height, width * batch), y[c].reshape(height, width * batch)
+        g, back = grad[c].reshape(height, width * batch), grad_x[c].reshape(height, width * batch)
+        total = np.empty((height, width * batch), np.float32)
+        factor, centre = alpha[c], mean[c]
+        offset, slope = grad_mean[c] / count, np.float32(2.0) * grad_var[c] / count
+        factor_x, centre_x = beta[c], mean_x[c]
+        offset_x, slope_x = grad_mean_x[c] / count, np.float32(2.0) * grad_var_x[c] / count
+        for r in range(height):
+            to, from_g, from_y, to_x, from_x = total[r], g[r], values[r], back[r], image[r]
+            for i in range(to.size):
+                to[i] = factor * from_g[i] + offset + slope * (from_y[i] - centre)
+                to_x[i] = factor_x * from_g[i] + offset_x + slope_x * (from_x[i] - centre_x)
+        _weight_gradient(_padded(image, k // 2, 1, width, batch), total, 1, batch, grad_w[c])
+        flipped = np.empty((k, k), np.float32)
+        for ky in range(k):
+            for kx in range(k):
+                flipped[ky, kx] = w[c, k - 1 - ky, k - 1 - kx]
+        _correlate(_padded(total, k // 2, 1, width, batch), flipped, 1, batch, back)

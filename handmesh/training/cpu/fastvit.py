@@ -148,18 +148,19 @@ class FastMobileOneBlock(fastvit.MobileOneBlock):
             out = ops.to_chwn(self.se(ops.to_nchw(out)))
         return ops.to_nchw(_activate(self.act, out))
 
-    def centre(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def centre(self, mean: Tensor, var: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Scale and offset of the branches that look at one pixel only: the identity and the 1 x 1 scale.
 
-        x: (C, H, W, N) at the output's pixels.
+        Args:
+            mean, var: (C,) of what goes in, at the output's pixels.
+            count: numbers in each of its channels.
         """
-        mean, var = ops.moments(x)
         beta, delta = torch.zeros_like(mean), torch.zeros_like(mean)
         if self.identity is not None:
-            beta, delta = normalisation(self.identity, mean, var, _count(x))
+            beta, delta = normalisation(self.identity, mean, var, count)
         if self.conv_scale is not None:
             w = self.conv_scale.conv.weight.flatten()
-            alpha, offset = normalisation(self.conv_scale.bn, w * mean, w * w * var, _count(x))
+            alpha, offset = normalisation(self.conv_scale.bn, w * mean, w * w * var, count)
             beta, delta = beta + alpha * w, delta + offset
         return beta, delta
 
@@ -175,7 +176,7 @@ class FastMobileOneBlock(fastvit.MobileOneBlock):
             return ops.scale(y, alpha, delta)
         if self.stride > 1:
             x = x[:, :: self.stride, :: self.stride].contiguous()
-        beta, offset = self.centre(x)
+        beta, offset = self.centre(*ops.moments(x), _count(x))
         return ops.blend(y, x, alpha, beta, delta + offset)
 
     def _dense(self, x: Tensor) -> Tensor:
@@ -235,13 +236,13 @@ class FastRepMixer(fastvit.RepMixer):
         if self.reparam_conv is not None or not _applies(self, x):
             return super().forward(x)
         x = ops.to_chwn(x)
-        mixer = self.mixer
-        y, mean, var = ops.depthwise(x, mixer.conv_kxk[0].conv.weight)
-        alpha, delta = normalisation(mixer.conv_kxk[0].bn, mean, var, _count(y))
-        beta, offset = mixer.centre(x)
-        slope, shift = self.norm.centre(x)
+        mixer, count = self.mixer, _count(x)
+        mixing = ops.Mixing(x, mixer.conv_kxk[0].conv.weight)
+        alpha, delta = normalisation(mixer.conv_kxk[0].bn, mixing.mean, mixing.var, count)
+        beta, offset = mixer.centre(mixing.mean_x, mixing.var_x, count)
+        slope, shift = self.norm.centre(mixing.mean_x, mixing.var_x, count)
         gamma = self.layer_scale.gamma.flatten() if isinstance(self.layer_scale, fastvit.LayerScale2d) else 1.0
-        out = ops.blend(y, x, gamma * alpha, 1.0 + gamma * (beta - slope), gamma * (delta + offset - shift))
+        out = mixing.blend(gamma * alpha, 1.0 + gamma * (beta - slope), gamma * (delta + offset - shift))
         return ops.to_nchw(out)
 
 
