@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.data.sample import Sample
-from handmesh.mano.arrays import ManoArrays
 from handmesh.rendering.rasterizer import rasterize
 from handmesh.synthesis.backgrounds.pool import Backgrounds
 
@@ -30,18 +29,17 @@ _LEAST_INSIDE, _MOST_OUTSIDE = 0.85, 0.6
 
 
 def on_backgrounds(
-    sample: Sample, arrays: ManoArrays, backgrounds: Backgrounds, copies: int, rng: np.random.Generator
+    sample: Sample, alpha: NDArray[np.float32] | None, backgrounds: Backgrounds, copies: int, rng: np.random.Generator
 ) -> Iterator[Sample]:
     """A labelled hand before other scenes and in other light. Nothing where the hand cannot be segmented.
 
     Args:
         sample: as :meth:`FreiHandDataset.sample` gives it, with a square picture.
-        arrays: the hand model of its vertices.
+        alpha: of :func:`cut_out` for its picture and mesh.
         backgrounds: gives the scenes.
         copies: how many.
         rng: draws scenes and light.
     """
-    alpha = cut_out(sample["image"], sample["vertices"], arrays.faces, sample["K"]) if copies else None
     if alpha is None:
         return
     for _ in range(copies):

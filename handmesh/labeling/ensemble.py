@@ -8,7 +8,7 @@ towards the median, and the distance of the farthest network tells how much it c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from handmesh.detection.landmark_model import LandmarkModel
+from handmesh.detection.model_files import ensure_landmark_model
 from handmesh.geometry.crop import box_around, roll_of
 from handmesh.io.images import read_image
+from handmesh.io.runtime.worker_threads import PerThread, map_in_threads
 from handmesh.labeling.landmark_files import has_collapsed_palm
 from handmesh.labeling.landmark_label import SURE_OF_SIDE, VIEWS
 from handmesh.labeling.photo_sets import LabelledPhoto
@@ -54,24 +56,29 @@ def label_together(photos: list[LabelledPhoto], networks: Sequence[str | Path]) 
         photos: with all 21 keypoints.
         networks: the other networks' files; without any the photos stay as they are.
     """
-    return relabel(photos, [LandmarkModel(), *map(LandmarkModel, networks)]) if networks else photos
+    if not networks:
+        return photos
+    files = [ensure_landmark_model(), *networks]
+    return relabel(photos, PerThread(lambda: [LandmarkModel(file, threads=1) for file in files]))
 
 
 def relabel(
-    photos: Sequence[LabelledPhoto], models: Sequence[LandmarkModel], progress: bool = True
+    photos: Sequence[LabelledPhoto], models: Callable[[], Sequence[LandmarkModel]], progress: bool = True
 ) -> list[LabelledPhoto]:
     """The photos with the common label of several networks.
 
     Args:
         photos: with all 21 keypoints, which say where the hand is.
-        models: the networks; the labels are in the terms of the first one, which must give points in space.
+        models: gives a thread its networks; the labels are in the terms of the first one, which must give points in
+            space.
         progress: show a progress bar on stderr.
 
     Returns:
         As many photos. ``disagreement`` is the mean distance of the farthest network's points from the label as a
         share of the hand's extent, and 1 where they do not know left from right.
     """
-    opinions = [ask(photo, models) for photo in tqdm(photos, desc="landmark networks", disable=not progress)]
+    asked = map_in_threads(lambda photo: ask(photo, models()), photos)
+    opinions = list(tqdm(asked, desc="landmark networks", total=len(photos), disable=not progress))
     if not opinions:
         return []
     differences = mean_differences(np.stack([each.points for each in opinions]))

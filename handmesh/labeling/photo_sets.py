@@ -25,6 +25,7 @@ from handmesh.geometry.crop import CropSettings, CropTransform, box_around, roll
 from handmesh.io.files import atomic_path, cache_dir
 from handmesh.io.images import is_photo, read_image
 from handmesh.io.npz import read_npz
+from handmesh.io.runtime.worker_threads import PerThread, map_in_threads
 from handmesh.labeling.landmark_label import LandmarkLabel, label_hand
 
 if TYPE_CHECKING:
@@ -155,19 +156,25 @@ def _label_all(paths: list[Path], progress: bool) -> Iterator[NDArray[np.void]]:
     A damaged photo is named on stderr and has NaN: it is not to cost the labels of all the others.
     """
     from handmesh.detection.landmark_model import LandmarkModel
+    from handmesh.detection.model_files import ensure_landmark_model, ensure_palm_detector
     from handmesh.detection.palm_detector import PalmDetector
 
-    detector, model = PalmDetector(), LandmarkModel()
-    for path in tqdm(paths, desc="labelling photos", disable=not progress):
+    palms, landmarks = ensure_palm_detector(), ensure_landmark_model()
+    models = PerThread(lambda: (PalmDetector(palms, threads=1), LandmarkModel(landmarks, threads=1)))
+
+    def labelled(path: Path) -> NDArray[np.void]:
         try:
             image = read_image(path)
         except HandMeshError as error:
             tqdm.write(f"skipped: {error}", file=sys.stderr)
             label = None
         else:
-            label = _label(image, detector, model)
-        row = np.full(1, np.nan, _STORED) if label is None else _as_stored(label)
-        yield row[0]
+            label = _label(image, *models())
+        return (np.full(1, np.nan, _STORED) if label is None else _as_stored(label))[0]
+
+    yield from tqdm(
+        map_in_threads(labelled, paths), desc="labelling photos", total=len(paths), disable=not progress
+    )
 
 
 def _as_stored(label: LandmarkLabel) -> NDArray[np.void]:

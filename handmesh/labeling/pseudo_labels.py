@@ -24,6 +24,7 @@ from handmesh.errors import HandMeshError
 from handmesh.geometry.camera import fit_translation, intrinsics_from_fov
 from handmesh.geometry.crop import CropTransform, box_around
 from handmesh.io.images import read_image
+from handmesh.io.runtime.worker_threads import map_in_threads
 from handmesh.labeling.compositing import cut_out, on_backgrounds
 from handmesh.labeling.landmark_correction import correction_for
 from handmesh.labeling.outline_fit import PlacedHands, SeenHands, beyond_the_wrist, fit_to_outlines, overlap
@@ -111,6 +112,8 @@ def write_pseudo_labelled(
             in_picture = [i for i in range(len(chunk)) if fits.error_2d[i] <= MAX_ERROR_2D]
             in_space = [i for i in in_picture if fits.error_mm[i] <= MAX_ERROR_MM and chunk[i].has_depth]
             samples = dict(zip(in_space, make_samples(arrays, chunk, fits, in_space, segment), strict=True))
+            copied_from = [i for i in in_space if copies and not chunk[i].is_held_out]
+            alphas = dict(zip(copied_from, _alphas(arrays, [samples[i] for i in copied_from]), strict=True))
             for i in in_picture:
                 photo = chunk[i]
                 if i not in samples:
@@ -121,7 +124,7 @@ def write_pseudo_labelled(
                 sample = samples[i]
                 writers[photo.is_held_out].add(sample)
                 counts[photo.is_held_out] += 1
-                for copy in on_backgrounds(sample, arrays, scenes, 0 if photo.is_held_out else copies, rng):
+                for copy in on_backgrounds(sample, alphas.get(i), scenes, copies, rng):
                     training.add(copy)
                     copied += 1
     written = counts[False] + counts[True] + flat
@@ -256,20 +259,35 @@ def _seen(
 ) -> SeenHands:
     """The hands of the stored pictures: landmarks, pixels, and where these count: in the photo, short of the arm."""
     vertices = pose_vertices(arrays, hands.global_orient, hands.hand_pose, hands.betas)[0] + hands.translation[:, None]
-    points, joints, masks, counts, trust = [], [], [], [], []
-    for photo, cut, mesh in zip(photos, cuts, vertices, strict=True):
+    points = [cut.crop.apply_points_2d(photo.keypoints_2d) for photo, cut in zip(photos, cuts, strict=True)]
+    joints = [
+        cut.crop.apply_points_3d(np.asarray(photo.joints, np.float64))
+        for photo, cut in zip(photos, cuts, strict=True)
+    ]
+
+    def pixels(number: int) -> tuple[Mask, Mask, float]:
+        cut = cuts[number]
         in_photo = _cropped(cut, np.ones(cut.photo.shape[:2]), 254)
-        points.append(cut.crop.apply_points_2d(photo.keypoints_2d))
-        joints.append(cut.crop.apply_points_3d(np.asarray(photo.joints, np.float64)))
-        counts.append(in_photo & ~beyond_the_wrist(points[-1], PICTURE_SIZE))
+        counts = in_photo & ~beyond_the_wrist(points[number], PICTURE_SIZE)
         # Colour tells a hand's outline more exactly than the network.
-        mask, weight = hand_before_plain_ground(cut.picture, points[-1], in_photo), _PLAIN_TRUST
-        if mask is None:
-            mask, weight = _segmented(arrays, cut, mesh, counts[-1], segment)
-        masks.append(mask)
-        trust.append(weight)
+        mask = hand_before_plain_ground(cut.picture, points[number], in_photo)
+        if mask is not None:
+            return mask, counts, _PLAIN_TRUST
+        mask, trust = _segmented(arrays, cut, vertices[number], counts, segment)
+        return mask, counts, trust
+
+    masks, counts, trust = zip(*map_in_threads(pixels, range(len(cuts))), strict=True)
     K = np.stack([np.asarray(cut.crop.K_crop, np.float64) for cut in cuts])
     return SeenHands(K, np.stack(points), np.stack(joints), np.stack(masks), np.stack(counts), np.array(trust))
+
+
+def _alphas(arrays: ManoArrays, samples: Sequence[Sample]) -> list[NDArray[np.float32] | None]:
+    """How much of each pixel of the samples' pictures is hand or arm; None where that cannot be told."""
+
+    def alpha(sample: Sample) -> NDArray[np.float32] | None:
+        return cut_out(sample["image"], sample["vertices"], arrays.faces, sample["K"])
+
+    return list(map_in_threads(alpha, samples))
 
 
 def _segmented(

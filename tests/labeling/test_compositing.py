@@ -33,11 +33,11 @@ def test_the_outline_is_the_hands(open_mano: ManoArrays, sample: dict[str, Any])
 
 
 def test_copies_keep_labels_and_hand_and_change_the_scene(open_mano: ManoArrays, sample: dict[str, Any]) -> None:
-    copies = list(on_backgrounds(sample, open_mano, Backgrounds(0), 2, np.random.default_rng(1)))
-    again = list(on_backgrounds(sample, open_mano, Backgrounds(0), 2, np.random.default_rng(1)))
-    assert len(copies) == 2
     alpha = cut_out(sample["image"], sample["vertices"], open_mano.faces, sample["K"])
     assert alpha is not None
+    copies = list(on_backgrounds(sample, alpha, Backgrounds(0), 2, np.random.default_rng(1)))
+    again = list(on_backgrounds(sample, alpha, Backgrounds(0), 2, np.random.default_rng(1)))
+    assert len(copies) == 2
     for copy, repeated in zip(copies, again):
         assert copy["joints"] is sample["joints"] and copy["K"] is sample["K"]
         np.testing.assert_array_equal(copy["image"], repeated["image"])
@@ -49,11 +49,8 @@ def test_copies_keep_labels_and_hand_and_change_the_scene(open_mano: ManoArrays,
 
 
 def test_a_mesh_that_is_not_where_the_hand_is_gives_no_copies(open_mano: ManoArrays, sample: dict[str, Any]) -> None:
-    elsewhere = {**sample, "vertices": sample["vertices"] + np.float32([1.0, 0, 0])}
-    assert not list(on_backgrounds(elsewhere, open_mano, Backgrounds(0), 2, np.random.default_rng(1)))
-    flat = {**sample, "image": np.full_like(sample["image"], 120)}
-    assert not list(on_backgrounds(flat, open_mano, Backgrounds(0), 2, np.random.default_rng(1)))
-
-
-def test_no_copies_asked_for_none_made(open_mano: ManoArrays, sample: dict[str, Any]) -> None:
-    assert not list(on_backgrounds(sample, open_mano, Backgrounds(0), 0, np.random.default_rng(1)))
+    elsewhere = sample["vertices"] + np.float32([1.0, 0, 0])
+    flat = np.full_like(sample["image"], 120)
+    assert cut_out(sample["image"], elsewhere, open_mano.faces, sample["K"]) is None
+    assert cut_out(flat, sample["vertices"], open_mano.faces, sample["K"]) is None
+    assert not list(on_backgrounds(sample, None, Backgrounds(0), 2, np.random.default_rng(1)))

@@ -96,16 +96,16 @@ def photo(folder: Path) -> LabelledPhoto:
 def test_photos_get_the_label_side_and_doubt_of_all_networks(tmp_path: Path) -> None:
     given, points = photo(tmp_path), hand(3)
     networks = [FakeNetwork(points), FakeNetwork(points), FakeNetwork(points, is_old=True)]
-    (found,) = relabel([given], networks, progress=False)
+    (found,) = relabel([given], lambda: networks, progress=False)
     np.testing.assert_allclose(found.keypoints_2d, points)
     np.testing.assert_allclose(found.joints, networks[0].joints - networks[0].joints.mean(0), atol=1e-12)
     assert found.opinions.shape == (2, 21, 3), "the old one says nothing of space"
     assert found.is_right and found.is_trusted and (found.path, found.group) == (given.path, given.group)
-    (doubted,) = relabel([given], [*networks, FakeNetwork(points, move=60.0)], progress=False)
+    (doubted,) = relabel([given], lambda: [*networks, FakeNetwork(points, move=60.0)], progress=False)
     assert not doubted.is_trusted
-    (unsure,) = relabel([given], [replace_right(network) for network in networks], progress=False)
+    (unsure,) = relabel([given], lambda: [replace_right(network) for network in networks], progress=False)
     assert not unsure.is_trusted and unsure.disagreement == 1.0
-    assert relabel([], networks, progress=False) == []
+    assert relabel([], lambda: networks, progress=False) == []
 
 
 def replace_right(network: FakeNetwork) -> FakeNetwork:
@@ -117,7 +117,7 @@ def test_a_collapsed_palm_has_no_depth(tmp_path: Path) -> None:
     points = hand(3)
     network = FakeNetwork(points)
     network.joints = network.joints * [0.2, 1, 1]
-    (found,) = relabel([replace(photo(tmp_path), has_depth=True)], [network], progress=False)
+    (found,) = relabel([replace(photo(tmp_path), has_depth=True)], lambda: [network], progress=False)
     assert not found.has_depth
 
 
@@ -127,15 +127,17 @@ def test_further_networks_are_asked_besides_the_projects_own(
 ) -> None:
     given, asked = photo(tmp_path), []
 
-    def network(path: str | None = None) -> FakeNetwork:
+    def network(path: str, threads: int) -> FakeNetwork:
         asked.append(path)
+        assert threads == 1, "as many threads as there are cores ask each its own"
         return FakeNetwork(hand(3))
 
     monkeypatch.setattr("handmesh.labeling.ensemble.LandmarkModel", network)
+    monkeypatch.setattr("handmesh.labeling.ensemble.ensure_landmark_model", lambda: "own")
     monkeypatch.setattr(agreement, "photos_with_landmarks", lambda root: [given])
     monkeypatch.setattr(agreement, "read_landmark_photos", lambda root, held_out: [given])
     if has_labels:
         (tmp_path / "labels.jsonl").touch()
     (found,), is_flat = agreement.photos_of(tmp_path, networks=["a.tflite", "b.tflite"])
-    assert is_flat == has_labels and asked == [None, "a.tflite", "b.tflite"]
+    assert is_flat == has_labels and asked == ["own", "a.tflite", "b.tflite"]
     np.testing.assert_allclose(found.keypoints_2d, hand(3))

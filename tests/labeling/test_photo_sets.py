@@ -93,8 +93,10 @@ def test_a_damaged_photo_costs_no_other_its_label(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HANDMESH_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("handmesh.detection.palm_detector.PalmDetector", object)
-    monkeypatch.setattr("handmesh.detection.landmark_model.LandmarkModel", object)
+    for name in ("palm_detector.PalmDetector", "landmark_model.LandmarkModel"):
+        monkeypatch.setattr(f"handmesh.detection.{name}", lambda file, threads: None)
+    for name in ("ensure_palm_detector", "ensure_landmark_model"):
+        monkeypatch.setattr(f"handmesh.detection.model_files.{name}", lambda: "a file")
     label = LandmarkLabel(np.ones((21, 2)), np.ones((21, 3)), True, 0.01)
     monkeypatch.setattr(photo_sets, "_label", lambda *_: label)
     folder = tmp_path / "photos"
