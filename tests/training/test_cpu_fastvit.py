@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,21 @@ def test_a_mixing_is_the_sum_of_its_parts() -> None:
         torch.testing.assert_close(ops.to_nchw(got[0]).double(), wanted[0], atol=1e-4, rtol=1e-4)
         for a, b in zip(got[1:], wanted[1:], strict=True):
             torch.testing.assert_close(a.double(), b, atol=1e-3, rtol=1e-4)
+
+
+def test_a_mixing_is_forgotten_after_its_step() -> None:
+    """Nothing in a graph that is done with leads back to itself: a run of thousands of steps would not end."""
+    x, w = torch.randn(4, 6, 5, 3, requires_grad=True), torch.randn(4, 1, 3, 3, requires_grad=True)
+    mixing = ops.Mixing(x, w)
+    shared = weakref.ref(mixing._shared)
+    out = mixing.blend(mixing.var.rsqrt(), 1 + mixing.mean_x, mixing.var_x + mixing.mean)
+    gc.disable()  # Python's collector does not see through a graph of PyTorch's anyway
+    try:
+        out.square().sum().backward()
+        del mixing, out
+        assert shared() is None
+    finally:
+        gc.enable()
 
 
 _DIGEST = """

@@ -258,7 +258,8 @@ class _MixingSum(Function):
         grad = grads[0].contiguous()
         factors = [torch.empty_like(alpha) for _ in range(3)]
         channelwise.blend_sums(_rows(y), _rows(x), _rows(grad), *map(_array, factors))
-        ctx.shared.grad, ctx.shared.alpha, ctx.shared.beta = grad, alpha, beta
+        # Detached: factors that know where they come from would lead back here, and no step would ever be forgotten.
+        ctx.shared.grad, ctx.shared.alpha, ctx.shared.beta = grad.detach(), alpha.detach(), beta.detach()
         # y's own gradient is left out: the convolution makes it of the sum's.
         return grad.new_zeros(1).expand_as(y), None, *factors, None
 
