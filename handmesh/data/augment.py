@@ -79,7 +79,13 @@ def draw_sharpening(rng: np.random.Generator, probability: float) -> tuple[float
 
 
 def sharpen(image: np.ndarray, amount: float, sigma_px: float) -> np.ndarray:
-    """Unsharp masking: the picture and ``amount`` times what a Gaussian of ``sigma_px`` takes from it."""
+    """Unsharp masking: the picture, and more of what a Gaussian takes from it.
+
+    Args:
+        image: (H, W, 3) uint8.
+        amount: how much more; 0 changes nothing.
+        sigma_px: the Gaussian's standard deviation in pixels.
+    """
     return cv2.addWeighted(image, 1 + amount, cv2.GaussianBlur(image, (0, 0), sigma_px), -amount, 0.0)
 
 

@@ -116,7 +116,7 @@ def test_a_model_computes_on_any_core() -> None:
     for _ in range(200):
         model(np.ones((1, 64, 64), np.float32))
     is_over.set()
-    watcher.join()
+    watcher.join(timeout=60)
     assert len(found) > 20 and all(cores == allowed for cores in found)
 
 

@@ -13,7 +13,7 @@ from handmesh.io.runtime.cpu_count import available_cores
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Items begun for each thread before the first of them is asked for: enough that none waits, few enough to hold.
+#: Items waiting for each thread before the first of them is asked for: enough that none waits, few enough to hold.
 _AHEAD = 3
 
 
@@ -31,17 +31,17 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item], th
     if threads == 1:
         yield from map(function, items)
         return
-    begun: deque[Future[Result]] = deque()
+    waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads, "worker") as pool:
         try:
             for item in items:
-                begun.append(pool.submit(function, item))
-                if len(begun) > _AHEAD * threads:
-                    yield begun.popleft().result()
-            while begun:
-                yield begun.popleft().result()
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > _AHEAD * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
         finally:
-            for future in begun:
+            for future in waiting:
                 future.cancel()
 
 

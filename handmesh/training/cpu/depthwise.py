@@ -257,7 +257,8 @@ def mixing_forward(x: Array, w: Array, y: Array, mean: Array, var: Array, mean_x
 
     Args:
         x, w: as there.
-        y: (C, H, W, N), filled: what comes out; mean, var: (C,) of it.
+        y: (C, H, W, N), filled: what comes out.
+        mean, var: (C,), filled: mean and biased variance of each channel of y.
         mean_x, var_x: (C,), filled: of x.
     """
     _, height, width, batch = x.shape

@@ -205,7 +205,11 @@ class Mixing:
         self._y, self.mean, self.var, self.mean_x, self.var_x = _MixingConvolution.apply(x, w, self._shared)
 
     def blend(self, alpha: Tensor, beta: Tensor, delta: Tensor) -> Tensor:
-        """The sum (C, H, W, N), for factors (C,) each; once."""
+        """The sum (C, H, W, N); once.
+
+        Args:
+            alpha, beta, delta: (C,) each.
+        """
         factors = (alpha.contiguous(), beta.contiguous(), delta.contiguous())
         return _MixingSum.apply(self._y, self._x, *factors, self._shared)
 
