@@ -64,7 +64,9 @@ def test_a_changed_file_is_not_read(home: Path, compilations: list[object], dama
     whole = file.read_bytes()
     file.write_bytes(damage(whole))
     np.testing.assert_array_equal(CompiledModel(model(3.0), 1, keep="three")(VALUES)[0], 3 * VALUES)
-    assert len(compilations) == 2 and file.stat().st_size == len(whole)
+    # What lies there now is whole again. (Its length may differ: it holds names that OpenVINO numbers.)
+    np.testing.assert_array_equal(CompiledModel(model(3.0), 1, keep="three")(VALUES)[0], 3 * VALUES)
+    assert len(compilations) == 2
 
 
 def test_what_the_runtime_refuses_is_compiled_anew(home: Path, compilations: list[object]) -> None:
