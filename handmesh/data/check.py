@@ -6,7 +6,6 @@ Changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from handmesh.geometry.alignment import similarity_align
 from handmesh.geometry.camera import project_points
 from handmesh.geometry.rotation_numpy import axis_angle_to_matrix_np
 from handmesh.io.files import user_path
-from handmesh.io.runtime.cpu_count import available_cores
+from handmesh.io.runtime.worker_threads import map_in_threads
 from handmesh.mano.arrays import ManoArrays
 from handmesh.mano.layers.numpy_layer import joint_regressor_21, pose_vertices
 from handmesh.skeleton import ROOT_JOINT
@@ -125,9 +124,8 @@ def _open_images(report: DataReport, split: str, indices: list[int], with_bar: b
         except HandMeshError:
             return None
 
-    with ThreadPoolExecutor(max_workers=available_cores()) as pool:
-        bar = tqdm(indices, desc=f"{split} images", unit="", leave=False, disable=not with_bar)
-        sizes = list(zip(bar, pool.map(size_of, indices), strict=True))
+    bar = tqdm(indices, desc=f"{split} images", unit="", leave=False, disable=not with_bar)
+    sizes = list(zip(bar, map_in_threads(size_of, indices), strict=True))
     good = [size for _, size in sizes if size]
     _complain(report, f"empty or corrupt images in {report.root / split / 'rgb'}", [i for i, s in sizes if s is None])
     if good:

@@ -177,14 +177,9 @@ def _sharpened(x: Tensor, parameters: CropParameters) -> Tensor:
     rows = (parameters.sharpen > 0).nonzero().flatten()
     if not len(rows):
         return x
-    x, soft = x.clamp(0, 255), x.clone().clamp_(0, 255)
-    sigma = parameters.sharpen_sigma[rows].view(-1, 1, 1)
-    radius = max(math.ceil(3 * float(sigma.max())), 1)
-    line = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
-    kernel = torch.exp(-(line.view(1, -1, 1) ** 2 + line.view(1, 1, -1) ** 2) / (2 * sigma**2))
-    soft = _filtered(soft, rows, kernel / kernel.sum((1, 2), keepdim=True))
-    amount = parameters.sharpen.view(-1, 1, 1, 1)
-    return x + amount * (x - soft)
+    x, sigma = x.clamp(0, 255), parameters.sharpen_sigma[rows].view(-1, 1, 1)
+    gaussian = _gaussian(*_offsets(math.ceil(3 * float(sigma.max())), x), sigma)
+    return x + parameters.sharpen.view(-1, 1, 1, 1) * (x - _filtered(x, rows, gaussian))
 
 
 def _lowered(x: Tensor, parameters: CropParameters) -> Tensor:
@@ -203,20 +198,27 @@ def _blurred(x: Tensor, parameters: CropParameters) -> Tensor:
     if not len(rows):
         return x
     sigma, length = parameters.blur[rows].view(-1, 1, 1), parameters.blur_length[rows].view(-1, 1, 1)
-    radius = max(math.ceil(max(3 * float(sigma.max()), float(length.max()) / 2)), 1)
-    line = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
-    dy, dx = line.view(1, -1, 1), line.view(1, 1, -1)
-    gaussian = torch.exp(-(dx * dx + dy * dy) / (2 * sigma.clamp_min(1e-3) ** 2))
+    dy, dx = _offsets(max(math.ceil(max(3 * float(sigma.max()), float(length.max()) / 2)), 1), x)
     angle = parameters.blur_angle[rows].view(-1, 1, 1)
     along, across = dx * angle.cos() + dy * angle.sin(), dy * angle.cos() - dx * angle.sin()
     beyond = (along.abs() - length / 2).clamp_min(0)
     stroke = (1 - (across * across + beyond * beyond).sqrt()).clamp_min(0)
-    kernel = torch.where(length > 0, stroke, gaussian)
-    return _filtered(x, rows, kernel / kernel.sum((1, 2), keepdim=True))
+    return _filtered(x, rows, torch.where(length > 0, stroke, _gaussian(dy, dx, sigma)))
+
+
+def _offsets(radius: int, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (1, 2 radius + 1, 1) and columns (1, 1, 2 radius + 1) of kernels, from their middle; as x's numbers."""
+    line = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
+    return line.view(1, -1, 1), line.view(1, 1, -1)
+
+
+def _gaussian(dy: Tensor, dx: Tensor, sigma: Tensor) -> Tensor:
+    return torch.exp(-(dx * dx + dy * dy) / (2 * sigma.clamp_min(1e-3) ** 2))
 
 
 def _filtered(x: Tensor, rows: Tensor, kernel: Tensor) -> Tensor:
     """Some pictures of x (B, 3, S, S), each with a kernel (K, 2 radius + 1, 2 radius + 1) of its own; in a copy."""
+    kernel = kernel / kernel.sum((1, 2), keepdim=True)
     padded = functional.pad(x[rows], [kernel.shape[-1] // 2] * 4, mode="replicate").flatten(0, 1).unsqueeze(0)
     weight = kernel.repeat_interleave(3, dim=0).unsqueeze(1)
     out = x.clone()

@@ -1,4 +1,4 @@
-"""The optimizer and its schedule, timm's both, from a config; and what precision the CPU is quick at."""
+"""The optimizer and its schedule, timm's both, from a config."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import nn
 
 from handmesh.config import Config
 from handmesh.errors import HandMeshError
+from handmesh.io.runtime.cpu_features import has_bfloat16
 
 
 def make_optimizer(net: nn.Module, config: Config, branches: nn.Module | None = None) -> torch.optim.Optimizer:
@@ -41,12 +42,6 @@ def make_optimizer(net: nn.Module, config: Config, branches: nn.Module | None = 
         ) from error
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether this CPU has instructions for products of bfloat16; without them they take four times as long."""
-    has = (getattr(torch.cpu, name, lambda: False) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
-    return any(each() for each in has)
-
-
 def _orthogonalise_where_it_is_fast() -> None:
     """Let timm's Muon find its directions in float32 on CPUs that are slow at bfloat16, for which it has no option."""
     from timm.optim import muon
@@ -57,7 +52,7 @@ def _orthogonalise_where_it_is_fast() -> None:
 
     @functools.wraps(inner)
     def outer(G: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
-        if G.device.type == "cpu" and not multiplies_bfloat16():
+        if G.device.type == "cpu" and not has_bfloat16():
             options.setdefault("dtype", torch.float32)
         return inner(G, *args, **options)
 

@@ -23,12 +23,13 @@ from handmesh.config import Config, config_from_dict, config_to_dict
 from handmesh.data.loading import StepBatches, iterate, make_loader, to_device
 from handmesh.data.sample import Batch
 from handmesh.errors import HandMeshError
+from handmesh.io.runtime.cpu_features import has_bfloat16
 from handmesh.models.checkpoint import save_checkpoint
 from handmesh.training.cpu.fastvit import accelerate as accelerate_on_cpu
 from handmesh.training.logger import Log, check_folder
 from handmesh.training.mesh.loss_net import gradient_shares
 from handmesh.training.mesh.losses import weighted_sum
-from handmesh.training.setup import make_optimizer, make_scheduler, multiplies_bfloat16, set_training
+from handmesh.training.setup import make_optimizer, make_scheduler, set_training
 from handmesh.training.state import Progress, load_state, save_state
 from handmesh.training.tasks import make_task
 
@@ -255,6 +256,6 @@ def _accelerator(device: str, precision: str) -> Any:
     if is_cpu:
         # Autocast would move the maps, and with them the depthwise kernels, to bfloat16. Here only the matrix products
         # read their inputs as bfloat16 (and sum in float32), which CPUs with AMX do three times as fast.
-        is_fast = precision == "bf16" and multiplies_bfloat16()
+        is_fast = precision == "bf16" and has_bfloat16()
         torch.set_float32_matmul_precision("medium" if is_fast else "highest")
     return Accelerator(cpu=is_cpu, mixed_precision="no" if is_cpu else precision)

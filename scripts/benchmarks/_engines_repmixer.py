@@ -16,7 +16,7 @@ import torch
 from timm.models import fastvit
 from torch import nn
 
-from handmesh.io.runtime.openvino_loader import load_openvino, signal_stack_kept
+from handmesh.io.runtime.openvino_loader import CPU_OPTIONS, load_openvino, signal_stack_kept
 from handmesh.models.backbone import Backbone
 
 
@@ -76,6 +76,6 @@ def _compiled(net: Backbone, side: int, threads: int) -> Any:
         warnings.simplefilter("ignore")
         model = ov.convert_model(_Tensors(net), example_input=torch.zeros(1, 3, side, side))
     model.reshape([1, 3, side, side])
-    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+    options = {**CPU_OPTIONS, "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
     with signal_stack_kept():
         return ov.Core().compile_model(model, "CPU", options).create_infer_request()

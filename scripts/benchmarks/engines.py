@@ -171,10 +171,10 @@ def build_engine(
     variant: str, size: int, engine: str, precision: str, form: str, options: argparse.Namespace
 ) -> Engine:
     """The engine itself, without the fallback that would measure another one."""
-    from handmesh.inference.engines.mixed_precision import has_bfloat16
     from handmesh.inference.engines.onnx_engine import OnnxEngine
     from handmesh.inference.engines.openvino_engine import OpenVinoEngine
     from handmesh.inference.engines.pytorch_engine import TorchEngine
+    from handmesh.io.runtime.cpu_features import has_bfloat16
 
     net: Any = make_network(variant, size)
     if form == "folded":

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from handmesh.config import ModelConfig
 from handmesh.errors import HandMeshError, run_command
 from handmesh.io.runtime.cpu_count import available_cores
-from handmesh.io.runtime.openvino_loader import load_openvino, signal_stack_kept
+from handmesh.io.runtime.openvino_loader import CPU_OPTIONS, load_openvino, signal_stack_kept
 from handmesh.mano.arrays import load_mano
 from handmesh.models.hand_mesh_net import HandMeshNet
 
@@ -102,7 +102,7 @@ def _openvino_call(net: nn.Module, images: np.ndarray, threads: int) -> Callable
     with torch.no_grad():
         model = ov.convert_model(torch.export.export(net, (torch.from_numpy(images),)))
     settings = {
-        "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads,
+        **CPU_OPTIONS, "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads,
     }  # fmt: skip
     with signal_stack_kept():
         request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()

@@ -28,7 +28,7 @@ import numpy as np
 from handmesh.errors import CommandParser, HandMeshError, run_command
 from handmesh.io.files import atomic_path, write_json
 from handmesh.io.runtime.cpu_count import available_cores
-from handmesh.io.runtime.openvino_loader import load_openvino, signal_stack_kept
+from handmesh.io.runtime.openvino_loader import CPU_OPTIONS, load_openvino, signal_stack_kept
 
 GEMM_SIDE = 512
 #: Layers that multiply: their floating-point operations are counted, those of others are not worth it.
@@ -85,8 +85,7 @@ def measure(options: Any) -> dict[str, Any]:
     model, size = _model(options)
     model.reshape([1, size, size, 3])
     hints = {
-        "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": options.precision,
-        "INFERENCE_NUM_THREADS": options.threads, "ENABLE_CPU_PINNING": False,
+        **CPU_OPTIONS, "INFERENCE_PRECISION_HINT": options.precision, "INFERENCE_NUM_THREADS": options.threads,
     }  # fmt: skip
     with signal_stack_kept():
         counted = ov.Core().compile_model(model, "CPU", {**hints, "PERF_COUNT": True})

@@ -21,10 +21,11 @@ from handmesh.errors import HandMeshError
 from handmesh.inference.engines import cache, openvino_engine
 from handmesh.inference.engines.base import ENGINES, Engine, EngineOutput, choose_device
 from handmesh.inference.engines.factory import make_engine
-from handmesh.inference.engines.mixed_precision import halves, has_bfloat16, has_halves, has_matrix_units
+from handmesh.inference.engines.mixed_precision import halves, has_halves
 from handmesh.inference.engines.openvino_engine import OpenVinoEngine
 from handmesh.inference.engines.pytorch_engine import TorchEngine
 from handmesh.inference.export.sample_crops import rendered_crops
+from handmesh.io.runtime.cpu_features import has_bfloat16, has_matrix_units
 from handmesh.io.runtime.openvino_loader import CompiledModel, convert_module
 from handmesh.mano.arrays import ManoArrays
 from handmesh.models.checkpoint import config_of, load_checkpoint

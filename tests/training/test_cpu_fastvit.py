@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from handmesh.models.activation import HardGelu, harden
 from handmesh.training.cpu import ops
 from handmesh.training.cpu.fastvit import accelerate, plain
+from handmesh.training.cpu.mixing import Mixing
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,7 +63,7 @@ def test_a_mixing_is_the_sum_of_its_parts() -> None:
     moments += (plain_given[0].mean((0, 2, 3)), plain_given[0].var((0, 2, 3), unbiased=False))
     alpha, beta, delta = (each.view(1, -1, 1, 1) for each in factors(plain_given[2], *moments))
     expected = alpha * y + beta * plain_given[0] + delta
-    mixing = ops.Mixing(fast_given[0], fast_given[1])
+    mixing = Mixing(fast_given[0], fast_given[1])
     out = mixing.blend(*factors(fast_given[2], mixing.mean, mixing.var, mixing.mean_x, mixing.var_x))
     torch.testing.assert_close(ops.to_nchw(out).double(), expected, atol=1e-5, rtol=1e-5)
     wanted = torch.autograd.grad((expected * weight).sum(), plain_given)
@@ -76,7 +77,7 @@ def test_a_mixing_is_the_sum_of_its_parts() -> None:
 def test_a_mixing_is_forgotten_after_its_step() -> None:
     """Nothing in a graph that is done with leads back to itself: a run of thousands of steps would not end."""
     x, w = torch.randn(4, 6, 5, 3, requires_grad=True), torch.randn(4, 1, 3, 3, requires_grad=True)
-    mixing = ops.Mixing(x, w)
+    mixing = Mixing(x, w)
     shared = weakref.ref(mixing._shared)
     out = mixing.blend(mixing.var.rsqrt(), 1 + mixing.mean_x, mixing.var_x + mixing.mean)
     gc.disable()  # Python's collector does not see through a graph of PyTorch's anyway

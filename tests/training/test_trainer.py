@@ -139,7 +139,7 @@ def test_muon_finds_its_directions_in_what_the_cpu_is_quick_at(
 ) -> None:
     from timm.optim import muon
 
-    monkeypatch.setattr("handmesh.training.setup.multiplies_bfloat16", lambda: is_fast)
+    monkeypatch.setattr("handmesh.training.setup.has_bfloat16", lambda: is_fast)
     net, used = torch.nn.Linear(6, 4, bias=False), []
     train = dataclasses.replace(config.train, optimizer="nadamuon", learning_rate=0.1)
     optimizer = make_optimizer(net, dataclasses.replace(config, train=train))

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from handmesh.errors import HandMeshError
 from handmesh.inference.engines.fingerprint import conversion_fingerprint
 from handmesh.inference.engines.integrity import is_intact
-from handmesh.inference.engines.mixed_precision import has_bfloat16
 from handmesh.io.files import cache_dir
+from handmesh.io.runtime.cpu_features import has_bfloat16
 from handmesh.io.runtime.fork import renew_after_fork
 from handmesh.io.runtime.openvino_loader import CompiledModel, convert_module, load_openvino
 from handmesh.models.checkpoint_path import find_checkpoint

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handmesh.inference.engines.base import EngineOutput, in_pairs
-from handmesh.inference.engines.mixed_precision import halves, has_bfloat16, has_halves, has_matrix_units
+from handmesh.inference.engines.mixed_precision import halves, has_halves
+from handmesh.io.runtime.cpu_features import has_bfloat16, has_matrix_units
 from handmesh.io.runtime.fork import renew_after_fork
 from handmesh.io.runtime.openvino_loader import CompiledModel, load_openvino
 

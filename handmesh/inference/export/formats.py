@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from handmesh.errors import HandMeshError
 from handmesh.inference.engines.exported import SECTION, TORCHSCRIPT_ENTRY, load_torchscript
 from handmesh.inference.engines.onnx_engine import INPUT, open_session, write_onnx
-from handmesh.io.runtime.openvino_loader import convert_module, load_openvino, signal_stack_kept
+from handmesh.io.runtime.openvino_loader import CPU_OPTIONS, convert_module, load_openvino, signal_stack_kept
 
 #: One crop (1, S, S, 3) uint8 -> the outputs by name.
 Run = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]
@@ -98,7 +98,7 @@ def _read_openvino(graph: Graph, file: Path) -> Run:
     core = load_openvino().Core()
     model = core.read_model(file)
     model.reshape({0: [1, *model.inputs[0].partial_shape[1:]]})
-    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
+    options = {**CPU_OPTIONS, "INFERENCE_PRECISION_HINT": "f32"}
     with signal_stack_kept():
         request = core.compile_model(model, "CPU", options).create_infer_request()
     constants = [value.numpy() for value in graph.constants.values()]

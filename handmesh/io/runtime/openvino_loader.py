@@ -13,7 +13,7 @@ import logging
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +26,9 @@ from handmesh.io.runtime.cpu_count import engine_threads
 from handmesh.io.runtime.fork import never_release, renew_after_fork
 
 _TELEMETRY = "openvino_telemetry"
+#: How every model is compiled. Left alone, OpenVINO binds a model's threads to cores, the first of them to the first
+#: core, in every process: two that compute on one thread each would share that core and leave the others idle.
+CPU_OPTIONS: Mapping[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
 
 
 def load_openvino() -> Any:
@@ -118,9 +121,7 @@ class CompiledModel:
         if isinstance(model, str | Path):
             keep = sha256_file(Path(model))
         self._keep = keep
-        # Left alone, OpenVINO binds a model's threads to cores, the first of them to the first core, in every process:
-        # two that compute on one thread each would share that core and leave the others idle.
-        shared: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
+        shared: dict[str, Any] = dict(CPU_OPTIONS)
         if threads or engine_threads():
             shared["INFERENCE_NUM_THREADS"] = threads or engine_threads()
         self._chain = [(each, {**shared, **own}) for each, own in [(model, options), *then]]

@@ -183,6 +183,17 @@ def _weight_gradient(rows: Array, grad: Array, stride: int, batch: int, out: Arr
 
 
 @njit(inline="always")
+def _flipped(w: Array) -> Array:
+    """(k, k) upside down and mirrored: what correlates as the transpose of w does."""
+    k = w.shape[0]
+    flipped = np.empty((k, k), np.float32)
+    for ky in range(k):
+        for kx in range(k):
+            flipped[ky, kx] = w[k - 1 - ky, k - 1 - kx]
+    return flipped
+
+
+@njit(inline="always")
 def _spread(grad: Array, w: Array, stride: int, batch: int, rows: Array) -> None:
     """The transpose of :func:`_correlate` for stride 2: rows (2, H + 2 pad, columns * N) += grad spread by w."""
     k = w.shape[0]
@@ -236,12 +247,7 @@ def depthwise_backward(
                     to[i] = from_g[i] + offset + slope * (from_y[i] - centre)
             _weight_gradient(rows, total, stride, batch, grad_w[co])
             if stride == 1:
-                padded = _padded(total, pad, 1, out_width, batch)
-                flipped = np.empty((k, k), np.float32)
-                for ky in range(k):
-                    for kx in range(k):
-                        flipped[ky, kx] = w[co, k - 1 - ky, k - 1 - kx]
-                _correlate(padded, flipped, 1, batch, back)
+                _correlate(_padded(total, pad, 1, out_width, batch), _flipped(w[co]), 1, batch, back)
             else:
                 _spread(total, w[co], stride, batch, spread)
         if stride == 2:
@@ -303,8 +309,4 @@ def mixing_backward(
                 to[i] = factor * from_g[i] + offset + slope * (from_y[i] - centre)
                 to_x[i] = factor_x * from_g[i] + offset_x + slope_x * (from_x[i] - centre_x)
         _weight_gradient(_padded(image, k // 2, 1, width, batch), total, 1, batch, grad_w[c])
-        flipped = np.empty((k, k), np.float32)
-        for ky in range(k):
-            for kx in range(k):
-                flipped[ky, kx] = w[c, k - 1 - ky, k - 1 - kx]
-        _correlate(_padded(total, k // 2, 1, width, batch), flipped, 1, batch, back)
+        _correlate(_padded(total, k // 2, 1, width, batch), _flipped(w[c]), 1, batch, back)

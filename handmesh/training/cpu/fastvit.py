@@ -22,6 +22,7 @@ from torch.nn import functional
 from handmesh.models.activation import HardGelu
 from handmesh.models.aligned_head import Double
 from handmesh.training.cpu import ops
+from handmesh.training.cpu.mixing import Mixing
 
 
 def accelerate(net: nn.Module, share_statistics: bool = False) -> nn.Module:
@@ -237,7 +238,7 @@ class FastRepMixer(fastvit.RepMixer):
             return super().forward(x)
         x = ops.to_chwn(x)
         mixer, count = self.mixer, _count(x)
-        mixing = ops.Mixing(x, mixer.conv_kxk[0].conv.weight)
+        mixing = Mixing(x, mixer.conv_kxk[0].conv.weight)
         alpha, delta = normalisation(mixer.conv_kxk[0].bn, mixing.mean, mixing.var, count)
         beta, offset = mixer.centre(mixing.mean_x, mixing.var_x, count)
         slope, shift = self.norm.centre(mixing.mean_x, mixing.var_x, count)

@@ -27,11 +27,12 @@ def to_nchw(x: Tensor) -> Tensor:
     return x.permute(3, 0, 1, 2)
 
 
-def _array(x: Tensor) -> Any:
+def array(x: Tensor) -> Any:
+    """The numpy array of a tensor's own memory, for kernels."""
     return x.detach().numpy()
 
 
-def _rows(x: Tensor) -> Any:
+def rows(x: Tensor) -> Any:
     """(C, H, W, N) -> numpy (C, H, W * N), a view."""
     return x.detach().reshape(x.shape[0], x.shape[1], -1).numpy()
 
@@ -45,7 +46,7 @@ class _Depthwise(Function):
         y = x.new_empty(w.shape[0], *size, batch)
         mean, var = x.new_empty(w.shape[0]), x.new_empty(w.shape[0])
         w = w.reshape(-1, k, k).contiguous()
-        depthwise_kernels.depthwise_forward(_array(x), _array(w), stride, _array(y), _array(mean), _array(var))
+        depthwise_kernels.depthwise_forward(array(x), array(w), stride, array(y), array(mean), array(var))
         ctx.save_for_backward(x, w, y, mean)
         ctx.stride = stride
         return y, mean, var
@@ -56,8 +57,8 @@ class _Depthwise(Function):
         grad, grad_mean, grad_var = (g.contiguous() for g in grads)
         grad_x, grad_w = torch.empty_like(x), torch.empty_like(w)
         depthwise_kernels.depthwise_backward(
-            _array(x), _array(w), ctx.stride, _array(y), _array(mean),
-            _array(grad), _array(grad_mean), _array(grad_var), _array(grad_x), _array(grad_w),
+            array(x), array(w), ctx.stride, array(y), array(mean),
+            array(grad), array(grad_mean), array(grad_var), array(grad_x), array(grad_w),
         )  # fmt: skip
         return grad_x, grad_w.unsqueeze(1), None
 
@@ -82,7 +83,7 @@ class _Pointwise(Function):
         w = w.reshape(w.shape[0], -1)
         y = torch.mm(w, x.view(x.shape[0], -1)).view(-1, *x.shape[1:])
         mean, var = x.new_empty(len(w)), x.new_empty(len(w))
-        channelwise.channel_moments(_rows(y), _array(mean), _array(var))
+        channelwise.channel_moments(rows(y), array(mean), array(var))
         ctx.save_for_backward(x, w, y, mean)
         return y, mean, var
 
@@ -91,7 +92,7 @@ class _Pointwise(Function):
         x, w, y, mean = ctx.saved_tensors
         grad, grad_mean, grad_var = (g.contiguous() for g in grads)
         total = grad.clone()
-        channelwise.moments_backward(_rows(y), _array(mean), _array(grad_mean), _array(grad_var), _rows(total))
+        channelwise.moments_backward(rows(y), array(mean), array(grad_mean), array(grad_var), rows(total))
         flat = total.view(len(w), -1)
         grad_x = torch.mm(w.t(), flat).view_as(x)
         return grad_x, torch.mm(flat, x.view(len(x), -1).t()).view(len(w), -1, 1, 1)
@@ -106,7 +107,7 @@ class _Moments(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
         mean, var = x.new_empty(len(x)), x.new_empty(len(x))
-        channelwise.channel_moments(_rows(x), _array(mean), _array(var))
+        channelwise.channel_moments(rows(x), array(mean), array(var))
         ctx.save_for_backward(x, mean)
         return mean, var
 
@@ -115,7 +116,7 @@ class _Moments(Function):
         x, mean = ctx.saved_tensors
         grad = torch.zeros_like(x)
         grad_mean, grad_var = (g.contiguous() for g in grads)
-        channelwise.moments_backward(_rows(x), _array(mean), _array(grad_mean), _array(grad_var), _rows(grad))
+        channelwise.moments_backward(rows(x), array(mean), array(grad_mean), array(grad_var), rows(grad))
         return grad
 
 
@@ -128,7 +129,7 @@ class _Scale(Function):
     @staticmethod
     def forward(ctx: Any, y: Tensor, alpha: Tensor, delta: Tensor) -> Tensor:
         out = torch.empty_like(y)
-        channelwise.scale_forward(_rows(y), _array(alpha), _array(delta), _rows(out))
+        channelwise.scale_forward(rows(y), array(alpha), array(delta), rows(out))
         ctx.save_for_backward(y, alpha)
         return out
 
@@ -137,8 +138,8 @@ class _Scale(Function):
         y, alpha = ctx.saved_tensors
         grad_y, grad_alpha, grad_delta = torch.empty_like(y), torch.empty_like(alpha), torch.empty_like(alpha)
         channelwise.scale_backward(
-            _rows(y), _array(alpha), _rows(grads[0].contiguous()),
-            _rows(grad_y), _array(grad_alpha), _array(grad_delta),
+            rows(y), array(alpha), rows(grads[0].contiguous()),
+            rows(grad_y), array(grad_alpha), array(grad_delta),
         )  # fmt: skip
         return grad_y, grad_alpha, grad_delta
 
@@ -157,7 +158,7 @@ class _Blend(Function):
     @staticmethod
     def forward(ctx: Any, y: Tensor, x: Tensor, alpha: Tensor, beta: Tensor, delta: Tensor) -> Tensor:
         out = torch.empty_like(y)
-        channelwise.blend_forward(_rows(y), _rows(x), _array(alpha), _array(beta), _array(delta), _rows(out))
+        channelwise.blend_forward(rows(y), rows(x), array(alpha), array(beta), array(delta), rows(out))
         ctx.save_for_backward(y, x, alpha, beta)
         return out
 
@@ -167,8 +168,8 @@ class _Blend(Function):
         grad_y, grad_x = torch.empty_like(y), torch.empty_like(x)
         vectors = [torch.empty_like(alpha) for _ in range(3)]
         channelwise.blend_backward(
-            _rows(y), _rows(x), _array(alpha), _array(beta), _rows(grads[0].contiguous()),
-            _rows(grad_y), _rows(grad_x), *(_array(v) for v in vectors),
+            rows(y), rows(x), array(alpha), array(beta), rows(grads[0].contiguous()),
+            rows(grad_y), rows(grad_x), *(array(v) for v in vectors),
         )  # fmt: skip
         return grad_y, grad_x, *vectors
 
@@ -183,96 +184,11 @@ def blend(y: Tensor, x: Tensor, alpha: Tensor, beta: Tensor, delta: Tensor) -> T
     return _Blend.apply(y, x, alpha.contiguous(), beta.contiguous(), delta.contiguous())
 
 
-class Mixing:
-    """alpha y + beta x + delta, where y is a depthwise convolution of x: one map fewer to write, several to add.
-
-    The factors may depend on the moments of x and y. The gradient by x, which comes by five ways, is added up in one
-    pass: the sum leaves its own gradient here, and the convolution takes it in.
-
-    Attributes:
-        mean, var: (C,) of y, differentiable; the variance is the biased one.
-        mean_x, var_x: (C,) of x.
-    """
-
-    def __init__(self, x: Tensor, w: Tensor) -> None:
-        """Convolve.
-
-        Args:
-            x: (C, H, W, N).
-            w: (C, 1, k, k).
-        """
-        self._x, self._shared = x.detach(), _Shared()
-        self._y, self.mean, self.var, self.mean_x, self.var_x = _MixingConvolution.apply(x, w, self._shared)
-
-    def blend(self, alpha: Tensor, beta: Tensor, delta: Tensor) -> Tensor:
-        """The sum (C, H, W, N); once.
-
-        Args:
-            alpha, beta, delta: (C,) each.
-        """
-        factors = (alpha.contiguous(), beta.contiguous(), delta.contiguous())
-        return _MixingSum.apply(self._y, self._x, *factors, self._shared)
-
-
-class _Shared:
-    """What the sum's backward pass leaves for the convolution's: the sum's gradient and two of its factors."""
-
-    grad: Tensor
-    alpha: Tensor
-    beta: Tensor
-
-
-class _MixingConvolution(Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, shared: _Shared) -> tuple[Tensor, ...]:
-        y, w = torch.empty_like(x), w.flatten(0, 1).contiguous()
-        found = [x.new_empty(len(x)) for _ in range(4)]
-        depthwise_kernels.mixing_forward(_array(x), _array(w), _array(y), *map(_array, found))
-        ctx.save_for_backward(x, w, y, found[0], found[2])
-        ctx.shared = shared
-        return y, *found
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        x, w, y, mean, mean_x = ctx.saved_tensors
-        grad_mean, grad_var, grad_mean_x, grad_var_x = (_array(g.contiguous()) for g in grads[1:])
-        grad_x, grad_w, shared = torch.empty_like(x), torch.empty_like(w), ctx.shared
-        depthwise_kernels.mixing_backward(
-            _array(x), _array(w), _array(y), _array(shared.grad), _array(shared.alpha), _array(shared.beta),
-            _array(mean), grad_mean, grad_var, _array(mean_x), grad_mean_x, grad_var_x, _array(grad_x), _array(grad_w),
-        )  # fmt: skip
-        del shared.grad
-        return grad_x, grad_w.unsqueeze(1), None
-
-
-class _MixingSum(Function):
-    @staticmethod
-    def forward(
-        ctx: Any, y: Tensor, x: Tensor, alpha: Tensor, beta: Tensor, delta: Tensor, shared: _Shared
-    ) -> Tensor:
-        out = torch.empty_like(y)
-        channelwise.blend_forward(_rows(y), _rows(x), _array(alpha), _array(beta), _array(delta), _rows(out))
-        ctx.save_for_backward(y, x, alpha, beta)
-        ctx.shared = shared
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        y, x, alpha, beta = ctx.saved_tensors
-        grad = grads[0].contiguous()
-        factors = [torch.empty_like(alpha) for _ in range(3)]
-        channelwise.blend_sums(_rows(y), _rows(x), _rows(grad), *map(_array, factors))
-        # Detached: factors that know where they come from would lead back here, and no step would ever be forgotten.
-        ctx.shared.grad, ctx.shared.alpha, ctx.shared.beta = grad.detach(), alpha.detach(), beta.detach()
-        # y's own gradient is left out: the convolution makes it of the sum's.
-        return grad.new_zeros(1).expand_as(y), None, *factors, None
-
-
 class _Gelu(Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, bias: Tensor, is_hard: bool) -> Tensor:
         out, slope = torch.empty_like(z), torch.empty_like(z)
-        channelwise.gelu_forward(_rows(z), _array(bias), is_hard, _rows(out), _rows(slope))
+        channelwise.gelu_forward(rows(z), array(bias), is_hard, rows(out), rows(slope))
         ctx.save_for_backward(slope)
         return out
 
@@ -280,7 +196,7 @@ class _Gelu(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         (slope,) = ctx.saved_tensors
         grad_z, grad_bias = torch.empty_like(slope), slope.new_empty(len(slope))
-        channelwise.gelu_backward(_rows(grads[0].contiguous()), _rows(slope), _rows(grad_z), _array(grad_bias))
+        channelwise.gelu_backward(rows(grads[0].contiguous()), rows(slope), rows(grad_z), array(grad_bias))
         return grad_z, grad_bias, None
 
 
@@ -299,7 +215,7 @@ class _AddProduct(Function):
     @staticmethod
     def forward(ctx: Any, residual: Tensor, w: Tensor, x: Tensor, bias: Tensor) -> Tensor:
         out = torch.mm(w, x.view(len(x), -1)).view(-1, *x.shape[1:])
-        channelwise.add_with_bias(_rows(out), _rows(residual), _array(bias))
+        channelwise.add_with_bias(rows(out), rows(residual), array(bias))
         ctx.save_for_backward(w, x)
         return out
 
@@ -308,7 +224,7 @@ class _AddProduct(Function):
         w, x = ctx.saved_tensors
         grad = grads[0].contiguous()
         flat, grad_bias = grad.view(len(grad), -1), grad.new_empty(len(grad))
-        channelwise.channel_sums(_rows(grad), _array(grad_bias))
+        channelwise.channel_sums(rows(grad), array(grad_bias))
         return grad, torch.mm(flat, x.view(len(x), -1).t()), torch.mm(w.t(), flat).view_as(x), grad_bias
 
 
@@ -333,8 +249,8 @@ class _Enlarge(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         grad = grads[0].contiguous()
-        rows = grad[:, ::2] + grad[:, 1::2]
-        return rows[:, :, ::2] + rows[:, :, 1::2]
+        summed = grad[:, ::2] + grad[:, 1::2]
+        return summed[:, :, ::2] + summed[:, :, 1::2]
 
 
 def enlarge(x: Tensor) -> Tensor:
